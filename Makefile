@@ -1,0 +1,38 @@
+# Everything sets itself up in .venv; nothing is installed outside this folder.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help install demo test test-slow lint bench clean
+
+help:  ## list what can be made
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/'
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "wordframe needs Python 3.11 or newer; say make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[demo,dev]'
+	touch $(READY)
+
+install: $(READY)  ## set up .venv with wordframe, the demo's pictures and the test tools
+
+demo: $(READY)  ## index real pictures and footage, search them, show the results
+	$(BIN)/python demo/run.py
+
+test: $(READY)  ## the tests (minutes)
+	$(BIN)/python -m pytest
+
+test-slow: $(READY)  ## the long tests as well
+	$(BIN)/python -m pytest -m slow
+
+lint: $(READY)  ## format, style and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(READY)  ## all measured comparisons; results go to benchmarks/results
+	$(BIN)/python benchmarks/run_all.py
+
+clean:  ## remove the virtual environment and the caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build

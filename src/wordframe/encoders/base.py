@@ -1,0 +1,77 @@
+"""The contract of an encoder: sentences and frames into one space of ``D`` dimensions.
+
+Nothing here depends on a query: what an encoder gives for a video is computed once and stored by the library.
+Neighbours: ``offline.py`` (from pip packages alone), ``clip.py`` (any dual encoder of transformers),
+``preprocess.py`` (decoded frames into pixels). Frames come from ``video``; features go to ``temporal``, ``similarity``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from wordframe.errors import EncoderError
+from wordframe.features import TextFeatures
+
+RgbFrames = NDArray[np.uint8]
+"""Decoded frames ``(N, height, width, 3)``, RGB, all of one size."""
+
+
+class Encoder(ABC):
+    """Turns sentences and decoded frames into features of one space.
+
+    Attributes:
+        name: what the user asked for: ``offline``, a hub id, or a folder.
+        dimension: ``D``.
+        short_side: pixels; frames may be decoded at this length of their short side without changing the features
+            beyond resampling error.
+        max_words: the longest token sequence, SOS and EOS included; longer sentences are cut.
+    """
+
+    name: str
+    dimension: int
+    short_side: int
+    max_words: int
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Short hash of everything that changes a stored feature: name, weights, preprocessing."""
+
+    @abstractmethod
+    def preprocess(self, frames: RgbFrames) -> Tensor:
+        """Decoded frames ``(N, h, w, 3)`` uint8 into pixels ``(N, 3, H, W)`` float32 on the CPU."""
+
+    @abstractmethod
+    def encode_pixels(self, pixels: Tensor) -> Tensor:
+        """Pixels ``(N, 3, H, W)`` into frame features ``(N, D)``, float32 on the CPU, not normalised. Thread-safe."""
+
+    @abstractmethod
+    def encode_text(self, sentences: Sequence[str]) -> TextFeatures:
+        """``T`` sentences into features on the CPU, float32; ``W`` is the longest one's number of positions."""
+
+    def encode_frames(self, frames: RgbFrames) -> Tensor:
+        """Decoded frames ``(N, h, w, 3)`` into frame features ``(N, D)``."""
+        return self.encode_pixels(self.preprocess(frames))
+
+
+def load_encoder(name: str = "offline", **options: Any) -> Encoder:
+    """The encoder called ``name``: ``offline``, else a hub id, folder or OpenAI ``.pt`` file of a CLIP-type model.
+
+    Raises:
+        EncoderError: it is not there, or its files cannot be read; the message says what to do.
+    """
+    if not name:
+        raise EncoderError("the encoder's name is empty; use 'offline', a hub id or a folder")
+    if name == "offline":
+        from wordframe.encoders.offline import OfflineEncoder
+
+        return OfflineEncoder(**options)
+    from wordframe.encoders.clip import ClipEncoder
+
+    return ClipEncoder.load(name, **options)

@@ -1,0 +1,28 @@
+"""What wordframe raises on bad input: one clear line that says what, where and what to do.
+
+The command line prints the line and ends with status 1; nothing else is caught there.
+"""
+
+
+class WordframeError(Exception):
+    """Something a user can mend. The message is complete by itself."""
+
+
+class VideoError(WordframeError):
+    """A file that cannot be read as a video."""
+
+
+class LibraryError(WordframeError):
+    """A library that cannot be opened, is in use by another indexer, or was made with other settings."""
+
+
+class EncoderError(WordframeError):
+    """An encoder that cannot be found or loaded."""
+
+
+class CheckpointError(WordframeError):
+    """A checkpoint that cannot be read or does not fit the model."""
+
+
+class AnnotationError(WordframeError):
+    """Captions or benchmark annotations that are missing or malformed."""
