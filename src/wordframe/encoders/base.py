@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -31,12 +32,14 @@ class Encoder(ABC):
         short_side: pixels; frames may be decoded at this length of their short side without changing the features
             beyond resampling error.
         max_words: the longest token sequence, SOS and EOS included; longer sentences are cut.
+        device: where the features are computed.
     """
 
     name: str
     dimension: int
     short_side: int
     max_words: int
+    device: torch.device = torch.device("cpu")
 
     @property
     @abstractmethod

@@ -1,0 +1,101 @@
+"""How long a search takes in an open process, and where the time goes, on a library of made-up features.
+
+    python benchmarks/search_latency.py [--segments 10000] [--queries 200]
+
+Features: seed 0, a video has ten segments around one unit Gaussian direction, eight frames each. Text encoding is that
+of the offline encoder. Printed: median and 99th percentile of the whole search and the medians of its steps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from results import save
+
+from wordframe.encoders import load_encoder
+from wordframe.library import Library, Segment, VideoEntry
+from wordframe.library.manifest import Manifest
+from wordframe.library.segmenting import mean_vector
+from wordframe.library.store import segment_rows
+from wordframe.search import SearchEngine
+from wordframe.search.recall import plain_sentences
+from wordframe.search.shortlist import candidates
+
+SEGMENTS_A_VIDEO, FRAMES = 10, 8
+
+
+def made_up_library(folder: Path, segments: int) -> Library:
+    """A library on disk whose features nobody decoded."""
+    encoder = load_encoder("offline")
+    Manifest.of(encoder).write(folder)
+    library = Library.open(folder, encoder=encoder)
+    chance = np.random.default_rng(0)
+    rows = []
+    for number in range(segments // SEGMENTS_A_VIDEO):
+        centre = chance.standard_normal(encoder.dimension)
+        video = VideoEntry(
+            f"{number:012d}", f"/made/up/{number}.mp4", 1, 1, "", 80.0, 640, 360, "h264", "mp4", None, SEGMENTS_A_VIDEO
+        )
+        parts = []
+        for part in range(SEGMENTS_A_VIDEO):
+            frames = (centre + chance.standard_normal((FRAMES, encoder.dimension))).astype(np.float32)
+            seconds = np.arange(FRAMES, dtype=np.float32) + 8 * part
+            parts.append(Segment(8.0 * part, 8.0 * part + 8, frames.astype(np.float16), seconds, mean_vector(frames), b""))
+        rows += segment_rows(video, parts)
+        if len(rows) >= 5000:
+            library.store.add(rows)
+            rows = []
+    if rows:
+        library.store.add(rows)
+    library.store.tidy()
+    return library
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--segments", type=int, default=10_000)
+    parser.add_argument("--queries", type=int, default=200)
+    wanted = parser.parse_args()
+    with tempfile.TemporaryDirectory() as place:
+        engine = SearchEngine(made_up_library(Path(place), wanted.segments))
+        sentences = plain_sentences(wanted.queries)
+        for sentence in sentences[:5]:
+            engine.search(sentence)
+        whole, encoding, listing, scoring = [], [], [], []
+        for sentence in sentences:
+            t0 = time.perf_counter()
+            engine.search(sentence)
+            t1 = time.perf_counter()
+            query = engine.encode_query(text=sentence)
+            t2 = time.perf_counter()
+            listed = candidates(engine.library.store, query.sentence[0].numpy(), size=200)
+            t3 = time.perf_counter()
+            engine.score_segments(query, listed)
+            t4 = time.perf_counter()
+            for times, seconds in zip((whole, encoding, listing, scoring), np.diff([t0, t1, t2, t3, t4]), strict=True):
+                times.append(1000 * seconds)
+    median, p99 = np.median(whole), np.percentile(whole, 99)
+    print(f"{wanted.segments} segments, {wanted.queries} queries: median {median:.1f} ms, p99 {p99:.1f} ms")
+    print(
+        f"medians of the steps: text encoding {np.median(encoding):.1f} ms, shortlist {np.median(listing):.1f} ms, "
+        f"reading and scoring {np.median(scoring):.1f} ms"
+    )
+    save(
+        f"search_latency_{wanted.segments}",
+        {
+            "segments": wanted.segments,
+            "median_ms": median,
+            "p99_ms": p99,
+            "text_encoding_ms": np.median(encoding),
+            "shortlist_ms": np.median(listing),
+            "reading_and_scoring_ms": np.median(scoring),
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""``wordframe search``: the videos and moments that fit a sentence, a picture or a clip."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wordframe.app.commands.options import JsonOption, LibraryOption, ModelOption, print_json
+
+if TYPE_CHECKING:
+    from wordframe.search import Hit
+
+
+def search(
+    library: LibraryOption,
+    text: Annotated[
+        str | None, typer.Argument(help="What the moment shows, in a sentence.", show_default=False)
+    ] = None,
+    image: Annotated[Path | None, typer.Option(help="Search by a picture instead.")] = None,
+    clip: Annotated[Path | None, typer.Option(help="Search by a video instead.")] = None,
+    top: Annotated[int, typer.Option(min=1, help="How many videos to show.")] = 10,
+    moments: Annotated[int, typer.Option(min=1, help="At most so many moments a video.")] = 3,
+    path: Annotated[str | None, typer.Option(help="Only videos whose path fits this glob: 'holiday/*.mp4'.")] = None,
+    min_seconds: Annotated[float | None, typer.Option(min=0, help="Only videos at least this long.")] = None,
+    max_seconds: Annotated[float | None, typer.Option(min=0, help="Only videos at most this long.")] = None,
+    after: Annotated[
+        datetime.datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Only files of this day or later.")
+    ] = None,
+    before: Annotated[
+        datetime.datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Only files older than this day.")
+    ] = None,
+    exact: Annotated[bool, typer.Option("--exact", help="Score the whole library, not only a shortlist.")] = False,
+    model: ModelOption = "zero-shot",
+    json: JsonOption = False,
+) -> None:
+    """Find the videos, and the moments in them, that fit a query.
+
+    Examples:
+
+        wordframe search "a dog runs on the beach" --library my-library
+
+        wordframe search --image photo.jpg -l my-library --top 3
+
+        wordframe search "a talk" -l my-library --min-seconds 600 --after 2024-01-01 --json
+    """
+    if [text, image, clip].count(None) != 2:
+        raise typer.BadParameter("give one query: a sentence, --image FILE or --clip FILE")
+    from wordframe.library import Library
+    from wordframe.search import Filters, SearchEngine
+
+    filters = Filters(path=path, min_seconds=min_seconds, max_seconds=max_seconds, after=after, before=before)
+    engine = SearchEngine.with_model(Library.open(library), model)
+    hits = engine.search(text, image=image, clip=clip, top=top, moments=moments, filters=filters, exact=exact)
+    if json:
+        print_json([hit.to_json() for hit in hits])
+    elif hits:
+        _show(hits)
+    else:
+        print("Nothing found: no video passes the filters.")
+
+
+def _show(hits: list[Hit]) -> None:
+    from wordframe.app.text import printable, timecode
+
+    width = max(len(f"{timecode(hit.start_seconds)} – {timecode(hit.end_seconds)}") for hit in hits)
+    for hit in hits:
+        span = f"{timecode(hit.start_seconds)} – {timecode(hit.end_seconds)}"
+        print(f"{hit.rank:>3}  {hit.score:6.3f}  {span:<{width}}  {printable(hit.path)}")
+        if len(hit.moments) > 1:
+            others = ", ".join(
+                f"{timecode(m.start_seconds)} – {timecode(m.end_seconds)} ({m.score:.3f})" for m in hit.moments[1:]
+            )
+            print(f"{'':13}also {others}")

@@ -1,0 +1,48 @@
+"""What an indexing run tells: progress while it runs, a summary at its end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is. Bytes are those of the files that must be read; frames are encoded frames."""
+
+    files_done: int
+    files_total: int
+    bytes_done: int
+    bytes_total: int
+    frames: int
+    seconds_of_video: float
+
+
+@dataclass
+class IndexSummary:
+    """What a run did, path by path.
+
+    partly: indexed, but the file ends early or is damaged, with the reason; missing: in the library, their files gone.
+    """
+
+    indexed: list[str] = field(default_factory=list)
+    partly: dict[str, str] = field(default_factory=dict)
+    unchanged: list[str] = field(default_factory=list)
+    moved: list[str] = field(default_factory=list)
+    copied: list[str] = field(default_factory=list)
+    pruned: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    frames: int = 0
+    seconds_of_video: float = 0.0
+    seconds_taken: float = 0.0
+    interrupted: bool = False
+
+    @property
+    def videos_met(self) -> int:
+        """How many videos the given paths hold, readable or not."""
+        return sum(map(len, (self.indexed, self.unchanged, self.moved, self.copied, self.failed)))
+
+    @property
+    def changed_something(self) -> bool:
+        """Whether the library is another one than before."""
+        return bool(self.indexed or self.moved or self.copied or self.pruned)

@@ -1,0 +1,305 @@
+"""What ``Library.index`` promises: incremental, exact about moves and copies, whole videos only, one writer."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from filelock import FileLock
+
+from tests.colours import ColourEncoder, write_scenes
+from wordframe.errors import LibraryError
+from wordframe.library import Library
+from wordframe.library.indexer import Indexer
+
+
+@pytest.fixture
+def videos(tmp_path: Path) -> Path:
+    folder = tmp_path / "videos"
+    write_scenes(folder / "red.mp4", ("red", 2))
+    write_scenes(folder / "blue.mp4", ("blue", 2))
+    write_scenes(folder / "more" / "green.mp4", ("green", 2))
+    return folder
+
+
+@pytest.fixture
+def encoder() -> ColourEncoder:
+    return ColourEncoder()
+
+
+def open_library(tmp_path: Path, encoder: ColourEncoder) -> Library:
+    return Library.open(tmp_path / "library", encoder=encoder)
+
+
+def names(paths: list[str]) -> list[str]:
+    return sorted(Path(path).name for path in paths)
+
+
+def test_a_folder_is_indexed_once(tmp_path: Path, videos: Path, encoder: ColourEncoder) -> None:
+    library = open_library(tmp_path, encoder)
+    first = library.index([videos])
+    assert names(first.indexed) == ["blue.mp4", "green.mp4", "red.mp4"]
+    frames = encoder.frames_encoded
+    second = open_library(tmp_path, encoder).index([videos])
+    assert (second.indexed, names(second.unchanged)) == ([], ["blue.mp4", "green.mp4", "red.mp4"])
+    assert encoder.frames_encoded == frames
+
+
+def test_stored_features_are_those_of_the_encoder(tmp_path: Path, videos: Path, encoder: ColourEncoder) -> None:
+    library = open_library(tmp_path, encoder)
+    library.index([videos / "red.mp4"])
+    facts, features = library.read_segments(library.store.row_ids(), ["start_seconds", "end_seconds"])
+    assert facts[0]["start_seconds"] == 0
+    assert facts[-1]["end_seconds"] == pytest.approx(2.0, abs=0.05)
+    real = features.frames[features.frame_mask].numpy()
+    assert len(real) >= 8  # a short video is sampled at least so often
+    np.testing.assert_allclose(real, np.tile([0.5, -0.5, -0.5, -0.5, 0.5, 0.5], (len(real), 1)), atol=0.02)
+
+
+def test_a_new_file_is_all_that_is_read(tmp_path: Path, videos: Path, encoder: ColourEncoder) -> None:
+    library = open_library(tmp_path, encoder)
+    library.index([videos])
+    write_scenes(videos / "new.mp4", ("white", 2))
+    summary = library.index([videos])
+    assert (names(summary.indexed), len(summary.unchanged)) == (["new.mp4"], 3)
+
+
+def test_a_changed_file_is_redone_under_its_id(tmp_path: Path, videos: Path, encoder: ColourEncoder) -> None:
+    library = open_library(tmp_path, encoder)
+    library.index([videos])
+    before = {video.path: video for video in library.videos()}
+    write_scenes(videos / "red.mp4", ("white", 1), ("black", 30))
+    summary = library.index([videos])
+    after = {video.path: video for video in library.videos()}
+    path = str(videos / "red.mp4")
+    assert names(summary.indexed) == ["red.mp4"]
+    assert after[path].video_id == before[path].video_id
+    assert after[path].duration_seconds == pytest.approx(31, abs=0.1)
+    assert library.store.count() == sum(video.num_segments for video in after.values())
+
+
+def test_a_touched_file_is_recognised_by_content(tmp_path: Path, videos: Path, encoder: ColourEncoder) -> None:
+    library = open_library(tmp_path, encoder)
+    library.index([videos])
+    frames = encoder.frames_encoded
+    os.utime(videos / "red.mp4", (1, 1))
+    summary = library.index([videos])
+    assert (summary.indexed, len(summary.unchanged), encoder.frames_encoded) == ([], 3, frames)
+    assert {v.modified_ns for v in library.videos() if v.path.endswith("red.mp4")} == {1_000_000_000}
+
+
+def test_moved_files_keep_their_ids_and_are_not_encoded_again(
+    tmp_path: Path, videos: Path, encoder: ColourEncoder
+) -> None:
+    library = open_library(tmp_path, encoder)
+    library.index([videos])
+    before = {Path(video.path).name: video.video_id for video in library.videos()}
+    frames = encoder.frames_encoded
+    (videos / "red.mp4").rename(videos / "more" / "rouge.mp4")
+    summary = library.index([videos])
+    after = {Path(video.path).name: video.video_id for video in library.videos()}
+    assert (names(summary.moved), summary.missing, encoder.frames_encoded) == (["rouge.mp4"], [], frames)
+    assert after == {"blue.mp4": before["blue.mp4"], "green.mp4": before["green.mp4"], "rouge.mp4": before["red.mp4"]}
+
+
+def test_a_renamed_folder_is_recognised(tmp_path: Path, videos: Path, encoder: ColourEncoder) -> None:
+    library = open_library(tmp_path, encoder)
+    library.index([videos])
+    frames = encoder.frames_encoded
+    videos.rename(tmp_path / "films")
+    summary = library.index([tmp_path / "films"])
+    assert (len(summary.moved), encoder.frames_encoded, len(library.videos())) == (3, frames, 3)
+
+
+def colour_of(library: Library, name: str) -> list[bool]:
+    """Which of red, green and blue the stored frames of a file show."""
+    facts, features = library.read_segments(library.store.row_ids(), ["path"])
+    place = [Path(fact["path"]).name for fact in facts].index(name)
+    return (features.frames[place, 0, :3] > 0).tolist()
+
+
+def test_swapped_names_are_told_apart(tmp_path: Path, videos: Path, encoder: ColourEncoder) -> None:
+    library = open_library(tmp_path, encoder)
+    library.index([videos])
+    before = {Path(video.path).name: video.video_id for video in library.videos()}
+    frames = encoder.frames_encoded
+    (videos / "red.mp4").rename(videos / "x")
+    (videos / "blue.mp4").rename(videos / "red.mp4")
+    (videos / "x").rename(videos / "blue.mp4")
+    summary = library.index([videos])
+    after = {Path(video.path).name: video.video_id for video in library.videos()}
+    assert (names(summary.moved), encoder.frames_encoded) == (["blue.mp4", "red.mp4"], frames)
+    assert colour_of(library, "red.mp4") == [False, False, True]
+    assert colour_of(library, "blue.mp4") == [True, False, False]
+    assert (after["red.mp4"], after["blue.mp4"]) == (before["blue.mp4"], before["red.mp4"])
+
+
+def test_a_renamed_file_whose_name_was_taken_over(tmp_path: Path, videos: Path, encoder: ColourEncoder) -> None:
+    library = open_library(tmp_path, encoder)
+    library.index([videos])
+    before = {Path(video.path).name: video.video_id for video in library.videos()}
+    (videos / "red.mp4").rename(videos / "zz_old.mp4")
+    write_scenes(videos / "red.mp4", ("green", 1), ("white", 20))
+    summary = library.index([videos])
+    after = {Path(video.path).name: video.video_id for video in library.videos()}
+    assert (names(summary.indexed), names(summary.moved)) == (["red.mp4"], ["zz_old.mp4"])
+    assert after["zz_old.mp4"] == before["red.mp4"] != after["red.mp4"]
+    assert colour_of(library, "zz_old.mp4") == [True, False, False]
+    assert colour_of(library, "red.mp4") == [False, True, False]
+    assert len(after) == 4
+
+
+def test_copies_are_encoded_once(tmp_path: Path, videos: Path, encoder: ColourEncoder) -> None:
+    shutil.copy(videos / "red.mp4", videos / "red2.mp4")
+    library = open_library(tmp_path, encoder)
+    first = library.index([videos])
+    frames = encoder.frames_encoded
+    shutil.copy(videos / "red.mp4", videos / "red3.mp4")
+    second = library.index([videos])
+    assert (len(first.copied), names(second.copied), encoder.frames_encoded) == (1, ["red3.mp4"], frames)
+    assert len({video.video_id for video in library.videos()}) == 5
+
+
+def test_files_that_are_gone_stay_until_pruned(tmp_path: Path, videos: Path, encoder: ColourEncoder) -> None:
+    library = open_library(tmp_path, encoder)
+    library.index([videos])
+    (videos / "red.mp4").unlink()
+    assert names(library.index([videos]).missing) == ["red.mp4"]
+    assert len(library.videos()) == 3
+    assert names(library.index([videos], prune=True).pruned) == ["red.mp4"]
+    assert len(library.videos()) == 2
+
+
+def test_pruning_spares_what_was_not_looked_at(tmp_path: Path, videos: Path, encoder: ColourEncoder) -> None:
+    library = open_library(tmp_path, encoder)
+    library.index([videos])
+    shutil.rmtree(videos)  # like a drive that is not plugged in
+    summary = library.index([videos], prune=True)
+    assert (summary.pruned, len(library.videos())) == ([], 3)
+    assert summary.failed == {str(videos): f"{videos}: no such file or directory"}
+
+
+def test_a_bad_file_costs_one_line_and_is_not_tried_again(tmp_path: Path, videos: Path, encoder: ColourEncoder) -> None:
+    (videos / "bad.mp4").write_bytes(b"not a video at all")
+    library = open_library(tmp_path, encoder)
+    summary = library.index([videos])
+    assert len(summary.indexed) == 3
+    (path, reason), *rest = summary.failed.items()
+    assert rest == []
+    assert path == str(videos / "bad.mp4")
+    assert reason.startswith(path)
+    assert "\n" not in reason
+    again = library.index([videos])
+    assert (again.failed, len(again.unchanged)) == (summary.failed, 3)
+    write_scenes(videos / "bad.mp4", ("white", 1))
+    mended = library.index([videos])
+    assert (names(mended.indexed), mended.failed, library.failures()) == (["bad.mp4"], {}, [])
+
+
+def test_a_file_that_breaks_later_loses_its_stale_moments(tmp_path: Path, videos: Path, encoder: ColourEncoder) -> None:
+    library = open_library(tmp_path, encoder)
+    library.index([videos])
+    (videos / "red.mp4").write_bytes(b"overwritten")
+    summary = library.index([videos])
+    assert names(list(summary.failed)) == ["red.mp4"]
+    assert names([video.path for video in library.videos()]) == ["blue.mp4", "green.mp4"]
+
+
+@pytest.mark.parametrize("name", ["a b.mp4", "it's.mp4", 'say "hi".mp4', "two\nlines.mp4", "100%.mp4"])
+def test_any_name_survives_the_library(tmp_path: Path, encoder: ColourEncoder, name: str) -> None:
+    path = write_scenes(tmp_path / "videos" / name, ("red", 1))
+    library = open_library(tmp_path, encoder)
+    library.index([path])
+    path.rename(path.with_name("moved " + name))
+    summary = library.index([path.parent])
+    assert len(summary.moved) == 1
+    assert [video.path for video in library.videos()] == [str(path.with_name("moved " + name))]
+
+
+def test_a_name_that_is_not_utf8_survives_the_library(tmp_path: Path, encoder: ColourEncoder) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe.mp4"))
+    write_scenes(path, ("red", 1))
+    library = open_library(tmp_path, encoder)
+    library.index([path])
+    assert [video.path for video in library.videos()] == [str(path)]
+    assert library.index([path]).unchanged == [str(path)]
+
+
+def test_two_indexers_at_once_are_refused(tmp_path: Path, videos: Path, encoder: ColourEncoder) -> None:
+    library = open_library(tmp_path, encoder)
+    library.index([videos / "red.mp4"])
+    with (
+        FileLock(tmp_path / "library" / "indexing.lock"),
+        pytest.raises(LibraryError, match=r"another indexing run \(process .*\) is writing; wait until it has ended"),
+    ):
+        library.index([videos])
+    assert len(library.index([videos]).indexed) == 2
+
+
+def test_another_encoder_is_refused(tmp_path: Path, videos: Path, encoder: ColourEncoder) -> None:
+    open_library(tmp_path, encoder).index([videos])
+    other = ColourEncoder(name="other", fingerprint="other-1")
+    with pytest.raises(LibraryError, match=r"made with the encoder 'colours' .* not with 'other' .* use that encoder"):
+        Library.open(tmp_path / "library", encoder=other)
+
+
+def test_a_folder_of_other_things_does_not_become_a_library(tmp_path: Path, encoder: ColourEncoder) -> None:
+    write_scenes(tmp_path / "videos" / "a.mp4", ("red", 1))
+    with pytest.raises(LibraryError, match=r"holds 'a\.mp4' but no library; name a new or empty folder"):
+        Library.open(tmp_path / "videos", encoder=encoder).index([tmp_path / "videos"])
+
+
+def test_no_library_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(LibraryError, match="no library here; make one with: wordframe index"):
+        Library.open(tmp_path / "nowhere").videos()
+
+
+def test_a_damaged_manifest_is_told(tmp_path: Path, videos: Path, encoder: ColourEncoder) -> None:
+    open_library(tmp_path, encoder).index([videos])
+    (tmp_path / "library" / "wordframe.json").write_text("{")
+    with pytest.raises(LibraryError, match=r"wordframe\.json: damaged; restore it"):
+        Library.open(tmp_path / "library")
+
+
+def test_another_format_is_told(tmp_path: Path, videos: Path, encoder: ColourEncoder) -> None:
+    open_library(tmp_path, encoder).index([videos])
+    (tmp_path / "library" / "wordframe.json").write_text('{"schema_version": 99}')
+    with pytest.raises(LibraryError, match="made with library format 99, this wordframe reads format 1"):
+        Library.open(tmp_path / "library")
+
+
+def test_a_reader_sees_whole_videos_while_an_indexer_writes(
+    tmp_path: Path, videos: Path, encoder: ColourEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = open_library(tmp_path, encoder)
+    library.index([videos])
+    reader = open_library(tmp_path, encoder)
+    seen: list[tuple[int, int]] = []
+    commit = Indexer._commit
+
+    def look(self: Indexer) -> None:
+        commit(self)
+        reader.store.refresh()
+        seen.append((reader.store.count(), sum(video.num_segments for video in reader.videos())))
+
+    monkeypatch.setattr(Indexer, "_commit", look)
+    monkeypatch.setattr("wordframe.library.indexer.COMMIT_SECONDS", 0.0)
+    write_scenes(videos / "red.mp4", ("white", 40), ("black", 40))
+    for number in range(4):
+        write_scenes(videos / f"new{number}.mp4", ("cyan", 1 + number))
+    library.index([videos])
+    assert len(seen) >= 4
+    assert all(rows == promised for rows, promised in seen)
+
+
+def test_progress_reaches_the_end(tmp_path: Path, videos: Path, encoder: ColourEncoder) -> None:
+    (videos / "bad.mp4").write_bytes(b"not a video")
+    shutil.copy(videos / "red.mp4", videos / "zcopy.mp4")
+    told = []
+    open_library(tmp_path, encoder).index([videos], on_progress=told.append)
+    assert told[-1].files_done == told[-1].files_total == 5
+    assert told[-1].bytes_done == told[-1].bytes_total
+    assert told[-1].frames == encoder.frames_encoded

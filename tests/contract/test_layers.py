@@ -1,0 +1,84 @@
+"""The architecture: which package may import which, and who alone may import a heavy library."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[2] / "src" / "wordframe"
+LAYERS = [
+    {"errors", "features"},
+    {"encoders", "temporal", "similarity", "losses", "video"},
+    {"models", "extraction"},
+    {"data", "training", "evaluation", "library"},
+    {"search"},
+    {"app", "distributed"},
+]
+LEVEL = {package: level for level, packages in enumerate(LAYERS) for package in packages}
+STRANGERS = [{"encoders", "temporal", "similarity", "losses", "video"}]
+ALONE = {"av": {"video"}, "lancedb": {"library/store.py"}, "typer": {"app"}, "PIL": {"video", "search/queries.py"}}
+
+
+def modules() -> list[Path]:
+    return sorted(path for path in SOURCE.rglob("*.py") if path.parent != SOURCE or path.name != "__init__.py")
+
+
+def imports(path: Path) -> list[str]:
+    """Every module that a file imports, anywhere in it."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.append(node.module)
+    return names
+
+
+def package_of(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_a_module_imports_only_packages_below_its_own(path: Path) -> None:
+    mine = package_of(path)
+    for name in imports(path):
+        if not name.startswith("wordframe."):
+            continue
+        theirs = name.split(".")[1]
+        if theirs == mine:
+            continue
+        assert LEVEL[theirs] <= LEVEL[mine], f"{path.name} ({mine}) imports {name}, which lies above it"
+        assert not any({mine, theirs} <= group for group in STRANGERS), f"{mine} and {theirs} must not know each other"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_heavy_libraries_have_one_door(path: Path) -> None:
+    place = path.relative_to(SOURCE).as_posix()
+    for name in imports(path):
+        allowed = ALONE.get(name.split(".")[0])
+        if allowed is not None:
+            assert any(place == door or place.startswith(f"{door}/") for door in allowed), f"{place} imports {name}"
+
+
+def test_every_package_has_a_layer() -> None:
+    packages = {package_of(path) for path in modules()}
+    assert packages <= set(LEVEL), f"no layer for {packages - set(LEVEL)}"
+
+
+def test_importing_wordframe_loads_nothing_heavy() -> None:
+    code = "import sys, wordframe; print([m for m in ('torch', 'transformers', 'lancedb', 'av') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_command_line_loads_nothing_heavy_before_a_command_runs() -> None:
+    code = (
+        "import sys, wordframe.app.cli; "
+        "print([m for m in ('torch', 'transformers', 'lancedb', 'av', 'numpy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
