@@ -44,7 +44,7 @@ class Encoder(ABC):
     @property
     @abstractmethod
     def fingerprint(self) -> str:
-        """Short hash of everything that changes a stored feature: name, weights, preprocessing."""
+        """Short hash of everything that changes a stored feature: weights and preprocessing, not the name."""
 
     @abstractmethod
     def preprocess(self, frames: RgbFrames) -> Tensor:

@@ -1,0 +1,189 @@
+"""The encoder for CLIP-type models: any dual encoder of transformers by hub id or folder, or an OpenAI ``.pt`` file.
+
+Sentence, words and frames as METHODS define them for CLIP (Radford et al., ICML 2021, arXiv 2103.00020); other
+families as ``dual.py`` tells. On a GPU the towers run in bfloat16 autocast; results are always float32 on the CPU.
+Neighbours: ``base.py`` (the contract), ``hub.py`` (finding files), ``tokens.py``, ``preprocess.py``, ``dual.py``,
+``clip_loading.py``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wordframe.encoders.base import Encoder, RgbFrames
+from wordframe.encoders.clip_loading import ClipParts, load_file, load_folder
+from wordframe.encoders.dual import DualEncoder
+from wordframe.encoders.hub import find_folder, quiet_transformers
+from wordframe.encoders.openai_file import WEIGHT_SUFFIXES
+from wordframe.encoders.preprocess import Preprocessing
+from wordframe.encoders.tokens import SentenceTokenizer
+from wordframe.errors import EncoderError
+from wordframe.features import TextFeatures
+
+_FORMAT = 1  # counts up when the same files would give other features
+_CLIP_WORDS = 77
+_SETTINGS_BEYOND_WEIGHTS = ("hidden_act", "num_attention_heads", "layer_norm_eps")
+
+
+class ClipEncoder(Encoder):
+    """Sentences and frames through a dual encoder. Made by ``ClipEncoder.load``.
+
+    Args:
+        name: what the user asked for.
+        towers: the model.
+        tokenizer: sentences into ids.
+        preprocessing: frames into pixels.
+        device: where the model runs; the best there is if not given.
+        batch_size: frames or sentences at a time.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        towers: DualEncoder,
+        tokenizer: SentenceTokenizer,
+        preprocessing: Preprocessing,
+        device: str | torch.device | None = None,
+        batch_size: int = 32,
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        self.name = name
+        self.dimension = towers.dimension
+        self.short_side = preprocessing.short_side
+        self.max_words = tokenizer.max_words
+        self.device = _choose_device(device)
+        self.preprocessing = preprocessing
+        self.tokenize = tokenizer
+        self.batch_size = batch_size
+        self._towers = towers
+        towers.model.to(self.device).requires_grad_(False)
+
+    @classmethod
+    def load(
+        cls,
+        name: str,
+        *,
+        device: str | torch.device | None = None,
+        batch_size: int = 32,
+        max_words: int | None = None,
+        tokenizer: str | Path | None = None,
+    ) -> ClipEncoder:
+        """By hub id, folder in transformers' format, or OpenAI ``.pt`` file.
+
+        Args:
+            name: where the model is.
+            device: where it runs; CUDA, else MPS, else the CPU if not given.
+            batch_size: frames or sentences at a time.
+            max_words: cut sentences shorter than the model's 77 (or its own limit if that is less).
+            tokenizer: folder of the vocabulary, for a ``.pt`` file that has none beside it.
+
+        Raises:
+            EncoderError: it is not there, cannot be read, or is of a kind that is not supported.
+        """
+        path = Path(name).expanduser()
+        if path.is_file() and path.suffix not in WEIGHT_SUFFIXES:
+            raise EncoderError(f"{name} is no weights file; allowed endings: {', '.join(WEIGHT_SUFFIXES)}")
+        if tokenizer is not None and not path.is_file():
+            raise EncoderError(f"tokenizer= goes with a weights file only; {name} brings its own")
+        with quiet_transformers():
+            parts = load_file(path, tokenizer) if path.is_file() else load_folder(find_folder(name), name)
+        return cls(
+            name=name,
+            towers=parts.towers,
+            tokenizer=SentenceTokenizer(
+                tokenizer=parts.tokenizer,
+                family=parts.towers.family,
+                max_words=_choose_max_words(max_words, parts),
+                vocabulary=parts.towers.vocabulary,
+            ),
+            preprocessing=parts.preprocessing,
+            device=device,
+            batch_size=batch_size,
+        )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Short hash of the weights' content, the towers' settings, the preprocessing and the format of features.
+
+        The name has no part in it: the same model by hub id, folder or file has the same fingerprint.
+        """
+        digest = hashlib.sha256(f"clip {_FORMAT} {self.preprocessing}".encode())
+        for tower in ("text_config", "vision_config"):
+            config = getattr(self._towers.model.config, tower)
+            digest.update(str([getattr(config, key, None) for key in _SETTINGS_BEYOND_WEIGHTS]).encode())
+        for name, weight in sorted(self._towers.model.state_dict().items()):
+            # a checksum guards against mistakes, and reads a gigabyte three times as fast as sha256
+            checksum = zlib.crc32(weight.detach().cpu().contiguous().numpy())
+            digest.update(f"{name} {tuple(weight.shape)} {checksum}".encode())
+        return digest.hexdigest()[:16]
+
+    def preprocess(self, frames: RgbFrames) -> Tensor:
+        """Decoded frames ``(N, h, w, 3)`` uint8 into pixels ``(N, 3, H, W)`` float32 on the CPU."""
+        return self.preprocessing(frames)
+
+    def encode_pixels(self, pixels: Tensor) -> Tensor:
+        """Pixels ``(N, 3, H, W)`` into frame features ``(N, D)``, float32 on the CPU, not normalised. Thread-safe."""
+        side = (self.preprocessing.height, self.preprocessing.width)
+        if pixels.dim() != 4 or pixels.shape[1:] != (3, *side):
+            raise ValueError(f"pixels must be (N, 3, {side[0]}, {side[1]}), got {tuple(pixels.shape)}")
+        frames = torch.empty(len(pixels), self.dimension)
+        with torch.inference_mode(), self._precision():
+            for rows in self._batches(len(pixels)):
+                frames[rows] = self._towers.encode_pixels(pixels[rows].to(self.device)).float().cpu()
+        return frames
+
+    def encode_text(self, sentences: Sequence[str]) -> TextFeatures:
+        """``T`` sentences into features on the CPU, float32; ``W`` is the longest one's number of positions."""
+        if isinstance(sentences, str):
+            raise ValueError("sentences must be a sequence of strings, got one string; put it in a list")
+        if not sentences:
+            no_words = torch.empty(0, 0, self.dimension)
+            return TextFeatures(torch.empty(0, self.dimension), no_words, torch.empty(0, 0, dtype=torch.bool))
+        input_ids, mask = self.tokenize(sentences)
+        used = mask.any(dim=0)  # (W,): columns that hold a word of any sentence
+        sentence = torch.empty(len(input_ids), self.dimension)
+        words = torch.empty(len(input_ids), int(used.sum()), self.dimension)
+        with torch.inference_mode(), self._precision():
+            for rows in self._batches(len(input_ids)):
+                features = self._towers.encode_ids(input_ids[rows].to(self.device), mask[rows].to(self.device))
+                sentence[rows] = features.sentence.float().cpu()
+                words[rows] = features.words.float().cpu()[:, used]
+        return TextFeatures(sentence, words, mask[:, used])
+
+    def _batches(self, count: int) -> Iterator[slice]:
+        return (slice(start, start + self.batch_size) for start in range(0, count, self.batch_size))
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        return torch.autocast("cuda", torch.bfloat16) if self.device.type == "cuda" else nullcontext()
+
+
+def _choose_device(device: str | torch.device | None) -> torch.device:
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise EncoderError(
+            f"device {str(device)!r} does not work here ({str(error).splitlines()[0]}); try 'cpu'"
+        ) from error
+    return torch.device(device)
+
+
+def _choose_max_words(max_words: int | None, parts: ClipParts) -> int:
+    """CLIP's 77, or less where the text tower or its tokenizer says so; ``max_words`` may ask for fewer."""
+    limit = min(_CLIP_WORDS, parts.towers.max_words, parts.tokenizer.model_max_length)
+    shortest = limit if parts.towers.family.fixed_length else 3  # SOS, one token, EOS
+    if max_words is not None and not shortest <= max_words <= limit:
+        raise EncoderError(f"max_words must be {shortest} to {limit} for this model, got {max_words}")
+    return max_words or limit

@@ -1,0 +1,169 @@
+"""CLIP as trainable modules: token ids and pixels into features, with transformers' own towers inside.
+
+As published (Radford et al., ICML 2021, arXiv 2103.00020), and as CLIP4Clip, X-CLIP, EA-CLIP4Clip and TC-MGC use it:
+words are all token positions through the final LayerNorm and the text projection, the sentence is the position of the
+highest id (EOS), a frame is the projected class token. The text runs under the causal mask alone, so padding behind
+EOS never reaches a real word. Nothing is normalised.
+Neighbours: ``openai_layout.py`` (sizes and names of the weights), ``clip.py`` (the encoder around it), ``models``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from wordframe.encoders.hub import quiet_transformers
+from wordframe.encoders.openai_layout import ClipSizes, read_sizes, to_transformers
+from wordframe.errors import EncoderError
+from wordframe.features import TextFeatures
+
+
+class ClipBackbone(nn.Module):
+    """Both towers of CLIP, differentiable.
+
+    Built with random weights from its sizes, or by ``from_openai``. ``sizes`` gives the sizes back.
+    """
+
+    def __init__(
+        self,
+        *,
+        dimension: int,
+        image_size: int,
+        patch_size: int,
+        vision_width: int,
+        vision_layers: int,
+        vision_heads: int,
+        vocabulary: int,
+        max_words: int,
+        text_width: int,
+        text_layers: int,
+        text_heads: int,
+    ) -> None:
+        from transformers.models.clip.modeling_clip import CLIPModel
+
+        super().__init__()
+        self.sizes = ClipSizes(
+            dimension=dimension,
+            image_size=image_size,
+            patch_size=patch_size,
+            vision_width=vision_width,
+            vision_layers=vision_layers,
+            vision_heads=vision_heads,
+            vocabulary=vocabulary,
+            max_words=max_words,
+            text_width=text_width,
+            text_layers=text_layers,
+            text_heads=text_heads,
+        )
+        self.unused_keys: tuple[str, ...] = ()
+        self.model = CLIPModel(_config(self.sizes))
+        self.eval()
+
+    @property
+    def dimension(self) -> int:
+        """``D``."""
+        return self.sizes.dimension
+
+    @property
+    def max_words(self) -> int:
+        """The most token positions ``W`` that the text tower takes."""
+        return self.sizes.max_words
+
+    @property
+    def logit_scale(self) -> nn.Parameter:
+        """Scalar, in log space."""
+        scale: nn.Parameter = self.model.logit_scale
+        return scale
+
+    @classmethod
+    def from_openai(
+        cls, state_dict: Mapping[str, Tensor], *, vision_heads: int | None = None, text_heads: int | None = None
+    ) -> ClipBackbone:
+        """From weights under OpenAI's names; sizes come from the shapes, heads default to width // 64.
+
+        Keys that are no part of a CLIP are listed in ``unused_keys``.
+
+        Raises:
+            EncoderError: weights are missing or do not fit together.
+        """
+        from transformers.models.clip.modeling_clip import CLIPModel
+
+        sizes = read_sizes(state_dict, vision_heads=vision_heads, text_heads=text_heads)
+        weights, unused = to_transformers(state_dict)
+        # modules without memory: loading costs neither a random initialisation nor a second copy of the weights
+        with torch.device("meta"):
+            backbone = cls(**asdict(sizes))
+            expected = backbone.model.state_dict()
+        _check_fit(weights, {name: tensor.shape for name, tensor in expected.items()})
+        with quiet_transformers():
+            backbone.model = CLIPModel.from_pretrained(
+                None, config=_config(sizes), state_dict=weights, dtype=torch.float32
+            )
+        backbone.unused_keys = tuple(unused)
+        return backbone
+
+    def encode_ids(self, input_ids: Tensor, mask: Tensor) -> TextFeatures:
+        """Token ids ``(T, W)`` and their mask ``(T, W)`` into features."""
+        if input_ids.dim() != 2 or not 1 <= input_ids.shape[1] <= self.max_words:
+            raise ValueError(f"input_ids must be (T, W) with W in 1..{self.max_words}, got {tuple(input_ids.shape)}")
+        states = self.model.text_model(input_ids=input_ids).last_hidden_state  # (T, W, width)
+        words = self.model.text_projection(states)  # (T, W, D)
+        rows = torch.arange(len(input_ids), device=input_ids.device)
+        sentence = words[rows, input_ids.argmax(dim=-1)]  # (T, D)
+        return TextFeatures(sentence, words, mask)
+
+    def encode_pixels(self, pixels: Tensor) -> Tensor:
+        """Pixels ``(N, 3, H, W)`` into frame features ``(N, D)``."""
+        side = self.sizes.image_size
+        if pixels.dim() != 4 or pixels.shape[1:] != (3, side, side):
+            raise ValueError(f"pixels must be (N, 3, {side}, {side}), got {tuple(pixels.shape)}")
+        pooled = self.model.vision_model(pixel_values=pixels).pooler_output  # (N, width)
+        frames: Tensor = self.model.visual_projection(pooled)  # (N, D)
+        return frames
+
+
+def _config(sizes: ClipSizes) -> Any:
+    """transformers' configuration of a CLIP as OpenAI made them: QuickGELU, LayerNorm ε 1e-5, four-fold MLP."""
+    from transformers.models.clip.configuration_clip import CLIPConfig
+
+    return CLIPConfig(
+        projection_dim=sizes.dimension,
+        text_config={
+            "vocab_size": sizes.vocabulary,
+            "max_position_embeddings": sizes.max_words,
+            "hidden_size": sizes.text_width,
+            "intermediate_size": 4 * sizes.text_width,
+            "num_hidden_layers": sizes.text_layers,
+            "num_attention_heads": sizes.text_heads,
+            "projection_dim": sizes.dimension,
+            "hidden_act": "quick_gelu",
+            "layer_norm_eps": 1e-5,
+            "pad_token_id": 0,
+            "bos_token_id": sizes.vocabulary - 2,
+            "eos_token_id": sizes.vocabulary - 1,
+        },
+        vision_config={
+            "image_size": sizes.image_size,
+            "patch_size": sizes.patch_size,
+            "hidden_size": sizes.vision_width,
+            "intermediate_size": 4 * sizes.vision_width,
+            "num_hidden_layers": sizes.vision_layers,
+            "num_attention_heads": sizes.vision_heads,
+            "projection_dim": sizes.dimension,
+            "hidden_act": "quick_gelu",
+            "layer_norm_eps": 1e-5,
+        },
+    )
+
+
+def _check_fit(weights: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) -> None:
+    if missing := sorted(set(expected) - set(weights)):
+        raise EncoderError(f"{len(missing)} weights of CLIP are missing, among them {', '.join(missing[:3])}")
+    for name, shape in expected.items():
+        found = tuple(weights[name].shape)
+        if found != shape:
+            raise EncoderError(f"{name} has shape {found}, the other weights ask for {tuple(shape)}")
