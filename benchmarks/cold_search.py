@@ -19,9 +19,7 @@ from results import save
 
 IMPORTS = "import torch, lancedb"
 ENCODER = (
-    f"{IMPORTS}\n"
-    "from wordframe.encoders import load_encoder\n"
-    "load_encoder('offline').encode_text(['a dog on a beach'])"
+    f"{IMPORTS}\nfrom wordframe.encoders import load_encoder\nload_encoder('offline').encode_text(['a dog on a beach'])"
 )
 
 

@@ -1,4 +1,4 @@
-"""Where the benchmarks of this folder keep their figures: ``benchmarks/results/NAME.json``, with the machine beside them."""
+"""Where the benchmarks of this folder keep their figures: ``results/NAME.json``, with the machine beside them."""
 
 from __future__ import annotations
 

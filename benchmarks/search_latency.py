@@ -43,8 +43,9 @@ def made_up_library(folder: Path, segments: int) -> Library:
         parts = []
         for part in range(SEGMENTS_A_VIDEO):
             frames = (centre + chance.standard_normal((FRAMES, encoder.dimension))).astype(np.float32)
+            start = 8.0 * part
             seconds = np.arange(FRAMES, dtype=np.float32) + 8 * part
-            parts.append(Segment(8.0 * part, 8.0 * part + 8, frames.astype(np.float16), seconds, mean_vector(frames), b""))
+            parts.append(Segment(start, start + 8, frames.astype(np.float16), seconds, mean_vector(frames), b""))
         rows += segment_rows(video, parts)
         if len(rows) >= 5000:
             library.store.add(rows)

@@ -52,7 +52,7 @@ class ColourEncoder(Encoder):
         return self._fingerprint
 
     def preprocess(self, frames: RgbFrames) -> Tensor:
-        pixels = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255
+        pixels = torch.tensor(frames).permute(0, 3, 1, 2).float() / 255
         return torch.nn.functional.adaptive_avg_pool2d(pixels, 4)
 
     def encode_pixels(self, pixels: Tensor) -> Tensor:

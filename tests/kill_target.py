@@ -1,4 +1,4 @@
-"""The victim of ``test_killed_indexing.py``: ``python -m tests.kill_target VIDEOS LIBRARY`` indexes until it is killed."""
+"""The victim of ``test_killed_indexing.py``: ``python -m tests.kill_target VIDEOS LIBRARY`` indexes until killed."""
 
 from __future__ import annotations
 

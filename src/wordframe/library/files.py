@@ -11,9 +11,8 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-VIDEO_SUFFIXES = frozenset(
-    ".3gp .asf .avi .f4v .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .vob .webm .wmv".split()
-)
+from wordframe.video.codecs import VIDEO_SUFFIXES
+
 _HASH_BLOCK = 1 << 20
 
 

@@ -306,6 +306,14 @@ class Store:
                 table.optimize(cleanup_older_than=datetime.timedelta(hours=1))
 
 
+_DISK_LIMITS = {
+    "no space left": "the disk is full",
+    "os error 28": "the disk is full",
+    "os error 122": "the disk quota is used up",
+    "os error 27": "a file would be larger than the system allows",
+}
+
+
 class _Told:
     """Turns what LanceDB and the disk raise into one LibraryError line."""
 
@@ -320,8 +328,9 @@ class _Told:
             return
         text = " ".join(str(error).split())
         lower = text.lower()
-        if "no space left" in lower or "os error 28" in lower:
-            raise LibraryError(f"{self._folder}: the disk is full; free some space and run the command again") from None
+        for sign, reason in _DISK_LIMITS.items():
+            if sign in lower:
+                raise LibraryError(f"{self._folder}: {reason}; free some space and run the command again") from None
         if "permission denied" in lower or "read-only file system" in lower:
             raise LibraryError(f"{self._folder}: no permission to {self._doing} the library") from None
         raise LibraryError(f"{self._folder}: cannot {self._doing} the library's tables: {text[:300]}") from error

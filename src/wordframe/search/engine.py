@@ -21,10 +21,10 @@ from torch.nn import functional as F
 from wordframe.errors import LibraryError, WordframeError
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.library import Library
+from wordframe.models import TextVideoModel, load_model
 from wordframe.search.hits import Hit, group_by_video
 from wordframe.search.queries import clip_query, image_query, text_query
 from wordframe.search.shortlist import DEFAULT_SIZE, Filters, candidates
-from wordframe.models import TextVideoModel, load_model
 
 BLOCK_SEGMENTS = 4096
 _COLUMNS = ["segment_id", "video_id", "path_bytes", "duration_seconds", "start_seconds", "end_seconds"]
@@ -41,6 +41,22 @@ class SearchEngine:
         self.library = library
         self.model = load_model("zero-shot", dimension=library.manifest.dimension) if model is None else model
         self._store = library.store
+
+    @classmethod
+    def with_model(cls, library: Library, name: str, *, untrained: bool = False) -> SearchEngine:
+        """An engine that scores with a preset, or with a checkpoint's folder or hub id.
+
+        Raises:
+            WordframeError: there is no such model, it does not fit the library's features, or its heads need training
+                and ``untrained`` does not allow that.
+        """
+        model = load_model(name, dimension=library.manifest.dimension)
+        if not model.trained and not untrained:
+            raise WordframeError(
+                f"{name!r} is a preset: settings without trained weights; give a checkpoint's folder, "
+                "or say --untrained to rank with its starting values"
+            )
+        return cls(library, model)
 
     def search(
         self,

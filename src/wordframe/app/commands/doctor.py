@@ -101,7 +101,7 @@ def _check_offline_encoder() -> str:
 
 
 def _check_decoders() -> str:
-    from wordframe.video.decode import available_decoders
+    from wordframe.video.codecs import available_decoders
 
     found = available_decoders()
     missing = [name for name, there in found.items() if not there]
@@ -158,7 +158,7 @@ def _show(findings: dict[str, Any]) -> None:
     gpus = ", ".join(devices["gpus"]) or ("Apple GPU" if devices["apple_gpu"] else "none")
     print(f"Devices:   {devices['cores']} cores, GPU: {gpus}")
     for check in findings["checks"]:
-        print(f"{'works' if check['works'] else 'BROKEN'}:{'':4}{check['name']}: {check['detail']}")
+        print(f"{'Works:    ' if check['works'] else 'BROKEN:   '} {check['name']}: {check['detail']}")
     if "library" in findings:
         _show_library(findings["library"])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -33,8 +34,9 @@ def export(
     target = to or Path(f"{video.stem}_{begin:g}-{stop:g}s{video.suffix}")
     report = export_moment(video, target, begin, stop, overwrite=overwrite)
     if json:
-        print_json(report.to_json())
+        print_json(asdict(report) | {"target": str(report.target)})
         return
-    how = "encoded anew, since the format cannot be cut as it is" if report.reencoded else "copied without encoding"
+    how = "copied without encoding" if report.is_copy else "encoded anew, since it cannot be cut as it is"
+    sound = "" if report.has_sound else ", no sound"
     span = f"{timecode(report.start_seconds)} – {timecode(report.end_seconds)}"
-    print(f"{printable(str(report.path))}: {span} of {printable(str(video))}, {how}")
+    print(f"{printable(str(report.target))}: {span} of {printable(str(video))}, {how}{sound}")

@@ -16,6 +16,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard
 ModelOption = Annotated[
     str, typer.Option("--model", help="What scores: a preset (wordframe models lists them) or a checkpoint's folder.")
 ]
+UntrainedOption = Annotated[
+    bool, typer.Option("--untrained", help="Allow a preset whose heads need training, with their starting values.")
+]
 
 
 def print_json(value: Any) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wordframe.app.commands.options import JsonOption, LibraryOption, ModelOption, print_json
+from wordframe.app.commands.options import JsonOption, LibraryOption, ModelOption, UntrainedOption, print_json
 
 if TYPE_CHECKING:
     from wordframe.search import Hit
@@ -34,6 +34,7 @@ def search(
     ] = None,
     exact: Annotated[bool, typer.Option("--exact", help="Score the whole library, not only a shortlist.")] = False,
     model: ModelOption = "zero-shot",
+    untrained: UntrainedOption = False,
     json: JsonOption = False,
 ) -> None:
     """Find the videos, and the moments in them, that fit a query.
@@ -52,7 +53,7 @@ def search(
     from wordframe.search import Filters, SearchEngine
 
     filters = Filters(path=path, min_seconds=min_seconds, max_seconds=max_seconds, after=after, before=before)
-    engine = SearchEngine.with_model(Library.open(library), model)
+    engine = SearchEngine.with_model(Library.open(library), model, untrained=untrained)
     hits = engine.search(text, image=image, clip=clip, top=top, moments=moments, filters=filters, exact=exact)
     if json:
         print_json([hit.to_json() for hit in hits])

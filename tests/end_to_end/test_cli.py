@@ -1,0 +1,240 @@
+"""The real command on real files: indexing, searching, exporting, evaluating, and every refusal in one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.colours import write_scenes
+from wordframe.app.cli import main
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``videos`` and their ``library``, made by the command."""
+    folder = tmp_path_factory.mktemp("cli")
+    write_scenes(folder / "videos" / "a red one.mp4", ("red", 3))
+    write_scenes(folder / "videos" / "two\nlines.mp4", ("green", 2), ("blue", 2))
+    assert main(["index", str(folder / "videos"), "--library", str(folder / "library")]) == 0
+    return folder
+
+
+def lines(text: str) -> list[str]:
+    return text.strip().splitlines()
+
+
+def test_index_again_says_unchanged(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["index", str(place / "videos"), "--library", str(place / "library")]) == 0
+    assert lines(capsys.readouterr().out) == ["0 videos indexed · 2 unchanged"]
+
+
+def test_index_json(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["index", str(place / "videos"), "--library", str(place / "library"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (len(told["unchanged"]), told["indexed"], told["failed"], told["interrupted"]) == (2, [], {}, False)
+
+
+def test_search_prints_one_block_a_video(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["search", "a red picture", "--library", str(place / "library"), "--moments", "1"]) == 0
+    out = lines(capsys.readouterr().out)
+    assert len(out) == 2
+    assert sorted(line.split("  ")[-1].rsplit("/", 1)[1] for line in out) == ["a red one.mp4", "two\\nlines.mp4"]
+    assert all(" – " in line for line in out)
+
+
+def test_search_json_has_the_documented_fields(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["search", "a red picture", "--library", str(place / "library"), "--json", "--exact"]) == 0
+    hits = json.loads(capsys.readouterr().out)
+    assert [hit["rank"] for hit in hits] == [1, 2]
+    assert {"rank", "score", "path", "start_seconds", "end_seconds", "video_id"} <= set(hits[0])
+    assert all(os.path.exists(hit["path"]) for hit in hits)
+
+
+def test_search_by_image_and_by_clip(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (64, 48), (255, 0, 0)).save(tmp_path / "red.png")
+    clip = write_scenes(tmp_path / "clip.mp4", ("red", 1))
+    for query in (["--image", str(tmp_path / "red.png")], ["--clip", str(clip)]):
+        assert main(["search", *query, "--library", str(place / "library"), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)[0]["path"].endswith("a red one.mp4")
+
+
+def test_export_what_was_found(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from wordframe.video.decode import probe
+
+    source, target = place / "videos" / "a red one.mp4", tmp_path / "cut.mp4"
+    assert main(["export", str(source), "0:01", "2.5", "--to", str(target)]) == 0
+    assert "cut.mp4" in capsys.readouterr().out
+    assert 1.0 <= (probe(target).duration_seconds or 0) <= 3.1
+    assert main(["export", str(source), "1", "2", "--to", str(target)]) == 1
+    assert "cut.mp4" in capsys.readouterr().err
+    assert main(["export", str(source), "1", "2", "--to", str(target), "--overwrite"]) == 0
+
+
+def test_evaluate_json(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    captions = tmp_path / "captions.json"
+    captions.write_text(json.dumps({"a red one.mp4": "red", "two\nlines.mp4": ["green", "blue"]}))
+    arguments = ["evaluate", "--videos", str(place / "videos"), "--captions", str(captions)]
+    assert main([*arguments, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["gallery"], told["queries"]) == (2, 3)
+    for direction in ("t2v", "v2t"):
+        assert {"recall_at_1", "recall_at_5", "recall_at_10", "median_rank", "mean_rank"} <= set(told[direction])
+        assert told[direction]["recall_at_5"] == 100.0
+    captions.write_text(json.dumps({"a red one.mp4": "red", "gone.mp4": "blue"}))
+    assert main(arguments) == 1
+    assert "1 of 2 captioned videos are not in the folder: 'gone.mp4'" in capsys.readouterr().err
+    assert main([*arguments, "--allow-missing", "--json"]) == 1
+    shown = capsys.readouterr()
+    assert (json.loads(shown.out)["gallery"], "skipped: gone.mp4" in shown.err) == (1, True)
+
+
+def test_doctor_finds_a_healthy_library(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--library", str(place / "library"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert all(check["works"] for check in told["checks"])
+    assert (told["library"]["videos"], told["library"]["first_stage"]["recall_percent"]) == (2, 100.0)
+    assert main(["doctor", "--library", str(place / "library")]) == 0
+    assert "100.0 % of the exact top" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["index", "{tmp}/nowhere", "-l", "{tmp}/new"], "{tmp}/nowhere: no such file or directory"),
+        (["index", "{tmp}/empty", "-l", "{tmp}/new"], "no video files found below the given paths"),
+        (["index", "{tmp}/bad.mp4", "-l", "{tmp}/new"], "{tmp}/bad.mp4"),
+        (["index", "{place}/videos", "-l", "{place}/videos"], "but no library; name a new or empty folder"),
+        (["index", "{place}/videos", "-l", "{tmp}/bad.mp4"], "{tmp}/bad.mp4: cannot be written (file exists)"),
+        (["search", "a dog", "-l", "{tmp}/nowhere"], "no library here; make one with: wordframe index"),
+        (["search", "", "-l", "{place}/library"], "the query is empty"),
+        (["search", "x" * 10_000, "-l", "{place}/library"], "the query has 10000 characters"),
+        (["search", "--image", "{tmp}/no.png", "-l", "{place}/library"], "{tmp}/no.png: no such file"),
+        (["search", "--clip", "{tmp}/bad.mp4", "-l", "{place}/library"], "{tmp}/bad.mp4"),
+        (["search", "--image", "{tmp}/bad.mp4", "-l", "{place}/library"], "cannot be read as a picture"),
+        (["search", "a dog", "-l", "{place}/library", "--model", "nonsense"], "nonsense"),
+        (["index", "{place}/videos", "-l", "{tmp}/new", "--encoder", "{tmp}/no-encoder"], "no-encoder"),
+        (["export", "{tmp}/nowhere.mp4", "1", "2", "--to", "{tmp}/x.mp4"], "{tmp}/nowhere.mp4"),
+        (["export", "{tmp}/bad.mp4", "one", "2"], "'one' is not a time; write seconds (12.5) or a timecode"),
+        (["evaluate", "--videos", "{place}/videos", "--captions", "{tmp}/no.json"], "{tmp}/no.json"),
+        (["doctor", "-l", "{tmp}/nowhere"], "no library here"),
+    ],
+    ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else "",
+)
+def test_bad_input_is_told_in_one_line(
+    place: Path, tmp_path: Path, arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "bad.mp4").write_text("this is no video\n" * 50)
+    filled = [argument.replace("{tmp}", str(tmp_path)).replace("{place}", str(place)) for argument in arguments]
+    assert main(filled) == 1
+    shown = capsys.readouterr()
+    everything = lines(shown.err) + [line for line in lines(shown.out) if "BROKEN" in line]
+    fitting = [line for line in everything if told.replace("{tmp}", str(tmp_path)) in line]
+    assert len(fitting) == 1, everything
+    assert "Traceback" not in shown.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["search"],
+        ["search", "a dog"],
+        ["search", "-l", "somewhere"],
+        ["search", "a dog", "--image", "x.png", "-l", "somewhere"],
+        ["search", "a dog", "-l", "somewhere", "--top", "0"],
+        ["search", "a dog", "-l", "somewhere", "--after", "yesterday"],
+        ["index", "-l", "somewhere"],
+        ["export", "a.mp4", "5", "4"],
+        ["nonsense"],
+        ["search", "a dog", "-l", "somewhere", "--nonsense"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_status_2(
+    arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WORDFRAME_LIBRARY", raising=False)
+    assert main(arguments) == 2
+    assert "--help shows the usage" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["index", "search", "export", "evaluate", "doctor"])
+def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--help"]) == 0
+    assert f"wordframe {command}" in capsys.readouterr().out.split("Example", 1)[1]
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("wordframe 0.")
+
+
+def test_a_library_of_another_encoder_is_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = place / "library" / "wordframe.json"
+    before = manifest.read_text()
+    manifest.write_text(before.replace(json.loads(before)["fingerprint"], "0000"))
+    try:
+        for arguments in (["search", "red"], ["index", str(place / "videos")]):
+            assert main([*arguments, "--library", str(place / "library")]) == 1
+            assert "use that encoder, or index into a new folder" in capsys.readouterr().err
+    finally:
+        manifest.write_text(before)
+
+
+def test_an_unreadable_table_is_told(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import shutil
+
+    copy = tmp_path / "library"
+    shutil.copytree(place / "library", copy)
+    for path in (copy / "tables" / "segments.lance" / "data").iterdir():
+        path.write_bytes(b"\0" * path.stat().st_size)
+    assert main(["search", "red", "--library", str(copy)]) == 1
+    (told,) = lines(capsys.readouterr().err)
+    assert "cannot read the library's tables" in told
+
+
+def test_a_full_disk_is_told_and_loses_nothing(place: Path, tmp_path: Path) -> None:
+    """A limit on the size of a file stands in for the disk: LanceDB fails in the same place with another number."""
+    write_scenes(tmp_path / "more" / "new.mp4", ("white", 30))
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "from wordframe.app.cli import main; from wordframe.encoders import load_encoder; "
+        "load_encoder('offline').encode_text(['warm']); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); sys.exit(main(sys.argv[1:]))"
+    )
+    arguments = ["index", str(tmp_path / "more"), "--library", str(place / "library")]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
+    assert "a file would be larger than the system allows; free some space and run the command again" in done.stderr
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
+    assert main(["search", "red", "--library", str(place / "library")]) == 0
+
+
+def test_ctrl_c_leaves_all_in_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(30):
+        write_scenes(tmp_path / "videos" / f"{number}.mp4", ("red", 2 + number / 10))
+    arguments = ["index", str(tmp_path / "videos"), "--library", str(tmp_path / "library")]
+    program = str(Path(sys.executable).with_name("wordframe"))
+    process = subprocess.Popen([program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "library" / "tables" / "segments.lance").exists():
+        time.sleep(0.05)
+    time.sleep(2.0)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "interrupted: what was finished is kept" in err
+    assert "Traceback" not in err
+    assert main([*arguments, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert len(told["indexed"]) + len(told["unchanged"]) == 30
