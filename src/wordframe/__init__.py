@@ -19,29 +19,52 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "Library": "wordframe.library",
-    "SearchEngine": "wordframe.search",
+    "Filters": "wordframe.search",
     "Hit": "wordframe.search",
-    "load_encoder": "wordframe.encoders",
-    "TextFeatures": "wordframe.features",
-    "VideoFeatures": "wordframe.features",
+    "Library": "wordframe.library",
+    "ModelSettings": "wordframe.models",
+    "PRESETS": "wordframe.models",
+    "SearchEngine": "wordframe.search",
     "SimilarityOutput": "wordframe.features",
+    "TextFeatures": "wordframe.features",
+    "TextVideoModel": "wordframe.models",
+    "VideoFeatures": "wordframe.features",
     "WordframeError": "wordframe.errors",
+    "load_authors_checkpoint": "wordframe.models",
+    "load_encoder": "wordframe.encoders",
+    "load_model": "wordframe.models",
+    "register_family": "wordframe.models",
+    "register_preset": "wordframe.models",
 }
+_PACKAGES = {"losses"}
 
 if TYPE_CHECKING:
+    from wordframe import losses as losses
     from wordframe.encoders import load_encoder as load_encoder
     from wordframe.errors import WordframeError as WordframeError
     from wordframe.features import SimilarityOutput as SimilarityOutput
     from wordframe.features import TextFeatures as TextFeatures
     from wordframe.features import VideoFeatures as VideoFeatures
+    from wordframe.library import Library as Library
+    from wordframe.models import PRESETS as PRESETS
+    from wordframe.models import ModelSettings as ModelSettings
+    from wordframe.models import TextVideoModel as TextVideoModel
+    from wordframe.models import load_authors_checkpoint as load_authors_checkpoint
+    from wordframe.models import load_model as load_model
+    from wordframe.models import register_family as register_family
+    from wordframe.models import register_preset as register_preset
+    from wordframe.search import Filters as Filters
+    from wordframe.search import Hit as Hit
+    from wordframe.search import SearchEngine as SearchEngine
 
-__all__ = [*sorted(_PUBLIC), "__version__"]
+__all__ = [*sorted(_PUBLIC), *sorted(_PACKAGES), "__version__"]
 
 
 def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
         return getattr(importlib.import_module(_PUBLIC[name]), name)
+    if name in _PACKAGES:
+        return importlib.import_module(f"wordframe.{name}")
     raise AttributeError(f"module 'wordframe' has no attribute {name!r}")
 
 

@@ -1,0 +1,165 @@
+"""What every similarity shares: refusal of empty inputs, float32 sums, the scale, and blocks of bounded memory.
+
+A similarity turns ``TextFeatures`` and ``VideoFeatures`` into a ``SimilarityOutput``; rows are texts; nothing is
+gathered from other processes. A new one is a subclass with ``compare`` (see docs/adding-a-head.md).
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from wordframe.features import SimilarityOutput, TextFeatures, VideoFeatures
+
+MAX_SCALE = 100.0
+MIN_ROWS = 64
+"""Texts in a block where there are as many: enough that what is made once a video and block weighs little."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why texts and videos fit. What a method does not have is None.
+
+    output: logits and parts; part_weights: ``(T, V, P)``, how much each part counted; sentence_attention: ``(T, V, F)``
+    and word_attention: ``(T, W, V, F)``, over the frames, summing to one.
+    """
+
+    output: SimilarityOutput
+    part_weights: Tensor | None = None
+    sentence_attention: Tensor | None = None
+    word_attention: Tensor | None = None
+
+
+class Similarity(nn.Module, ABC):
+    """Base of the heads that score each (text, video) pair.
+
+    Sums are made in float32, also under autocast: the sharp softmaxes (λ = 100, τ = 0.01) turn bfloat16's third digit
+    into other results. A model turned to float64 computes and answers in float64.
+
+    Args:
+        max_block_mb: memory that the intermediate results of one block of pairs may take. One pair is always done.
+    """
+
+    methods: tuple[str, ...] = ("plain",)
+
+    def __init__(self, *, max_block_mb: int = 256) -> None:
+        super().__init__()
+        self.max_block_mb = max_block_mb
+
+    def forward(self, text: TextFeatures, video: VideoFeatures, *, method: str = "auto") -> SimilarityOutput:
+        """Score every text against every video.
+
+        Args:
+            text: ``T`` texts.
+            video: ``V`` videos.
+            method: one of ``methods``, or ``auto``: the fastest that gives the same numbers.
+        """
+        method = self._choose(method)
+        text, video = self._prepare(text, video)
+        with torch.autocast(device_type=text.sentence.device.type, enabled=False):
+            return self._in_blocks(text, video, method)
+
+    def explain(self, text: TextFeatures, video: VideoFeatures) -> Explanation:
+        """The output together with the attention behind it, for the heads that have one."""
+        return Explanation(self(text, video))
+
+    @abstractmethod
+    def compare(self, text: TextFeatures, video: VideoFeatures, method: str) -> SimilarityOutput:
+        """Score one block of texts against one block of videos; features come in float32 or float64."""
+
+    @abstractmethod
+    def floats_per_pair(self, num_words: int, num_frames: int, dimension: int, method: str) -> int:
+        """Numbers held at once for one (text, video) pair; it decides the size of a block."""
+
+    def _choose(self, method: str) -> str:
+        if method == "auto":
+            return self.methods[0]
+        if method not in self.methods:
+            allowed = ", ".join(repr(name) for name in ("auto", *self.methods))
+            raise ValueError(f"method={method!r} is not there for {type(self).__name__}; use one of {allowed}")
+        return method
+
+    def _prepare(self, text: TextFeatures, video: VideoFeatures) -> tuple[TextFeatures, VideoFeatures]:
+        refuse_empty("text", text.word_mask)
+        refuse_empty("video", video.frame_mask)
+        dtype = torch.float32
+        for name, parameter in self.named_parameters():
+            if parameter.dtype in (torch.float16, torch.bfloat16):
+                raise ValueError(
+                    f"{name} is {parameter.dtype}; keep the model in float32 and use torch.autocast for half precision"
+                )
+            dtype = torch.promote_types(dtype, parameter.dtype)
+        return text.to(dtype=dtype), video.to(dtype=dtype)
+
+    def _in_blocks(self, text: TextFeatures, video: VideoFeatures, method: str) -> SimilarityOutput:
+        """Blocks of as many pairs as ``max_block_mb`` holds: whole rows if ``MIN_ROWS`` of them fit, else parts."""
+        num_words, (num_videos, num_frames, dimension) = text.words.shape[1], video.frames.shape
+        floats = self.floats_per_pair(num_words, num_frames, dimension, method) * text.sentence.element_size()
+        pairs = max(1, self.max_block_mb * 2**20 // floats)
+        rows = max(pairs // max(1, num_videos), min(len(text), MIN_ROWS, pairs), 1)
+        columns = max(1, pairs // rows)
+        if rows >= len(text) and columns >= num_videos:
+            return self.compare(text, video, method)
+        return _join(
+            [
+                [
+                    self.compare(text[t : t + rows], video[v : v + columns], method)
+                    for v in range(0, num_videos, columns)
+                ]
+                for t in range(0, len(text), rows)
+            ]
+        )
+
+
+def refuse_empty(what: str, mask: Tensor) -> None:
+    """Raise ValueError if a row of ``mask (N, L)`` is all False: a text without a word, a video without a frame."""
+    empty = (~mask.any(dim=1)).nonzero().flatten().tolist()
+    if empty:
+        raise ValueError(f"{what} {empty[0]} has nothing real (its mask is all False); leave it out or mend its mask")
+
+
+def new_logit_scale() -> nn.Parameter:
+    """``log 100``, where CLIP's own training ends and the training of all these models starts."""
+    return nn.Parameter(torch.tensor(math.log(MAX_SCALE)))
+
+
+def scale(logit_scale: Tensor) -> Tensor:
+    """``s = exp(logit_scale)``, at most 100. Above the limit the gradient still flows, so that ``s`` can come down.
+
+    >>> round(scale(torch.tensor(3.0).log()).item(), 4), round(scale(torch.tensor(9.0)).item(), 4)
+    (3.0, 100.0)
+    """
+    excess = (logit_scale.detach() - math.log(MAX_SCALE)).clamp(min=0.0)
+    return (logit_scale - excess).exp()
+
+
+def unit(x: Tensor) -> Tensor:
+    """``n(x)``: L2 normalisation over the last axis; zero stays zero.
+
+    Scaled by the largest entry first: EA's blocks can leave vectors of length 1e-20, whose squares are no float32.
+    """
+    largest = x.detach().abs().amax(dim=-1, keepdim=True)
+    return F.normalize(x / largest.clamp(min=torch.finfo(x.dtype).tiny), dim=-1)
+
+
+def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the real entries of axis 1: ``(N, L, D), (N, L) → (N, D)``."""
+    total = x.masked_fill(~mask[..., None], 0.0).sum(dim=1)
+    return total / mask.sum(dim=1, keepdim=True)
+
+
+def _join(grid: list[list[SimilarityOutput]]) -> SimilarityOutput:
+    def glue(pick: list[list[Tensor]]) -> Tensor:
+        return torch.cat([torch.cat(row, dim=1) for row in pick], dim=0)
+
+    names: Mapping[str, Tensor] = grid[0][0].parts
+    return SimilarityOutput(
+        glue([[block.logits for block in row] for row in grid]),
+        {name: glue([[block.parts[name] for block in row] for row in grid]) for name in names},
+    )

