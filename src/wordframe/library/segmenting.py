@@ -27,11 +27,14 @@ def _normalised(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def segments_of_chunk(chunk: Chunk) -> list[Segment]:
     """Cut a chunk of a video into segments; each one's thumbnail is the frame nearest to its mean vector."""
-    start = 0.0 if chunk.index == 0 else float(chunk.seconds[0])
-    cuts = cut_segments(chunk.seconds - start, chunk.features, _end_seconds(chunk) - start)
+    start, end = _span(chunk)
+    cuts = cut_segments(chunk.seconds - start, chunk.features, end - start)
     return [
         _segment(
-            chunk, slice(cut.first_frame, cut.last_frame_exclusive), start + cut.start_seconds, start + cut.end_seconds
+            chunk,
+            slice(cut.first_frame, cut.last_frame_exclusive),
+            start + cut.start_seconds,
+            start + cut.end_seconds,
         )
         for cut in cuts
     ]
@@ -50,11 +53,17 @@ def _segment(chunk: Chunk, rows: slice, start_seconds: float, end_seconds: float
     )
 
 
-def _end_seconds(chunk: Chunk) -> float:
-    """Where the chunk stops: the video's end, or one frame distance after its last frame if more follows or is lost."""
-    last = float(chunk.seconds[-1])
+def _span(chunk: Chunk) -> tuple[float, float]:
+    """The seconds ``[start, end)`` that a chunk's frames stand for.
+
+    Inside a video each frame stands for the time around it, half the distance of two frames to either side; the first
+    chunk starts with the video and the last one ends with it, or where the file breaks off.
+    """
+    half = float(np.median(np.diff(chunk.seconds))) / 2 if len(chunk.seconds) > 1 else 0.5
+    first, last = float(chunk.seconds[0]), float(chunk.seconds[-1])
     duration = chunk.info.duration_seconds
+    start = 0.0 if chunk.index == 0 else first - half
     if chunk.last and chunk.problem is None and duration is not None:
-        return max(duration, last)
-    distance = float(np.median(np.diff(chunk.seconds))) if len(chunk.seconds) > 1 else 1.0
-    return last + distance if duration is None or not chunk.last else min(last + distance, max(duration, last))
+        return start, max(duration, last)
+    end = last + half
+    return start, end if duration is None else min(end, max(duration, last))

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from wordframe.features import SimilarityOutput, TextFeatures, VideoFeatures
 from wordframe.similarity.attention import LAYER_NORM_EPS
-from wordframe.similarity.base import Explanation, Similarity, masked_mean, unit
+from wordframe.similarity.base import Explanation, Similarity, unit
 
 LOGIT_SCALE = 100.0
 """What CLIP-type models are trained to; a fixed factor ranks the same and keeps logits of one order with theirs."""
@@ -72,11 +72,6 @@ class ZeroShotAttention(Similarity):
         logits = products * factor[:, None, None]
         weights: Tensor = logits.masked_fill(~frame_mask, float("-inf")).softmax(dim=-1)
         return weights
-
-
-def video_vector(video: VideoFeatures) -> Tensor:
-    """One vector a video ``(V, D)`` for a first-stage index: the mean of its real frames, each normalised."""
-    return masked_mean(unit(video.frames), video.frame_mask)
 
 
 def _products(text: TextFeatures, video: VideoFeatures) -> tuple[Tensor, Tensor]:

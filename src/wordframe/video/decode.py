@@ -1,0 +1,303 @@
+"""The frames of a video that are shown at given times: exact, fast, in bounded memory, from any file.
+
+For each wanted time ``t`` (seconds from the start of the file) the frame being shown then: the last one whose time is
+``<= t``, and the first one for a ``t`` before it. Times come from the file's timestamps, never from frame numbers.
+Only the packets that wanted frames need are decoded (``plan.py``), only wanted frames are converted, and they are
+scaled while being converted. Should a jump over packets not land on a clean picture, the file is read again from its
+start without jumps, so damaged or misdeclared files give the same frames as plain decoding.
+
+Neighbours: ``reader.py`` (packets of a file), ``plan.py`` (which of them), ``picture.py`` (size and orientation),
+``sampling.py`` (which times), ``cut.py`` (writes a moment to a file).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+from numpy.typing import NDArray
+
+from wordframe.errors import VideoError
+from wordframe.video.frame import Frame, VideoInfo
+from wordframe.video.picture import Orientation, fit_short_side, orientation, shown_size
+from wordframe.video.plan import Plan, Step, WantedTimes
+from wordframe.video.reader import MAX_GAP_SECONDS, MAX_PIXELS, NeedsPlainReadingError, Reader, VideoPath, printable
+
+__all__ = ["MAX_PIXELS", "Frame", "FrameStream", "VideoInfo", "VideoPath", "open_frames", "probe"]
+
+_MAX_PACKETS_WITHOUT_FRAME = 1000
+_CODECS_THAT_SKIP_EXACTLY = frozenset({"h264", "hevc", "mpeg4", "mpeg2video", "mpeg1video"})
+_ROUNDING_SECONDS = (0.5, 5.0)
+"""A length in a header may be off by its hundredth part, but at least and at most this; more missing is a loss."""
+
+
+def probe(path: VideoPath) -> VideoInfo:
+    """What the file says about its video, after decoding its first frame.
+
+    Raises:
+        VideoError: the file is not there, cannot be read, or has no video that can be decoded.
+    """
+    with open_frames(path, ()) as frames:
+        return frames.info
+
+
+def open_frames(
+    path: VideoPath,
+    times: Iterable[float] | Callable[[VideoInfo], Iterable[float]],
+    *,
+    short_side: int | None = None,
+    threads: int = 1,
+) -> FrameStream:
+    """The frames shown at ``times``, one for each while the video lasts, at least one.
+
+    Args:
+        path: a local file.
+        times: ascending seconds from the start of the file, possibly endless; or a function that gives them once the
+            file's length is known. Times beyond a known length end the stream.
+        short_side: pixels; larger frames are scaled down to it (bicubic, same aspect) while they are converted.
+        threads: of the decoder. One a video is best where several videos are decoded at once.
+
+    Raises:
+        VideoError: the file is not there, cannot be read, or has no video that can be decoded.
+    """
+    if short_side is not None and short_side < 1:
+        raise ValueError(f"short_side must be at least 1 pixel or None, got {short_side}")
+    if threads < 1:
+        raise ValueError(f"threads must be at least 1, got {threads}")
+    return FrameStream(path, times, short_side=short_side, threads=threads)
+
+
+class FrameStream:
+    """Iterates over the frames at the wanted times; made by ``open_frames``. Close it, or use it as a context.
+
+    Attributes:
+        info: what the file says about its video.
+        problem: None, or what is wrong with the file, as far as it was read; the frames given out are good.
+        decoded_until_seconds: the end of the last decoded frame.
+    """
+
+    def __init__(
+        self,
+        path: VideoPath,
+        times: Iterable[float] | Callable[[VideoInfo], Iterable[float]],
+        *,
+        short_side: int | None,
+        threads: int,
+    ) -> None:
+        self.problem: str | None = None
+        self.decoded_until_seconds = 0.0
+        self._path, self._threads = path, threads
+        self._reformatter = VideoReformatter()
+        self._start(Reader(path, threads=threads))
+        try:
+            self._pictures = self._decode_with_jumps()
+            first = next(self._pictures, None)
+            if first is None:
+                raise VideoError(f"{printable(path)} cannot be read as a video: no frame could be decoded")
+            self.info = self._describe(first[1], short_side)
+            self._wanted = WantedTimes(times(self.info) if callable(times) else times)
+        except BaseException:
+            self._reader.container.close()
+            raise
+        self._plan.wanted = self._wanted
+        self._frames = self._frames_at_wanted_times(*first)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Frame:
+        return next(self._frames)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the file back. The stream ends."""
+        self._frames = iter(())
+        self._pictures = iter(())
+        self._reader.container.close()
+
+    def _start(self, reader: Reader) -> None:
+        self._reader = reader
+        reader.before_seek = self._empty_decoder
+        self._emptied: list[Any] = []  # the last frames before a jump
+        self._plan = Plan(reader)
+        self._skips_exactly = reader.codec.name in _CODECS_THAT_SKIP_EXACTLY
+        self._last_stamp: int | None = None
+        self._first_dts: int | None = None
+        self._landing_seconds: float | None = None  # the keyframe that a jump must land on
+        self._decode_errors = 0
+        self._is_broken = False
+
+    def _describe(self, frame: Any, short_side: int | None) -> VideoInfo:
+        """Fix the orientation and the size of all frames by the first one."""
+        matrix = frame.side_data.get("DISPLAYMATRIX")
+        self._orientation: Orientation = orientation(None if matrix is None else bytes(matrix))
+        aspect = self._reader.stream.sample_aspect_ratio
+        width, height = shown_size(frame.width, frame.height, float(aspect) if aspect else None)
+        self._size = fit_short_side(width, height, short_side)
+        transposed = self._orientation.transposed
+        return VideoInfo(
+            container=self._reader.container.format.name,
+            codec=self._reader.codec.name,
+            width=height if transposed else width,
+            height=width if transposed else height,
+            rotation_degrees=self._orientation.rotation_degrees,
+            duration_seconds=self._reader.duration_seconds(),
+            frame_rate=self._reader.frame_rate(),
+        )
+
+    def _frames_at_wanted_times(self, shown_from: float, shown: Any) -> Iterator[Frame]:
+        """Each wanted time with the picture shown then: a picture is known to have been shown when the next comes."""
+        limit = self.info.duration_seconds or math.inf
+        is_given = False
+        for seconds, picture in self._pictures:
+            for frame in self._frames_before(min(seconds, limit), shown):
+                is_given = True
+                yield frame
+            time = self._wanted.peek()
+            if time is None or time >= limit:
+                break
+            shown_from, shown = seconds, picture
+        else:
+            for frame in self._frames_before(self._end_seconds(), shown):
+                is_given = True
+                yield frame
+        if not is_given and self._wanted.peek() is not None:
+            yield Frame(max(0.0, shown_from), self._rgb(shown))
+        self._tell_damage()
+        self._reader.container.close()
+
+    def _frames_before(self, stop: float, picture: Any) -> Iterator[Frame]:
+        rgb: NDArray[np.uint8] | None = None
+        while (time := self._wanted.peek()) is not None and time < stop:
+            rgb = self._rgb(picture) if rgb is None else rgb
+            yield Frame(self._wanted.pop(), rgb)
+
+    def _rgb(self, picture: Any) -> NDArray[np.uint8]:
+        width, height = self._size
+        try:
+            converted = self._reformatter.reformat(
+                picture, width, height, format="rgb24", interpolation="BICUBIC", threads=1
+            )
+        except (av.FFmpegError, ValueError) as error:
+            name = picture.format.name
+            raise VideoError(f"{printable(self._path)}: cannot convert pictures of pixel format {name}") from error
+        rgb: NDArray[np.uint8] = converted.to_ndarray()  # type: ignore[assignment]
+        return self._orientation.apply(rgb)
+
+    def _decode_with_jumps(self) -> Iterator[tuple[float, Any]]:
+        """Decoded pictures with their times, ascending; read again without jumps where a jump went wrong."""
+        try:
+            yield from self._decode()
+        except NeedsPlainReadingError:
+            self._reader.container.close()
+            self._start(Reader(self._path, threads=self._threads))
+            yield from self._decode()
+
+    def _decode(self) -> Iterator[tuple[float, Any]]:
+        packets_without_frame = 0
+        for step in self._plan:
+            if step.restart:
+                self._empty_decoder()
+                yield from self._on_clock(self._emptied)
+                self._emptied = []
+                if self._landing_seconds is not None:
+                    raise NeedsPlainReadingError
+                self._reader.codec.flush_buffers()
+                self._landing_seconds = step.planned.seconds
+            frames = self._send(step)
+            yield from self._on_clock(frames)
+            packets_without_frame = 0 if frames else packets_without_frame + step.is_wanted
+            if packets_without_frame > _MAX_PACKETS_WITHOUT_FRAME:
+                self._tell(f"damaged: {packets_without_frame} packets in a row gave no frame")
+                self._is_broken = True
+            if self._is_broken:
+                return
+        yield from self._on_clock(self._send(None))
+        if self._landing_seconds is not None:
+            raise NeedsPlainReadingError
+
+    def _empty_decoder(self) -> None:
+        self._emptied += self._send(None)
+
+    def _send(self, step: Step | None) -> list[Any]:
+        """Give the decoder a packet, None for its last frames; the frames that it gives back."""
+        codec = self._reader.codec
+        if step is not None:
+            codec.skip_frame = "NONREF" if self._skips_exactly and not step.is_wanted else "DEFAULT"
+        try:
+            return list(codec.decode(None if step is None else step.planned.packet))
+        except (av.FFmpegError, ValueError):
+            self._decode_errors += step is not None
+            return []
+
+    def _on_clock(self, frames: list[Any]) -> Iterator[tuple[float, Any]]:
+        """Frames with their times on the file's clock, never running backwards, checked."""
+        for frame in frames:
+            if frame.width * frame.height > MAX_PIXELS:
+                self._tell(f"damaged: a frame of {frame.width} × {frame.height} pixels")
+                self._is_broken = True
+            seconds = self._time_of(frame)
+            if self._landing_seconds is not None:
+                if seconds < self._landing_seconds:
+                    continue
+                if seconds > self._landing_seconds or not frame.key_frame:
+                    raise NeedsPlainReadingError
+                self._landing_seconds = None
+            if self._is_broken:
+                return
+            self._decode_errors += frame.is_corrupt
+            end = seconds + min(self._reader.in_seconds(frame.duration), MAX_GAP_SECONDS)
+            self.decoded_until_seconds = max(self.decoded_until_seconds, end)
+            yield seconds, frame
+
+    def _time_of(self, frame: Any) -> float:
+        """From the display time; else from the decoding time, if no frame has a display time; else from the last."""
+        reader, last = self._reader, self._last_stamp
+        if last is None:
+            reader.set_origin_near(frame.pts)
+        stamp = frame.pts
+        if stamp is None and frame.dts is not None and (last is None or self._first_dts is not None):
+            self._first_dts = frame.dts if self._first_dts is None else self._first_dts
+            stamp = reader.ticks(0) + frame.dts - self._first_dts
+        if stamp is None:
+            step = frame.duration or reader.ticks(1 / (reader.frame_rate() or 25.0)) - reader.ticks(0)
+            stamp = reader.ticks(0) if last is None else last + step
+        self._last_stamp = stamp if last is None else max(last, stamp)
+        return reader.seconds(self._last_stamp)
+
+    def _tell(self, problem: str) -> None:
+        self.problem = problem if self.problem is None else f"{self.problem}; {problem}"
+
+    def _end_seconds(self) -> float:
+        """How long the last picture is shown, once the file is read to its end; says so if the file ends early."""
+        duration, rate = self.info.duration_seconds, self.info.frame_rate
+        until = self._reader.end_seconds(self.decoded_until_seconds)
+        if duration is None:
+            return until
+        end = self._reader.video_end_seconds() or duration
+        rounding = max(_ROUNDING_SECONDS[0], min(0.01 * end, _ROUNDING_SECONDS[1]), 2 / rate if rate else 0.0)
+        if end - until <= rounding:
+            return duration
+        self._tell(f"ends early: decoded until {self.decoded_until_seconds:.1f} s of {end:.1f} s")
+        return until
+
+    def _tell_damage(self) -> None:
+        reader = self._reader
+        if reader.jump is not None:
+            self._tell(f"damaged: its times jump from {reader.jump[0]:.1f} s to {reader.jump[1]:.1f} s")
+        errors = reader.read_errors + self._decode_errors
+        if errors:
+            total = reader.packets_read + reader.read_errors
+            self._tell(f"damaged: {errors} of {total} packets could not be read or decoded")
