@@ -10,7 +10,7 @@ from wordframe.library import Library, indexer
 
 def main(videos: str, library: str) -> None:
     indexer.COMMIT_SECONDS = 0.05  # many commits, so that many kills meet one
-    opened = Library.open(library, encoder=ColourEncoder(delay_seconds=0.002))
+    opened = Library.open(library, encoder=ColourEncoder(delay_seconds=0.02))
     print("ready", flush=True)
     opened.index([videos])
     print("done", flush=True)

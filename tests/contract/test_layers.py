@@ -18,6 +18,7 @@ LAYERS = [
     {"search"},
     {"app", "distributed"},
 ]
+LAYERS[-1].add("__main__")
 LEVEL = {package: level for level, packages in enumerate(LAYERS) for package in packages}
 STRANGERS = [{"encoders", "temporal", "similarity", "losses", "video"}]
 ALONE = {"av": {"video"}, "lancedb": {"library/store.py"}, "typer": {"app"}, "PIL": {"video", "search/queries.py"}}

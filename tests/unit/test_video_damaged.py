@@ -17,7 +17,8 @@ from wordframe.video.decode import open_frames
 from wordframe.video.sampling import index_times
 
 READ_ALL = """
-import json, resource, sys, time
+import json, sys, time
+from pathlib import Path
 from wordframe.errors import VideoError
 from wordframe.video.decode import open_frames
 from wordframe.video.sampling import index_times
@@ -31,7 +32,9 @@ for path in sys.argv[1:]:
     except VideoError as error:
         count, line = 0, str(error)
     outcomes[path] = [count, line, time.monotonic() - started]
-print(json.dumps([outcomes, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024]))
+# the highest resident size of this program alone; getrusage would hand down that of the program which started it
+peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+print(json.dumps([outcomes, int(peak.split()[1]) // 1024]))
 """
 
 
