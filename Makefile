@@ -31,8 +31,8 @@ lint: $(READY)  ## format, style and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(READY)  ## all measured comparisons; results go to benchmarks/results
-	$(BIN)/python benchmarks/run_all.py
+bench: $(READY)  ## measured comparisons into benchmarks/results (CLIPS=folder with captions.json for all)
+	$(BIN)/python benchmarks/run_all.py $(if $(CLIPS),--clips $(CLIPS))
 
 clean:  ## remove the virtual environment and the caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build

@@ -22,7 +22,12 @@ def doctor(
     library: Annotated[
         Path | None,
         typer.Option(
-            "--library", "-l", envvar="WORDFRAME_LIBRARY", help="Also check this library.", show_default=False
+            "--library",
+            "-l",
+            envvar="WORDFRAME_LIBRARY",
+            help="Also check this library.",
+            show_default=False,
+            readable=False,
         ),
     ] = None,
     json: JsonOption = False,

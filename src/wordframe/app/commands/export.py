@@ -12,7 +12,7 @@ from wordframe.app.commands.options import JsonOption, print_json
 
 
 def export(
-    video: Annotated[Path, typer.Argument(help="The video, as search prints it.", show_default=False)],
+    video: Annotated[Path, typer.Argument(help="The video, as search prints it.", show_default=False, readable=False)],
     start: Annotated[str, typer.Argument(help="Where the moment starts: seconds or a timecode.", show_default=False)],
     end: Annotated[str, typer.Argument(help="Where it ends.", show_default=False)],
     to: Annotated[Path | None, typer.Option(help="The file to write; default: beside you, named by the times.")] = None,

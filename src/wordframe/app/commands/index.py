@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def index(
-    paths: Annotated[list[Path], typer.Argument(help="Folders (with all below them) and video files.")],
+    paths: Annotated[list[Path], typer.Argument(help="Folders (with all below them) and video files.", readable=False)],
     library: LibraryOption,
     encoder: Annotated[
         str | None,

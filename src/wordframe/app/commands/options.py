@@ -10,7 +10,9 @@ import typer
 
 LibraryOption = Annotated[
     Path,
-    typer.Option("--library", "-l", envvar="WORDFRAME_LIBRARY", help="Folder of the library.", show_default=False),
+    typer.Option(
+        "--library", "-l", envvar="WORDFRAME_LIBRARY", help="Folder of the library.", show_default=False, readable=False
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, nothing else.")]
 ModelOption = Annotated[
