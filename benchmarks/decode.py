@@ -1,6 +1,6 @@
 """How fast one frame a second is decoded, against OpenCV seeking frame by frame (the published way), in one run.
 
-    python benchmarks/decode.py FOLDER [--videos 40] [--short-side 288] [--json]
+    python benchmarks/decode.py FOLDER [--videos N] [--short-side 288]
 
 The published preparation of frames asks OpenCV for frame ``second · rate`` of each second by ``CAP_PROP_POS_FRAMES``
 and reads it. Both ways read each file in turn, each time is the best of ``--repeats``. ``frames per core second`` is by
@@ -10,13 +10,13 @@ processor time, one video after the other in one thread: the bound for what a co
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import cv2
+from results import save
 
 from wordframe.video.decode import open_frames
 from wordframe.video.sampling import per_second
@@ -82,22 +82,19 @@ def measure(paths: list[Path], *, short_side: int, repeats: int) -> dict[str, fl
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--videos", type=int, default=40, help="how many, spread over the folder (default 40)")
+    parser.add_argument("--videos", type=int, help="how many, spread over the folder (default: all)")
     parser.add_argument("--short-side", type=int, default=288, help="pixels (default 288)")
     parser.add_argument("--repeats", type=int, default=1)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()
     found = sorted(path for path in arguments.folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not found:
         parser.error(f"no videos under {arguments.folder}")
-    count = min(arguments.videos, len(found))
+    count = min(arguments.videos or len(found), len(found))
     paths = [found[number * len(found) // count] for number in range(count)]
     figures = measure(paths, short_side=arguments.short_side, repeats=arguments.repeats)
-    if arguments.json:
-        print(json.dumps(figures))
-    else:
-        for name, value in figures.items():
-            print(f"{name.replace('_', ' '):24} {value}")
+    for name, value in figures.items():
+        print(f"{name.replace('_', ' '):24} {value}")
+    save("decode", figures)
     return 0
 
 

@@ -32,7 +32,7 @@ from results import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wordframe.data.captions import VIDEO_SUFFIXES, read_captions
+from wordframe.data.captions import read_captions
 from wordframe.data.folder import match_videos
 from wordframe.encoders.class_sentences import class_texts, even_out, load_directions
 from wordframe.encoders.classifier import MEAN, SIDE, STD, load_classifier, read_classifier
@@ -43,6 +43,7 @@ from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.similarity.base import unit
 from wordframe.similarity.pooled import PooledSimilarity
 from wordframe.similarity.zero_shot import ZeroShotAttention
+from wordframe.video.codecs import VIDEO_SUFFIXES
 from wordframe.video.decode import open_frames
 from wordframe.video.sampling import uniform
 

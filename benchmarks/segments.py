@@ -25,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from results import save
 
 from wordframe.encoders.base import Encoder, load_encoder
 from wordframe.video.decode import open_frames
@@ -175,11 +176,13 @@ def main() -> int:
     chance = random.Random(arguments.seed)
     videos = [put_together(chance.sample(clips, chance.randint(5, 8))) for _ in range(arguments.videos)]
     print(f"{len(clips)} clips, {len(videos)} videos, {sum(len(video.moments) for video in videos)} moments")
+    found: dict[str, dict[str, dict[str, float]]] = {}
     for name, similarity in SIMILARITIES.items():
         print(f"\nsimilarity: {name}")
         for label, cut in cutters(sweep=arguments.sweep).items():
-            figures = measure(videos, cut, similarity)
+            figures = found.setdefault(name, {})[label] = measure(videos, cut, similarity)
             print(f"  {label:32}" + "".join(f"  {key} {value:5.1f}" for key, value in figures.items()))
+    save("segments", {"videos": len(videos), "similarities": found})
     return 0
 
 
