@@ -13,10 +13,12 @@ from collections.abc import Sequence
 import typer
 
 from wordframe import __version__
+from wordframe.app.commands.convert import convert
 from wordframe.app.commands.doctor import doctor
 from wordframe.app.commands.evaluate import evaluate
 from wordframe.app.commands.export import export
 from wordframe.app.commands.index import index
+from wordframe.app.commands.models import models
 from wordframe.app.commands.search import search
 from wordframe.errors import WordframeError
 
@@ -33,6 +35,8 @@ app.command()(index)
 app.command()(search)
 app.command()(export)
 app.command()(evaluate)
+app.command()(models)
+app.command()(convert)
 app.command()(doctor)
 
 

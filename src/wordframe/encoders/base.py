@@ -58,6 +58,14 @@ class Encoder(ABC):
     def encode_text(self, sentences: Sequence[str]) -> TextFeatures:
         """``T`` sentences into features on the CPU, float32; ``W`` is the longest one's number of positions."""
 
+    def tokens(self, sentence: str) -> list[str]:
+        """The text of each token position of ``encode_text([sentence])``, for people.
+
+        An encoder that does not say gets its words, or their numbers where it cut the sentence otherwise.
+        """
+        words, count = sentence.split(), self.encode_text([sentence]).words.shape[1]
+        return words if len(words) == count else [f"word {number}" for number in range(1, count + 1)]
+
     def encode_frames(self, frames: RgbFrames) -> Tensor:
         """Decoded frames ``(N, h, w, 3)`` into frame features ``(N, D)``."""
         return self.encode_pixels(self.preprocess(frames))
@@ -65,6 +73,8 @@ class Encoder(ABC):
 
 def load_encoder(name: str = "offline", **options: Any) -> Encoder:
     """The encoder called ``name``: ``offline``, else a hub id, folder or OpenAI ``.pt`` file of a CLIP-type model.
+
+    A folder may also be one of our checkpoints that brings its own CLIP.
 
     Raises:
         EncoderError: it is not there, or its files cannot be read; the message says what to do.

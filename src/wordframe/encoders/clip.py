@@ -1,7 +1,8 @@
 """The encoder for CLIP-type models: any dual encoder of transformers by hub id or folder, or an OpenAI ``.pt`` file.
 
 Sentence, words and frames as METHODS define them for CLIP (Radford et al., ICML 2021, arXiv 2103.00020); other
-families as ``dual.py`` tells. On a GPU the towers run in bfloat16 autocast; results are always float32 on the CPU.
+families as ``dual.py`` tells; also the CLIP inside one of our own checkpoints. On a GPU the towers run in bfloat16
+autocast; results are always float32 on the CPU.
 Neighbours: ``base.py`` (the contract), ``hub.py`` (finding files), ``tokens.py``, ``preprocess.py``, ``dual.py``,
 ``clip_loading.py``.
 """
@@ -20,7 +21,8 @@ import torch
 from torch import Tensor
 
 from wordframe.encoders.base import Encoder, RgbFrames
-from wordframe.encoders.clip_loading import ClipParts, load_file, load_folder
+from wordframe.encoders.clip_backbone import ClipBackbone
+from wordframe.encoders.clip_loading import ClipParts, backbone_preprocessing, load_file, load_folder
 from wordframe.encoders.dual import DualEncoder
 from wordframe.encoders.hub import find_folder, quiet_transformers
 from wordframe.encoders.openai_file import WEIGHT_SUFFIXES
@@ -79,14 +81,15 @@ class ClipEncoder(Encoder):
         max_words: int | None = None,
         tokenizer: str | Path | None = None,
     ) -> ClipEncoder:
-        """By hub id, folder in transformers' format, or OpenAI ``.pt`` file.
+        """By hub id, folder in transformers' format or of one of our checkpoints, or OpenAI ``.pt`` file.
 
         Args:
             name: where the model is.
             device: where it runs; CUDA, else MPS, else the CPU if not given.
             batch_size: frames or sentences at a time.
-            max_words: cut sentences shorter than the model's 77 (or its own limit if that is less).
-            tokenizer: folder of the vocabulary, for a ``.pt`` file that has none beside it.
+            max_words: cut sentences shorter than the model's 77 (or its own limit if that is less); a checkpoint of
+                ours is cut as in its training.
+            tokenizer: folder of the vocabulary, for a ``.pt`` file or a checkpoint of ours that has none beside it.
 
         Raises:
             EncoderError: it is not there, cannot be read, or is of a kind that is not supported.
@@ -94,12 +97,10 @@ class ClipEncoder(Encoder):
         path = Path(name).expanduser()
         if path.is_file() and path.suffix not in WEIGHT_SUFFIXES:
             raise EncoderError(f"{name} is no weights file; allowed endings: {', '.join(WEIGHT_SUFFIXES)}")
-        if tokenizer is not None and not path.is_file():
-            raise EncoderError(f"tokenizer= goes with a weights file only; {name} brings its own")
         with quiet_transformers():
-            parts = load_file(path, tokenizer) if path.is_file() else load_folder(find_folder(name), name)
+            parts = load_file(path, tokenizer) if path.is_file() else load_folder(find_folder(name), name, tokenizer)
         return cls(
-            name=name,
+            name=str(path.absolute()) if path.exists() else name,  # a library is opened from other folders, too
             towers=parts.towers,
             tokenizer=SentenceTokenizer(
                 tokenizer=parts.tokenizer,
@@ -118,15 +119,7 @@ class ClipEncoder(Encoder):
 
         The name has no part in it: the same model by hub id, folder or file has the same fingerprint.
         """
-        digest = hashlib.sha256(f"clip {_FORMAT} {self.preprocessing}".encode())
-        for tower in ("text_config", "vision_config"):
-            config = getattr(self._towers.model.config, tower)
-            digest.update(str([getattr(config, key, None) for key in _SETTINGS_BEYOND_WEIGHTS]).encode())
-        for name, weight in sorted(self._towers.model.state_dict().items()):
-            # a checksum guards against mistakes, and reads a gigabyte three times as fast as sha256
-            checksum = zlib.crc32(weight.detach().cpu().contiguous().numpy())
-            digest.update(f"{name} {tuple(weight.shape)} {checksum}".encode())
-        return digest.hexdigest()[:16]
+        return _fingerprint(self._towers.model, self.preprocessing)
 
     def preprocess(self, frames: RgbFrames) -> Tensor:
         """Decoded frames ``(N, h, w, 3)`` uint8 into pixels ``(N, 3, H, W)`` float32 on the CPU."""
@@ -161,11 +154,32 @@ class ClipEncoder(Encoder):
                 words[rows] = features.words.float().cpu()[:, used]
         return TextFeatures(sentence, words, mask[:, used])
 
+    def tokens(self, sentence: str) -> list[str]:
+        """The text of each token position of ``encode_text([sentence])``."""
+        return self.tokenize.tokens(sentence)
+
     def _batches(self, count: int) -> Iterator[slice]:
         return (slice(start, start + self.batch_size) for start in range(0, count, self.batch_size))
 
     def _precision(self) -> AbstractContextManager[Any]:
         return torch.autocast("cuda", torch.bfloat16) if self.device.type == "cuda" else nullcontext()
+
+
+def backbone_fingerprint(backbone: ClipBackbone) -> str:
+    """The fingerprint of an encoder over this ``backbone``, to tell whether a model and stored features fit."""
+    return _fingerprint(backbone.model, backbone_preprocessing(backbone))
+
+
+def _fingerprint(model: Any, preprocessing: Preprocessing) -> str:
+    digest = hashlib.sha256(f"clip {_FORMAT} {preprocessing}".encode())
+    for tower in ("text_config", "vision_config"):
+        config = getattr(model.config, tower)
+        digest.update(str([getattr(config, key, None) for key in _SETTINGS_BEYOND_WEIGHTS]).encode())
+    for name, weight in sorted(model.state_dict().items()):
+        # a checksum guards against mistakes, and reads a gigabyte three times as fast as sha256
+        checksum = zlib.crc32(weight.detach().cpu().contiguous().numpy())
+        digest.update(f"{name} {tuple(weight.shape)} {checksum}".encode())
+    return digest.hexdigest()[:16]
 
 
 def _choose_device(device: str | torch.device | None) -> torch.device:
@@ -181,9 +195,9 @@ def _choose_device(device: str | torch.device | None) -> torch.device:
 
 
 def _choose_max_words(max_words: int | None, parts: ClipParts) -> int:
-    """CLIP's 77, or less where the text tower or its tokenizer says so; ``max_words`` may ask for fewer."""
+    """CLIP's 77, or less where the text tower, tokenizer or training says so; ``max_words`` may ask for fewer."""
     limit = min(_CLIP_WORDS, parts.towers.max_words, parts.tokenizer.model_max_length)
     shortest = limit if parts.towers.family.fixed_length else 3  # SOS, one token, EOS
     if max_words is not None and not shortest <= max_words <= limit:
         raise EncoderError(f"max_words must be {shortest} to {limit} for this model, got {max_words}")
-    return max_words or limit
+    return max_words or min(limit, parts.max_words or limit)

@@ -90,10 +90,21 @@ class ClipBackbone(nn.Module):
         Raises:
             EncoderError: weights are missing or do not fit together.
         """
-        from transformers.models.clip.modeling_clip import CLIPModel
-
         sizes = read_sizes(state_dict, vision_heads=vision_heads, text_heads=text_heads)
         weights, unused = to_transformers(state_dict)
+        backbone = cls.from_weights(sizes, weights)
+        backbone.unused_keys = tuple(unused)
+        return backbone
+
+    @classmethod
+    def from_weights(cls, sizes: ClipSizes, weights: dict[str, Tensor]) -> ClipBackbone:
+        """From weights under transformers' names.
+
+        Raises:
+            EncoderError: weights are missing or have other sizes.
+        """
+        from transformers.models.clip.modeling_clip import CLIPModel
+
         # modules without memory: loading costs neither a random initialisation nor a second copy of the weights
         with torch.device("meta"):
             backbone = cls(**asdict(sizes))
@@ -103,7 +114,6 @@ class ClipBackbone(nn.Module):
             backbone.model = CLIPModel.from_pretrained(
                 None, config=_config(sizes), state_dict=weights, dtype=torch.float32
             )
-        backbone.unused_keys = tuple(unused)
         return backbone
 
     def encode_ids(self, input_ids: Tensor, mask: Tensor) -> TextFeatures:

@@ -1,5 +1,7 @@
 """The parts of a CLIP-type encoder out of files: towers, tokenizer and preprocessing.
 
+A folder holds a model in transformers' format, or one of our checkpoints, whose CLIP is taken.
+
 Neighbours: ``clip.py`` puts them together, ``hub.py`` finds the folder, ``openai_file.py`` reads ``.pt`` files,
 ``dual.py`` knows the families.
 """
@@ -17,17 +19,22 @@ import torch
 from wordframe.encoders.clip_backbone import ClipBackbone
 from wordframe.encoders.dual import DualEncoder, family_of
 from wordframe.encoders.openai_file import load_tokenizer, read_state_dict
+from wordframe.encoders.openai_layout import ClipSizes
 from wordframe.encoders.preprocess import Preprocessing
 from wordframe.errors import EncoderError
+
+_CHECKPOINT_FORMAT, _CHECKPOINT_CLIP = "wordframe-model", "backbone.model."
+"""How ``models/checkpoint.py`` marks a checkpoint, and calls the tensors of its CLIP."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipParts:
-    """What one model's files give; ``tokenizer`` is transformers' own."""
+    """What one model's files give; tokenizer: transformers' own; max_words: of the model's training, if it is told."""
 
     towers: DualEncoder
     tokenizer: Any
     preprocessing: Preprocessing
+    max_words: int | None = None
 
 
 def load_file(path: Path, tokenizer: str | Path | None) -> ClipParts:
@@ -43,21 +50,30 @@ def load_file(path: Path, tokenizer: str | Path | None) -> ClipParts:
             f"{path} holds more than a CLIP, among it {', '.join(backbone.unused_keys[:3])}: "
             "a checkpoint of a trained model is loaded with load_authors_checkpoint"
         )
-    side = backbone.sizes.image_size
     return ClipParts(
         towers=DualEncoder(model=backbone.model),
         tokenizer=load_tokenizer(path, tokenizer),
-        preprocessing=Preprocessing(height=side, width=side),
+        preprocessing=backbone_preprocessing(backbone),
     )
 
 
-def load_folder(folder: Path, name: str) -> ClipParts:
-    """From a ``folder`` in transformers' format; ``name`` is what the user called it."""
+def backbone_preprocessing(backbone: ClipBackbone) -> Preprocessing:
+    """CLIP's own, at the size the image tower takes."""
+    side = backbone.sizes.image_size
+    return Preprocessing(height=side, width=side)
+
+
+def load_folder(folder: Path, name: str, tokenizer_folder: str | Path | None = None) -> ClipParts:
+    """From a ``folder`` in transformers' format, or of one of our checkpoints; ``name`` is what the user called it."""
     from transformers import AutoModel, AutoTokenizer
 
     settings = _read_json(folder / "config.json")
     if settings is None:
         raise EncoderError(f"{folder} holds no config.json: it is no model in transformers' format")
+    if settings.get("format") == _CHECKPOINT_FORMAT:
+        return _load_checkpoint(folder, name, settings, tokenizer_folder)
+    if tokenizer_folder is not None:
+        raise EncoderError(f"tokenizer= goes with a weights file only, or a checkpoint; {name} brings its own")
     family_of(settings.get("model_type", "unknown"))
     preprocessing = _load_preprocessing(folder)
     try:
@@ -70,6 +86,34 @@ def load_folder(folder: Path, name: str) -> ClipParts:
     if missing := sorted(report["missing_keys"]):
         raise EncoderError(f"the weights of {name} lack {len(missing)} tensors, among them {', '.join(missing[:3])}")
     return ClipParts(towers=DualEncoder(model=model), tokenizer=tokenizer, preprocessing=preprocessing)
+
+
+def _load_checkpoint(folder: Path, name: str, config: dict[str, Any], tokenizer_folder: str | Path | None) -> ClipParts:
+    """The CLIP inside a checkpoint that ``TextVideoModel.save`` wrote; its head is not read."""
+    from safetensors import SafetensorError, safe_open
+
+    if config.get("backbone") is None:
+        raise EncoderError(
+            f"{name} is a model without a CLIP of its own: it scores the features of another encoder; name that one"
+        )
+    path = folder / "model.safetensors"
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = file.keys()
+            towers = [name for name in names if name.startswith(_CHECKPOINT_CLIP)]
+            weights = {name.removeprefix(_CHECKPOINT_CLIP): file.get_tensor(name) for name in towers}
+        backbone = ClipBackbone.from_weights(ClipSizes(**config["backbone"]), weights)
+        max_words = int(config["settings"]["max_words"])
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise EncoderError(
+            f"cannot load the checkpoint {name}: {(str(error) or repr(error)).splitlines()[0]}"
+        ) from error
+    return ClipParts(
+        towers=DualEncoder(model=backbone.model),
+        tokenizer=load_tokenizer(path, tokenizer_folder),
+        preprocessing=backbone_preprocessing(backbone),
+        max_words=max_words,
+    )
 
 
 def _load_preprocessing(folder: Path) -> Preprocessing:

@@ -81,9 +81,16 @@ class OfflineEncoder(Encoder):
         """``T`` sentences into features on the CPU, float32; ``W`` is the longest one's number of positions."""
         if isinstance(sentences, str):
             raise ValueError("sentences must be a sequence of strings, got one string; put it in a list")
+        return self._text_side()(sentences)
+
+    def tokens(self, sentence: str) -> list[str]:
+        """The text of each token position of ``encode_text([sentence])``."""
+        return self._text_side().tokens(sentence)
+
+    def _text_side(self) -> SentenceEncoder:
         with self._loading:
             self._sentences = self._sentences or SentenceEncoder()
-        return self._sentences(sentences)
+            return self._sentences
 
     def _image_side(self) -> tuple[nn.Module, Tensor]:
         """The classifier and the class directions ``(C, D)``, on the device."""

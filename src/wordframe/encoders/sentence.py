@@ -70,6 +70,10 @@ class SentenceEncoder:
         sentence = words.sum(dim=1) / lengths[:, None].clamp(min=1)  # (T, D); padded positions hold zeros
         return TextFeatures(sentence, words, mask)
 
+    def tokens(self, sentence: str) -> list[str]:
+        """The text of each token position; a piece that goes on a word starts with ``##``."""
+        return [str(token) for token in self._tokenizer.encode(sentence).tokens]
+
     @torch.inference_mode()
     def _states(self, input_ids: Tensor, lengths: Tensor) -> Tensor:
         mask = torch.arange(input_ids.shape[1]) < lengths[:, None]  # (T, W)

@@ -54,3 +54,9 @@ class SentenceTokenizer:
         mask = torch.tensor(tokens["attention_mask"], dtype=torch.bool)
         input_ids = torch.tensor(tokens["input_ids"], dtype=torch.long)
         return (input_ids.masked_fill(~mask, 0) if self._family.pad_with_zero else input_ids), mask
+
+    def tokens(self, sentence: str) -> list[str]:
+        """The text of each real position of ``sentence``; SOS and EOS by their names in the vocabulary."""
+        input_ids, mask = self([sentence])
+        with self._lock:
+            return [str(self._tokenizer.decode([number])).strip() for number in input_ids[0][mask[0]].tolist()]

@@ -1,15 +1,15 @@
 """Evaluates a folder of captioned videos: decode, encode, score, rank.
 
-Protocol ``folder``: frames spread uniformly over each video (bin centres), every caption a text→video query, video→text
-by the best of a video's captions. A video that cannot be read is told and, unless the caller allows it, ends the
-evaluation, since a smaller gallery is an easier one.
+Protocol ``folder``: frames spread uniformly over each video (bin centres; where a file does not tell its length, one a
+second and the papers' choice among them), every caption a text→video query, video→text by the best of a video's
+captions. A video that cannot be read is told and, unless the caller allows it, ends the evaluation, since a smaller
+gallery is an easier one.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -23,25 +23,19 @@ from wordframe.evaluation.metrics import evaluate_ranks
 from wordframe.evaluation.report import EvaluationReport, Skipped
 from wordframe.evaluation.streaming import streamed_ranks
 from wordframe.extraction import Failure, Job, extract
-from wordframe.features import SimilarityOutput, TextFeatures, VideoFeatures
+from wordframe.features import TextFeatures, VideoFeatures
+from wordframe.models import TextVideoModel
+from wordframe.models.in_use import contextualize, fit_text, score
 from wordframe.video.decode import VideoInfo
-from wordframe.video.sampling import per_second, uniform
+from wordframe.video.sampling import benchmark_indices, per_second, uniform
 
 TEXTS_AT_ONCE = 256
-
-
-class Scorer(Protocol):
-    """Any model of wordframe."""
-
-    def score(self, text: TextFeatures, video: VideoFeatures) -> SimilarityOutput:
-        """Logits ``(T, V)``."""
-        ...
 
 
 def evaluate_folder(
     matched: MatchedVideos,
     encoder: Encoder,
-    model: Scorer,
+    model: TextVideoModel,
     *,
     model_name: str,
     num_frames: int = 12,
@@ -51,7 +45,7 @@ def evaluate_folder(
     """Both directions' numbers of ``model`` on captioned videos.
 
     Args:
-        num_frames: frames a video, ``F``.
+        num_frames: frames a video, ``F``; fewer if the model takes fewer.
         allow_missing: evaluate the other videos when some are not there or cannot be read.
         on_progress: called with the number of videos read so far.
 
@@ -60,6 +54,7 @@ def evaluate_folder(
     """
     if not allow_missing:
         matched.refuse_missing()
+    num_frames = min(num_frames, model.max_frames or num_frames)
     paths = [str(pair.path) for pair in matched.pairs]
     found, failures = _read_videos(paths, encoder, num_frames, on_progress)
     skipped = [Skipped(name, "not in the folder") for name in matched.missing] + failures
@@ -74,9 +69,10 @@ def evaluate_folder(
     place = {video: column for column, video in enumerate(kept)}
     captions, owners = matched.queries()
     queries = [(caption, place[owner]) for caption, owner in zip(captions, owners, strict=True) if owner in place]
-    texts = _encode_texts([caption for caption, _ in queries], encoder)
+    texts = [fit_text(block, model.max_words) for block in _encode_texts([caption for caption, _ in queries], encoder)]
     caption_video = torch.tensor([owner for _, owner in queries])
-    ranks = _ranks(model, texts, pad_videos([found[video] for video in kept]), caption_video)
+    videos = contextualize(model, pad_videos([found[video] for video in kept]))
+    ranks = _ranks(model, texts, videos, caption_video)
     return EvaluationReport(
         evaluation=evaluate_ranks(*ranks, caption_video, num_videos=len(kept)),
         protocol="folder",
@@ -110,18 +106,9 @@ def _read_videos(
             ended += isinstance(result, Failure) or result.last
             on_progress(ended)
     whole = {place: np.concatenate([chunks[i] for i in sorted(chunks)]) for place, chunks in parts.items()}
-    return {place: features[spread(len(features), num_frames)] for place, features in whole.items()}, failures
-
-
-def spread(count: int, wanted: int) -> NDArray[np.int64]:
-    """Indices of at most ``wanted`` of ``count`` frames, spread uniformly (bin centres).
-
-    >>> spread(10, 5), spread(3, 5)
-    (array([1, 3, 5, 7, 9]), array([0, 1, 2]))
-    """
-    if count <= wanted:
-        return np.arange(count)
-    return ((np.arange(wanted) + 0.5) * count / wanted).astype(np.int64)
+    return {
+        place: features[benchmark_indices(len(features), num_frames)] for place, features in whole.items()
+    }, failures
 
 
 def pad_videos(features: Sequence[NDArray[np.float32]]) -> VideoFeatures:
@@ -147,9 +134,9 @@ def _texts_at(texts: Sequence[TextFeatures], rows: Tensor) -> Iterator[TextFeatu
 
 @torch.inference_mode()
 def _ranks(
-    model: Scorer, texts: Sequence[TextFeatures], videos: VideoFeatures, caption_video: Tensor
+    model: TextVideoModel, texts: Sequence[TextFeatures], videos: VideoFeatures, caption_video: Tensor
 ) -> tuple[Tensor, Tensor]:
-    def score(rows: Tensor, columns: slice) -> Tensor:
-        return torch.cat([model.score(block, videos[columns]).logits for block in _texts_at(texts, rows)])
+    def logits(rows: Tensor, columns: slice) -> Tensor:
+        return torch.cat([score(model, block, videos[columns]) for block in _texts_at(texts, rows)])
 
-    return streamed_ranks(score, caption_video, num_videos=len(videos))
+    return streamed_ranks(logits, caption_video, num_videos=len(videos))

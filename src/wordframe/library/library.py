@@ -4,7 +4,7 @@
     summary = library.index(["~/Videos"])
 
 On disk: ``wordframe.json`` (manifest), ``tables/`` (LanceDB), ``indexing.lock``. Neighbours: ``store.py`` holds the
-tables, ``indexer.py`` fills them, ``wordframe.search`` reads them.
+tables, ``indexer.py`` fills them, ``prepared.py`` adds what a model needs, ``wordframe.search`` reads them.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from wordframe.encoders import Encoder, load_encoder
 from wordframe.errors import LibraryError
 from wordframe.features import VideoFeatures
 from wordframe.library.manifest import Manifest
+from wordframe.library.model_table import forget_stale
 from wordframe.library.store import FailureEntry, Store, VideoEntry
 from wordframe.library.summary import IndexSummary, Progress
 
@@ -118,12 +119,14 @@ class Library:
         """
         from wordframe.library.indexer import Indexer  # brings the decoder, which a search does not need
 
-        with self._locked():
+        with self.locked():
             self._manifest = Manifest.read(self.folder) or self._create()
             self._manifest.check(self.encoder, self.folder)
             self.store.refresh()
             indexer = Indexer(self.store, self.encoder, leave_out=[str(self.folder)], on_progress=on_progress)
-            return indexer.run(paths, prune=prune, retry=retry)
+            summary = indexer.run(paths, prune=prune, retry=retry)
+            forget_stale(self.store)
+            return summary
 
     def _create(self) -> Manifest:
         strangers = [p.name for p in self.folder.iterdir() if p.name not in (_LOCK_NAME, _OWNER_NAME)]
@@ -136,8 +139,8 @@ class Library:
         return manifest
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Keep other indexers out. The system drops the lock when the process dies, however it dies."""
+    def locked(self) -> Iterator[None]:
+        """Keep all others out who write. The system drops the lock when the process dies, however it dies."""
         owner = self.folder / _OWNER_NAME
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -165,7 +168,8 @@ class Library:
         The features come as ``V`` videos of ``F`` frames, padded to the longest; raw frames stand in for contextual
         ones, since a model with a temporal head makes its own.
         """
-        table = self.store.take(row_ids, [*columns, "num_frames", "frames", "seconds"])
+        columns = list(dict.fromkeys(columns))
+        table = self.store.take(row_ids, list(dict.fromkeys([*columns, "num_frames", "frames", "seconds"])))
         counts = table["num_frames"].to_numpy()
         mask = np.arange(counts.max(initial=1))[None, :] < counts[:, None]
         frames = np.zeros((*mask.shape, self.manifest.dimension), np.float32)
@@ -176,4 +180,4 @@ class Library:
             seconds[mask] = np.concatenate([chunk.flatten().to_numpy() for chunk in table["seconds"].chunks])
         raw = torch.from_numpy(frames)
         features = VideoFeatures(raw, raw, torch.from_numpy(mask), torch.from_numpy(seconds))
-        return table.select([*columns]).to_pylist(), features
+        return table.select(columns).to_pylist(), features

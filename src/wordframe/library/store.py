@@ -2,7 +2,8 @@
 
 ``segments``: one row a segment, with its video's facts beside it, so that one commit adds, replaces or moves whole
 videos and a reader at any version sees whole videos only. ``failures``: files that gave nothing, so that an unchanged
-one is not tried at every run. Frame features are float16, ``(F, D)`` row by row in one binary cell.
+one is not tried at every run. Frame features are float16, ``(F, D)`` row by row in one binary cell. What models need
+beyond the frames lies in tables of their own (``model_table.py``).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from wordframe.errors import LibraryError
+from wordframe.library.model_table import ModelTable, keys_of
 
 _VIDEO_COLUMNS = [
     ("video_id", pa.string()),
@@ -36,6 +38,8 @@ _VIDEO_COLUMNS = [
     ("problem", pa.string()),
     ("num_segments", pa.int32()),
 ]
+_MODEL_PREFIX = "model_"
+_MANY = 100_000
 _VIDEO_NAMES = [name for name, _ in _VIDEO_COLUMNS]
 _FAILURE_SCHEMA = pa.schema(
     [
@@ -235,6 +239,30 @@ class Store:
             found = self.segments.take_row_ids(list(row_ids)).select([*columns]).with_row_id().to_arrow()
         place = {row: i for i, row in enumerate(found["_rowid"].to_pylist())}
         return found.take(pa.array([place[row] for row in row_ids])).select(columns)
+
+    def segment_keys(self) -> tuple[NDArray[np.int64], pa.Array]:
+        """Row ids of all segments and, for each, the key that changes with its content (``model_table.py``)."""
+        with self._told("read"):
+            query = self.segments.search().select(["segment_id", "content_hash", "num_frames"])
+            found = query.with_row_id(True).to_arrow()
+        return found["_rowid"].to_numpy().astype(np.int64), keys_of(found)
+
+    def model_tables(self) -> list[ModelTable]:
+        """The tables of all models that the library was prepared for."""
+        with self._told("read"):
+            names = self._database.list_tables(limit=_MANY).tables
+            models = [name for name in names if name.startswith(_MODEL_PREFIX)]
+            return [ModelTable(self._database.open_table(name), self._told) for name in models]
+
+    def model_table(self, fingerprint: str, schema: pa.Schema | None = None) -> ModelTable | None:
+        """The table of the model with this fingerprint; a new one if there is none and ``schema`` is given."""
+        name = _MODEL_PREFIX + fingerprint
+        with self._told("open"):
+            if schema is not None:
+                return ModelTable(self._database.create_table(name, schema=schema, exist_ok=True), self._told)
+            if name not in self._database.list_tables(limit=_MANY).tables:
+                return None
+            return ModelTable(self._database.open_table(name), self._told)
 
     # Writing, by one indexer at a time -------------------------------------------------------------------------------
 

@@ -5,23 +5,32 @@
         print(hit.path, hit.start_seconds, hit.score)
 
 Stage one (``shortlist.py``) picks candidates by mean vectors, stage two reads their frame features and runs the model;
-``exact`` runs the model on everything, in blocks. The default model is the untrained language-video attention.
+``exact`` runs the model on everything, in blocks. A model with one vector a video is searched by that vector alone.
+What a model needs beyond the frames is prepared at the first search with it (``library/prepared.py``). The default
+model is the untrained language-video attention.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from wordframe.errors import LibraryError, WordframeError
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.library import Library
+from wordframe.library.prepared import Prepared
+from wordframe.library.store import ids_clause
 from wordframe.models import TextVideoModel, load_model
+from wordframe.models.in_use import fit_text, kept_words, load_ready, refuse_other_features, score
+from wordframe.search.explain import Reasons, explain_segment
 from wordframe.search.hits import Hit, group_by_video
 from wordframe.search.queries import clip_query, image_query, text_query
 from wordframe.search.shortlist import DEFAULT_SIZE, Filters, candidates
@@ -33,14 +42,30 @@ _COLUMNS = ["segment_id", "video_id", "path_bytes", "duration_seconds", "start_s
 class SearchEngine:
     """Answers queries over one library; sees what an indexer commits meanwhile.
 
+    Attributes:
+        not_stored: why what the model needs could not be stored at the last search, which then made it on the fly.
+
     Raises:
         LibraryError: there is no library, it is damaged, or its encoder cannot be had.
+        CheckpointError: the model was made for features of another encoder.
     """
 
-    def __init__(self, library: Library, model: TextVideoModel | None = None) -> None:
+    def __init__(self, library: Library, model: TextVideoModel | None = None, *, name: str = "MODEL") -> None:
+        manifest = library.manifest
         self.library = library
-        self.model = load_model("zero-shot", dimension=library.manifest.dimension) if model is None else model
+        self.model = load_model("zero-shot", dimension=manifest.dimension) if model is None else model
+        refuse_other_features(
+            self.model,
+            name,
+            encoder=manifest.encoder,
+            fingerprint=manifest.fingerprint,
+            dimension=manifest.dimension,
+            remedy=f"make a library with it: wordframe index VIDEOS --library NEW_FOLDER --encoder {name}",
+        )
+        self.prepared = Prepared(library, self.model)
+        self.not_stored: str | None = None
         self._store = library.store
+        self._one_snapshot = threading.Lock()  # row ids mean something in one snapshot; queries are encoded outside
 
     @classmethod
     def with_model(cls, library: Library, name: str, *, untrained: bool = False) -> SearchEngine:
@@ -50,13 +75,8 @@ class SearchEngine:
             WordframeError: there is no such model, it does not fit the library's features, or its heads need training
                 and ``untrained`` does not allow that.
         """
-        model = load_model(name, dimension=library.manifest.dimension)
-        if not model.trained and not untrained:
-            raise WordframeError(
-                f"{name!r} is a preset: settings without trained weights; give a checkpoint's folder, "
-                "or say --untrained to rank with its starting values"
-            )
-        return cls(library, model)
+        model = load_ready(name, dimension=library.manifest.dimension, untrained=untrained)
+        return cls(library, model, name=name)
 
     def search(
         self,
@@ -69,6 +89,8 @@ class SearchEngine:
         filters: Filters | None = None,
         exact: bool = False,
         shortlist: int = DEFAULT_SIZE,
+        explain: bool = False,
+        on_prepare: Callable[[int, int], None] | None = None,
     ) -> list[Hit]:
         """The ``top`` videos that fit a sentence, a picture or a clip, best first.
 
@@ -77,6 +99,8 @@ class SearchEngine:
             moments: at most so many moments a video.
             exact: score every segment, not only the shortlist.
             shortlist: how many segments stage one hands to the model; more are taken if they hold too few videos.
+            explain: say of each hit why its best moment fits.
+            on_prepare: called with the segments done and their total while what the model needs is being stored.
 
         Raises:
             WordframeError: the query is empty, too long or unreadable, or the library is empty.
@@ -85,58 +109,122 @@ class SearchEngine:
         if top < 1 or moments < 1 or shortlist < 1:
             raise ValueError(f"top, moments and shortlist must be at least 1, got {top}, {moments}, {shortlist}")
         query = self.encode_query(text=text, image=image, clip=clip)
-        self._store.refresh()
-        if self._store.count() == 0:
-            raise LibraryError(f"{self.library.folder}: the library is empty; index some videos into it first")
-        where = None if filters is None else filters.where(self._store)
-        total = self._store.count(where)
-        size = total if exact else min(shortlist, total)
-        while True:
-            rows = self.score_segments(query, self._shortlist(query, size, where))
-            hits = group_by_video(rows, top=top, moments=moments)
-            if len(hits) == top or size >= total:
-                return hits
-            size = min(4 * size, total)
+        with self._one_snapshot:
+            self._store.refresh()
+            if self._store.count() == 0:
+                raise LibraryError(f"{self.library.folder}: the library is empty; index some videos into it first")
+            self._prepare(on_prepare)
+            where = None if filters is None else filters.where(self._store)
+            total = self._store.count(where)
+            size = total if exact else min(shortlist, total)
+            while True:
+                rows = self.score_segments(query, self._shortlist(query, size, where))
+                hits = group_by_video(rows, top=top, moments=moments)
+                if len(hits) == top or size >= total:
+                    break
+                size = min(4 * size, total)
+            row_ids = {row["segment_id"]: row["row_id"] for row in rows}
+            hits = self._with_peaks(query, hits, row_ids)
+            return self._with_reasons(text, query, hits, row_ids) if explain else hits
 
     def encode_query(
         self, *, text: str | None = None, image: str | Path | None = None, clip: str | Path | None = None
     ) -> TextFeatures:
-        """Features of the one query given, ``T = 1``."""
+        """Features of the one query given, ``T = 1``, cut to the words that the model takes."""
         given = [name for name, value in (("text", text), ("image", image), ("clip", clip)) if value is not None]
         if len(given) != 1:
             raise ValueError(f"give exactly one of text, image and clip, got {', '.join(given) or 'none'}")
         encoder = self.library.encoder
         if text is not None:
-            return text_query(encoder, text)
+            return fit_text(text_query(encoder, text), self.model.max_words)
         if image is not None:
             return image_query(encoder, image)
         assert clip is not None
         return clip_query(encoder, clip)
 
+    def explain(self, text: str, segment_id: str) -> Reasons:
+        """Why a segment of the library fits a sentence, or does not.
+
+        Raises:
+            WordframeError: the query is empty or too long, or there is no such segment.
+        """
+        query = self.encode_query(text=text)
+        with self._one_snapshot:
+            self._store.refresh()
+            found = self._store.row_ids(ids_clause("segment_id", [segment_id]))
+            if not found:
+                raise WordframeError(f"{self.library.folder}: no segment {segment_id!r}; take one from a hit's moments")
+            return self._explain(query, self._tokens(text), found[0])
+
+    def _prepare(self, on_prepare: Callable[[int, int], None] | None) -> None:
+        try:
+            self.prepared.prepare(on_prepare)
+            self.not_stored = None
+        except LibraryError as error:  # a library that cannot be written can still be searched
+            self.not_stored = str(error)
+
     def _shortlist(self, query: TextFeatures, size: int, where: str | None) -> Sequence[int]:
-        vector = F.normalize(query.sentence[0], dim=0).numpy()
-        return candidates(self._store, vector, size=size, where=where)
+        if self.model.one_vector and self._store.count(where) > size:
+            return self.prepared.nearest(_unit(query).numpy(), size, where)
+        return candidates(self._store, _unit(query).numpy(), size=size, where=where)
 
     @torch.inference_mode()
     def score_segments(self, query: TextFeatures, row_ids: Sequence[int]) -> list[dict[str, Any]]:
-        """The facts of each segment with its ``score`` and ``peak_seconds``; blocks keep memory bounded."""
+        """The facts of each segment with its ``row_id`` and ``score``; blocks keep memory bounded."""
         rows: list[dict[str, Any]] = []
         for start in range(0, len(row_ids), BLOCK_SEGMENTS):
-            facts, video = self.library.read_segments(row_ids[start : start + BLOCK_SEGMENTS], _COLUMNS)
-            video = self.model.contextualize(video.frames, video.frame_mask, video.seconds)
-            scores = self.model.score(query, video).logits[0] / self.model.scale
-            for fact, score, peak in zip(facts, scores.tolist(), _peaks(query, video), strict=True):
-                path = os.fsdecode(fact.pop("path_bytes"))
-                rows.append(fact | {"path": path, "score": score, "peak_seconds": peak})
+            block = row_ids[start : start + BLOCK_SEGMENTS]
+            facts, scores = self._scores(query, block)
+            for row_id, fact, value in zip(block, facts, scores.tolist(), strict=True):
+                wanted = {name: fact[name] for name in _COLUMNS if name != "path_bytes"}
+                rows.append(wanted | {"path": os.fsdecode(fact["path_bytes"]), "row_id": row_id, "score": value})
         if any(row["score"] != row["score"] for row in rows):
             raise WordframeError(f"{self.library.folder}: a score is not a number; the library's features are damaged")
         return rows
 
+    def _scores(self, query: TextFeatures, row_ids: Sequence[int]) -> tuple[list[dict[str, Any]], Tensor]:
+        """Facts and scores ``(V,)`` of some segments."""
+        if self.model.one_vector:
+            facts, vectors = self.prepared.vectors(row_ids, _COLUMNS)
+            return facts, vectors @ _unit(query)
+        facts, video = self.prepared.features(row_ids, _COLUMNS)
+        return facts, score(self.model, query, video)[0] / self.model.scale
+
+    def _with_peaks(self, query: TextFeatures, hits: Sequence[Hit], row_ids: dict[str, int]) -> list[Hit]:
+        """The hits with the time of each moment's frame that is nearest to the sentence, by cosine."""
+        segments = [moment.segment_id for hit in hits for moment in hit.moments]
+        _, video = self.library.read_segments([row_ids[segment] for segment in segments])
+        peaks = dict(zip(segments, _peaks(query, video), strict=True))
+        return [hit.with_peaks(peaks) for hit in hits]
+
+    def _with_reasons(
+        self, text: str | None, query: TextFeatures, hits: Sequence[Hit], row_ids: dict[str, int]
+    ) -> list[Hit]:
+        tokens = self._tokens(text)
+        best = [row_ids[hit.moments[0].segment_id] for hit in hits]
+        return [
+            replace(hit, explanation=self._explain(query, tokens, row_id))
+            for hit, row_id in zip(hits, best, strict=True)
+        ]
+
+    def _tokens(self, text: str | None) -> list[str]:
+        if text is None:
+            return ["the query"]
+        tokens = self.library.encoder.tokens(text.strip())
+        return [tokens[place] for place in kept_words(len(tokens), self.model.max_words)]
+
+    def _explain(self, query: TextFeatures, tokens: Sequence[str], row_id: int) -> Reasons:
+        facts, video = self.prepared.features([row_id], ["segment_id"])
+        return explain_segment(self.model, query, tokens, video, facts[0]["segment_id"])
+
+
+def _unit(query: TextFeatures) -> Tensor:
+    return F.normalize(query.sentence[0], dim=0)
+
 
 def _peaks(query: TextFeatures, video: VideoFeatures) -> list[float]:
-    """The time of each segment's frame that is nearest to the sentence, by cosine."""
     assert video.seconds is not None
-    cosines = F.normalize(video.frames, dim=-1) @ F.normalize(query.sentence[0], dim=0)  # (V, F)
+    cosines = F.normalize(video.frames, dim=-1) @ _unit(query)  # (V, F)
     best = cosines.masked_fill(~video.frame_mask, -torch.inf).argmax(dim=1, keepdim=True)
     peaks: list[float] = video.seconds.gather(1, best)[:, 0].tolist()
     return peaks

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from wordframe.search.explain import Reasons
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,10 @@ class Moment:
 
 @dataclass(frozen=True)
 class Hit:
-    """One video; ``start_seconds``, ``end_seconds`` and ``score`` are those of its best moment, ``moments[0]``."""
+    """One video; ``start_seconds``, ``end_seconds`` and ``score`` are those of its best moment, ``moments[0]``.
+
+    explanation: why that moment fits, if it was asked for.
+    """
 
     rank: int
     score: float
@@ -33,10 +38,15 @@ class Hit:
     end_seconds: float
     duration_seconds: float
     moments: tuple[Moment, ...]
+    explanation: Reasons | None = None
+
+    def with_peaks(self, peaks: Mapping[str, float]) -> Hit:
+        """The same hit with the ``peak_seconds`` of its moments, by their segments."""
+        return replace(self, moments=tuple(replace(m, peak_seconds=peaks[m.segment_id]) for m in self.moments))
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers and strings, times rounded to milliseconds."""
-        return {
+        told = {
             "rank": self.rank,
             "score": round(self.score, 6),
             "path": self.path,
@@ -55,14 +65,15 @@ class Hit:
                 for m in self.moments
             ],
         }
+        return told if self.explanation is None else told | {"explanation": self.explanation.to_json()}
 
 
 def group_by_video(rows: Sequence[Mapping[str, Any]], *, top: int, moments: int) -> list[Hit]:
     """Hits from scored segments: videos by their best segment; ties by path, then time.
 
     Args:
-        rows: per segment ``segment_id, video_id, path, duration_seconds, start_seconds, end_seconds, peak_seconds,
-            score``.
+        rows: per segment ``segment_id, video_id, path, duration_seconds, start_seconds, end_seconds, score``. Until
+            ``with_peaks``, the peak of a moment is its start.
     """
     ordered = sorted(rows, key=lambda row: (-row["score"], row["path"], row["start_seconds"]))
     by_video: dict[str, list[Mapping[str, Any]]] = {}
@@ -74,7 +85,7 @@ def group_by_video(rows: Sequence[Mapping[str, Any]], *, top: int, moments: int)
 def _hit(rank: int, segments: Sequence[Mapping[str, Any]], moments: int) -> Hit:
     kept: list[Moment] = []
     for row in segments:
-        moment = Moment(row["segment_id"], row["start_seconds"], row["end_seconds"], row["peak_seconds"], row["score"])
+        moment = Moment(row["segment_id"], row["start_seconds"], row["end_seconds"], row["start_seconds"], row["score"])
         if not any(_mostly_same(moment, other) for other in kept):
             kept.append(moment)
         if len(kept) == moments:

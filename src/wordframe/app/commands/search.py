@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,15 +38,22 @@ def search(
     exact: Annotated[bool, typer.Option("--exact", help="Score the whole library, not only a shortlist.")] = False,
     model: ModelOption = "zero-shot",
     untrained: UntrainedOption = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say why each best moment fits: parts, and which frames each word sees.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Find the videos, and the moments in them, that fit a query.
+
+    The first search with a model may prepare the library for it; that is kept, and later searches are quick.
 
     Examples:
 
         wordframe search "a dog runs on the beach" --library my-library
 
         wordframe search --image photo.jpg -l my-library --top 3
+
+        wordframe search "a dog runs on the beach" -l my-library --model my-tcmgc --explain
 
         wordframe search "a talk" -l my-library --min-seconds 600 --after 2024-01-01 --json
     """
@@ -54,7 +64,20 @@ def search(
 
     filters = Filters(path=path, min_seconds=min_seconds, max_seconds=max_seconds, after=after, before=before)
     engine = SearchEngine.with_model(Library.open(library), model, untrained=untrained)
-    hits = engine.search(text, image=image, clip=clip, top=top, moments=moments, filters=filters, exact=exact)
+    with _telling_preparation(model) as on_prepare:
+        hits = engine.search(
+            text,
+            image=image,
+            clip=clip,
+            top=top,
+            moments=moments,
+            filters=filters,
+            exact=exact,
+            explain=explain,
+            on_prepare=on_prepare,
+        )
+    if engine.not_stored is not None:
+        print(f"not prepared for {model}, worked out for this search alone: {engine.not_stored}", file=sys.stderr)
     if json:
         print_json([hit.to_json() for hit in hits])
     elif hits:
@@ -63,7 +86,29 @@ def search(
         print("Nothing found: no video passes the filters.")
 
 
+@contextlib.contextmanager
+def _telling_preparation(model: str) -> Iterator[Callable[[int, int], None]]:
+    """A line and a bar on standard error, if there is something to prepare."""
+    from wordframe.app.progress import counting_progress
+    from wordframe.app.text import counted, printable
+
+    with contextlib.ExitStack() as stack:
+        bars: list[Callable[[int], None]] = []
+
+        def show(done: int, total: int) -> None:
+            if not bars:
+                print(
+                    f"preparing {counted(total, 'segment')} for {printable(model)}, once; later searches reuse it",
+                    file=sys.stderr,
+                )
+                bars.append(stack.enter_context(counting_progress("Preparing", total)))
+            bars[0](done)
+
+        yield show
+
+
 def _show(hits: list[Hit]) -> None:
+    from wordframe.app.reasons import reason_lines
     from wordframe.app.text import printable, timecode
 
     width = max(len(f"{timecode(hit.start_seconds)} – {timecode(hit.end_seconds)}") for hit in hits)
@@ -75,3 +120,5 @@ def _show(hits: list[Hit]) -> None:
                 f"{timecode(m.start_seconds)} – {timecode(m.end_seconds)} ({m.score:.3f})" for m in hit.moments[1:]
             )
             print(f"{'':13}also {others}")
+        if hit.explanation is not None:
+            print("\n".join(f"{'':13}{line}" for line in reason_lines(hit.explanation)))

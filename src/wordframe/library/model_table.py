@@ -1,0 +1,143 @@
+"""The table that a library keeps for one model: one cell a segment, made of the segment's frames.
+
+The cell is a ``vector (D,)`` float32 for a model with one vector a video, or ``contextual`` frames ``(F, D)`` float16
+for one with a temporal head. A row carries the key of what it was made of: segment, content of the file, number of
+frames. A row whose key no segment has any more is stale: never used, and removed by the next indexing or preparing.
+Neighbours: ``store.py`` opens the tables, ``prepared.py`` fills and reads them.
+"""
+
+from __future__ import annotations
+
+import datetime
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from wordframe.library.store import Store
+
+INDEX_FROM_ROWS = 100_000
+"""A flat scan of fewer vectors takes milliseconds, and is exact."""
+
+_FORMAT = 1  # counts up when the same segment and model would give another cell
+_PROBED = 16
+_DELETED_AT_ONCE = 1000
+
+Told = Callable[[str], AbstractContextManager[None]]
+
+
+def vector_schema(dimension: int) -> pa.Schema:
+    """Rows with one vector a segment."""
+    return pa.schema([*_KEYS, ("vector", pa.list_(pa.float32(), dimension))])
+
+
+def contextual_schema() -> pa.Schema:
+    """Rows with contextual frames, row by row in one binary cell."""
+    return pa.schema([*_KEYS, ("contextual", pa.large_binary())])
+
+
+_KEYS = [("segment_id", pa.string()), ("video_id", pa.string()), ("key", pa.string())]
+
+
+def keys_of(segments: pa.Table) -> pa.Array:
+    """The key of each row from its ``segment_id``, ``content_hash`` and ``num_frames``.
+
+    >>> keys_of(pa.table({"segment_id": ["a-00000"], "content_hash": ["ff"], "num_frames": [8]})).to_pylist()
+    ['a-00000 ff 8 1']
+    """
+    frames = pc.cast(segments["num_frames"], pa.string())
+    keys = pc.binary_join_element_wise(segments["segment_id"], segments["content_hash"], frames, str(_FORMAT), " ")
+    return keys.combine_chunks()
+
+
+class ModelTable:
+    """Rows of one model. ``table`` is LanceDB's; ``told`` turns its errors into one line."""
+
+    def __init__(self, table: Any, told: Told) -> None:
+        self._table, self._told = table, told
+        self.is_vector = "vector" in table.schema.names
+
+    def refresh(self) -> int:
+        """See what was committed since; gives the number of the snapshot."""
+        with self._told("read"):
+            self._table.checkout_latest()
+            return int(self._table.version)
+
+    def keys(self) -> tuple[NDArray[np.int64], pa.Array]:
+        """Row ids and keys of all rows."""
+        with self._told("read"):
+            found = self._table.search().select(["key"]).with_row_id(True).to_arrow()
+        return found["_rowid"].to_numpy().astype(np.int64), found["key"].combine_chunks()
+
+    def take(self, row_ids: Sequence[int]) -> dict[str, NDArray[Any]]:
+        """The cells of some rows by key: a vector ``(D,)`` float32, or the numbers ``(F · D,)`` float16 of frames."""
+        if not row_ids:
+            return {}
+        column = "vector" if self.is_vector else "contextual"
+        with self._told("read"):
+            found = self._table.take_row_ids(list(row_ids)).select(["key", column]).to_arrow()
+        keys = found["key"].to_pylist()
+        if self.is_vector:
+            vectors = found["vector"].combine_chunks()
+            return dict(zip(keys, vectors.flatten().to_numpy().reshape(len(keys), -1), strict=True))
+        return dict(zip(keys, (np.frombuffer(cell, np.float16) for cell in found[column].to_pylist()), strict=True))
+
+    def nearest(self, vector: NDArray[np.float32], limit: int, where: str | None) -> list[int]:
+        """Row ids of the ``limit`` vectors nearest to ``vector (D,)``, best first."""
+        with self._told("read"):
+            query = self._table.search(vector.astype(np.float32), vector_column_name="vector").distance_type("dot")
+            if where is not None:
+                query = query.where(where, prefilter=True)
+            query = query.limit(limit).minimum_nprobes(_PROBED).select(["_distance"])
+            found = query.with_row_id(True).to_arrow()
+        return [int(row) for row in found["_rowid"].to_pylist()]
+
+    def add(self, facts: Sequence[dict[str, Any]], keys: Sequence[str], cells: Sequence[NDArray[Any]]) -> None:
+        """Add rows, in one commit; ``facts`` name each one's segment and video."""
+        column = "vector" if self.is_vector else "contextual"
+        rows = [
+            {
+                "segment_id": fact["segment_id"],
+                "video_id": fact["video_id"],
+                "key": key,
+                column: cell if self.is_vector else cell.tobytes(),
+            }
+            for fact, key, cell in zip(facts, keys, cells, strict=True)
+        ]
+        with self._told("write"):
+            self._table.add(pa.Table.from_pylist(rows, schema=self._table.schema))
+
+    def drop_stale(self, valid: pa.Array) -> None:
+        """Remove the rows whose key is not among ``valid``."""
+        _, keys = self.keys()
+        stale = keys.filter(pc.invert(pc.is_in(keys, value_set=valid))).to_pylist()
+        with self._told("write"):
+            for start in range(0, len(stale), _DELETED_AT_ONCE):
+                listed = ", ".join(f"'{key}'" for key in stale[start : start + _DELETED_AT_ONCE])
+                self._table.delete(f"key IN ({listed})")
+
+    def tidy(self) -> None:
+        """Merge small files, drop old versions, and keep a vector index once there are many vectors."""
+        with self._told("write"):
+            if self.is_vector and self._table.count_rows() >= INDEX_FROM_ROWS and not self._table.list_indices():
+                with warnings.catch_warnings():
+                    # LanceDB 0.30 knows only this form, later ones advise against it
+                    warnings.simplefilter("ignore", DeprecationWarning)
+                    self._table.create_index(metric="dot", index_type="IVF_FLAT", vector_column_name="vector")
+            self._table.optimize(cleanup_older_than=datetime.timedelta(hours=1))
+
+
+def forget_stale(store: Store) -> None:
+    """Remove from every model's table what belongs to contents that the library no longer holds."""
+    tables = store.model_tables()
+    if tables:
+        store.refresh()
+        _, valid = store.segment_keys()
+        for table in tables:
+            table.drop_stale(valid)
