@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from results import save
 
-from wordframe.encoders.base import Encoder, load_encoder
+from wordframe.encoders import Encoder, load_encoder
 from wordframe.video.decode import open_frames
 from wordframe.video.sampling import per_second
 from wordframe.video.segments import Segment, cut_segments, shots, windows

@@ -233,7 +233,9 @@ def test_two_indexers_at_once_are_refused(tmp_path: Path, videos: Path, encoder:
     library.index([videos / "red.mp4"])
     with (
         FileLock(tmp_path / "library" / "indexing.lock"),
-        pytest.raises(LibraryError, match=r"another indexing run \(process .*\) is writing; wait until it has ended"),
+        pytest.raises(
+            LibraryError, match=r"another run of wordframe \(process .*\) is writing; wait until it has ended"
+        ),
     ):
         library.index([videos])
     assert len(library.index([videos]).indexed) == 2
@@ -244,6 +246,15 @@ def test_another_encoder_is_refused(tmp_path: Path, videos: Path, encoder: Colou
     other = ColourEncoder(name="other", fingerprint="other-1")
     with pytest.raises(LibraryError, match=r"made with the encoder 'colours' .* not with 'other' .* use that encoder"):
         Library.open(tmp_path / "library", encoder=other)
+
+
+def test_the_same_encoder_under_another_name_is_welcome_and_noted(
+    tmp_path: Path, videos: Path, encoder: ColourEncoder
+) -> None:
+    open_library(tmp_path, encoder).index([videos])
+    moved = ColourEncoder(name="moved elsewhere")
+    assert len(open_library(tmp_path, moved).index([videos]).unchanged) == 3
+    assert Library.open(tmp_path / "library").manifest.encoder == "moved elsewhere"
 
 
 def test_a_folder_of_other_things_does_not_become_a_library(tmp_path: Path, encoder: ColourEncoder) -> None:

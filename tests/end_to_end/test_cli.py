@@ -169,7 +169,7 @@ def test_wrong_usage_is_status_2(
     assert "--help shows the usage" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["index", "search", "export", "evaluate", "doctor"])
+@pytest.mark.parametrize("command", ["index", "search", "export", "evaluate", "convert", "models", "doctor"])
 def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--help"]) == 0
     assert f"wordframe {command}" in capsys.readouterr().out.split("Example", 1)[1]

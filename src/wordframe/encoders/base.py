@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wordframe.errors import EncoderError
 from wordframe.features import TextFeatures
 
 RgbFrames = NDArray[np.uint8]
@@ -69,22 +67,3 @@ class Encoder(ABC):
     def encode_frames(self, frames: RgbFrames) -> Tensor:
         """Decoded frames ``(N, h, w, 3)`` into frame features ``(N, D)``."""
         return self.encode_pixels(self.preprocess(frames))
-
-
-def load_encoder(name: str = "offline", **options: Any) -> Encoder:
-    """The encoder called ``name``: ``offline``, else a hub id, folder or OpenAI ``.pt`` file of a CLIP-type model.
-
-    A folder may also be one of our checkpoints that brings its own CLIP.
-
-    Raises:
-        EncoderError: it is not there, or its files cannot be read; the message says what to do.
-    """
-    if not name:
-        raise EncoderError("the encoder's name is empty; use 'offline', a hub id or a folder")
-    if name == "offline":
-        from wordframe.encoders.offline import OfflineEncoder
-
-        return OfflineEncoder(**options)
-    from wordframe.encoders.clip import ClipEncoder
-
-    return ClipEncoder.load(name, **options)

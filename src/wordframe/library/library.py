@@ -122,6 +122,9 @@ class Library:
         with self.locked():
             self._manifest = Manifest.read(self.folder) or self._create()
             self._manifest.check(self.encoder, self.folder)
+            if self._encoder is not None and self._manifest != Manifest.of(self.encoder):
+                self._manifest = Manifest.of(self.encoder)  # the same encoder, now found under another name
+                self._manifest.write(self.folder)
             self.store.refresh()
             indexer = Indexer(self.store, self.encoder, leave_out=[str(self.folder)], on_progress=on_progress)
             summary = indexer.run(paths, prune=prune, retry=retry)
@@ -150,7 +153,7 @@ class Library:
         except Timeout:
             by = owner.read_text(encoding="utf-8").strip() if owner.exists() else "unknown"
             raise LibraryError(
-                f"{self.folder}: another indexing run (process {by}) is writing; wait until it has ended"
+                f"{self.folder}: another run of wordframe (process {by}) is writing; wait until it has ended"
             ) from None
         except OSError as error:
             raise LibraryError(f"{self.folder}: cannot be written ({(error.strerror or str(error)).lower()})") from None

@@ -140,7 +140,7 @@ class TextVideoModel(nn.Module):
         """What logits are divided by to give the score that a user sees: ``s``, or 1 for tight, which has none."""
         fixed: float = getattr(self.similarity, "fixed_scale", 1.0)
         logit_scale = getattr(self.similarity, "logit_scale", None)
-        return fixed if logit_scale is None else float(scale(logit_scale))
+        return fixed if logit_scale is None else float(scale(logit_scale.detach()))
 
     @property
     def max_frames(self) -> int | None:

@@ -17,12 +17,14 @@ _LEFTOVERS_SHOWN = 8
 
 
 def convert(
-    authors_file: Annotated[Path, typer.Argument(help="The .bin, .pt or .safetensors file.", show_default=False)],
+    authors_file: Annotated[
+        Path, typer.Argument(help="The .bin, .pt or .safetensors file.", show_default=False, readable=False)
+    ],
     family: Annotated[str, typer.Option(help="clip4clip, ea-clip4clip, xclip or tcmgc.", show_default=False)],
     sim_header: Annotated[str, typer.Option(help="meanP, seqLSTM, seqTransf or tightTransf.", show_default=False)],
     max_words: Annotated[int, typer.Option(min=1, help="As in training.", show_default=False)],
     max_frames: Annotated[int, typer.Option(min=1, help="As in training.", show_default=False)],
-    to: Annotated[Path, typer.Option(help="The folder to write.", show_default=False)],
+    to: Annotated[Path, typer.Option(help="The folder to write.", show_default=False, readable=False)],
     heads: Annotated[
         str,
         typer.Option(

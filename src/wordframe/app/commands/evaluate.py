@@ -16,9 +16,12 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    videos: Annotated[Path, typer.Option(help="Folder of the videos.", show_default=False)],
+    videos: Annotated[Path, typer.Option(help="Folder of the videos.", show_default=False, readable=False)],
     captions: Annotated[
-        Path, typer.Option(help='Captions: JSON {"file": "caption" or [captions]}, JSONL or CSV.', show_default=False)
+        Path,
+        typer.Option(
+            help='Captions: JSON {"file": "caption" or [captions]}, JSONL or CSV.', show_default=False, readable=False
+        ),
     ],
     encoder: Annotated[
         str | None,

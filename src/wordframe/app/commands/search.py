@@ -22,8 +22,8 @@ def search(
     text: Annotated[
         str | None, typer.Argument(help="What the moment shows, in a sentence.", show_default=False)
     ] = None,
-    image: Annotated[Path | None, typer.Option(help="Search by a picture instead.")] = None,
-    clip: Annotated[Path | None, typer.Option(help="Search by a video instead.")] = None,
+    image: Annotated[Path | None, typer.Option(help="Search by a picture instead.", readable=False)] = None,
+    clip: Annotated[Path | None, typer.Option(help="Search by a video instead.", readable=False)] = None,
     top: Annotated[int, typer.Option(min=1, help="How many videos to show.")] = 10,
     moments: Annotated[int, typer.Option(min=1, help="At most so many moments a video.")] = 3,
     path: Annotated[str | None, typer.Option(help="Only videos whose path fits this glob: 'holiday/*.mp4'.")] = None,

@@ -1,0 +1,27 @@
+"""Encoders by name. Only the one asked for is imported."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wordframe.encoders.base import Encoder
+from wordframe.errors import EncoderError
+
+
+def load_encoder(name: str = "offline", **options: Any) -> Encoder:
+    """The encoder called ``name``: ``offline``, else a hub id, folder or OpenAI ``.pt`` file of a CLIP-type model.
+
+    A folder may also be one of our checkpoints that brings its own CLIP.
+
+    Raises:
+        EncoderError: it is not there, or its files cannot be read; the message says what to do.
+    """
+    if not name:
+        raise EncoderError("the encoder's name is empty; use 'offline', a hub id or a folder")
+    if name == "offline":
+        from wordframe.encoders.offline import OfflineEncoder
+
+        return OfflineEncoder(**options)
+    from wordframe.encoders.clip import ClipEncoder
+
+    return ClipEncoder.load(name, **options)
