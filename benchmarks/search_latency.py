@@ -19,7 +19,7 @@ from results import save
 from wordframe.encoders import load_encoder
 from wordframe.library import Library, Segment, VideoEntry
 from wordframe.library.manifest import Manifest
-from wordframe.library.segmenting import mean_vector
+from wordframe.library.segmenting import scene_vectors
 from wordframe.library.store import segment_rows
 from wordframe.search import SearchEngine
 from wordframe.search.recall import plain_sentences
@@ -45,7 +45,9 @@ def made_up_library(folder: Path, segments: int) -> Library:
             frames = (centre + chance.standard_normal((FRAMES, encoder.dimension))).astype(np.float32)
             start = 8.0 * part
             seconds = np.arange(FRAMES, dtype=np.float32) + 8 * part
-            parts.append(Segment(start, start + 8, frames.astype(np.float16), seconds, mean_vector(frames), b""))
+            parts.append(
+                Segment(start, start + 8, frames.astype(np.float16), seconds, scene_vectors(frames[None])[0], b"")
+            )
         rows += segment_rows(video, parts)
         if len(rows) >= 5000:
             library.store.add(rows)

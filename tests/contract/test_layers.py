@@ -21,7 +21,12 @@ LAYERS = [
 LAYERS[-1].add("__main__")
 LEVEL = {package: level for level, packages in enumerate(LAYERS) for package in packages}
 STRANGERS = [{"encoders", "temporal", "similarity", "losses", "video"}]
-ALONE = {"av": {"video"}, "lancedb": {"library/store.py"}, "typer": {"app"}, "PIL": {"video", "search/queries.py"}}
+ALONE = {
+    "av": {"video"},
+    "lancedb": {"library/store.py", "library/vector_index.py"},
+    "typer": {"app"},
+    "PIL": {"video", "search/queries.py"},
+}
 
 
 def modules() -> list[Path]:

@@ -281,7 +281,7 @@ def test_a_second_preparer_is_told(library: Library) -> None:
 
 
 def test_many_vectors_get_an_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wordframe.library.model_table.INDEX_FROM_ROWS", 3000)
+    monkeypatch.setattr("wordframe.library.vector_index.INDEX_FROM_ROWS", 3000)
     generator = np.random.default_rng(0)
     vectors = generator.standard_normal((4000, 16)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from wordframe.extraction import Chunk
-from wordframe.library.segmenting import mean_vector, segments_of_chunk
+from wordframe.library.segmenting import scene_vectors, segments_of_chunk
 from wordframe.video.frame import VideoInfo
 
 
@@ -21,13 +21,30 @@ def chunk(
     return Chunk("a", index, last, info, np.array(seconds), features, pictures, problem or None)
 
 
-def test_the_mean_vector_is_the_direction_of_the_mean_of_unit_frames() -> None:
-    frames = np.array([[3.0, 4.0], [0.0, 2.0]], np.float32)
-    np.testing.assert_allclose(mean_vector(frames), np.array([0.3, 0.9]) / np.hypot(0.3, 0.9), rtol=1e-6)
+def test_scene_vectors_are_the_directions_of_the_scenes() -> None:
+    red, green, blue = np.eye(3, dtype=np.float32)
+    frames = np.stack([red, red, 2 * red, green, blue, blue, blue, blue])
+    np.testing.assert_allclose(scene_vectors(frames[None])[0], np.eye(3), atol=1e-6)
+
+
+@pytest.mark.parametrize("num_frames", [1, 2, 3, 5, 12])
+def test_scene_vectors_are_those_of_the_best_of_all_cuts(num_frames: int) -> None:
+    frames = np.random.default_rng(num_frames).standard_normal((4, num_frames, 6)).astype(np.float32)
+    found = scene_vectors(frames)
+    assert found.shape == (4, min(3, num_frames), 6)
+    for video, vectors in zip(frames, found, strict=True):
+        units = video / np.linalg.norm(video, axis=1, keepdims=True)
+        scatters = {}
+        for cut in itertools.combinations(range(1, num_frames), min(3, num_frames) - 1):
+            runs = np.split(units, cut)
+            scatters[cut] = sum(((run - run.mean(axis=0)) ** 2).sum() for run in runs)
+        best = min(scatters, key=lambda cut: scatters[cut])
+        means = np.stack([run.mean(axis=0) for run in np.split(units, best)])
+        np.testing.assert_allclose(vectors, means / np.linalg.norm(means, axis=1, keepdims=True), atol=1e-5)
 
 
 def test_featureless_frames_have_no_direction() -> None:
-    np.testing.assert_array_equal(mean_vector(np.zeros((2, 3), np.float32)), np.zeros(3))
+    np.testing.assert_array_equal(scene_vectors(np.zeros((1, 2, 3), np.float32)), np.zeros((1, 2, 3)))
 
 
 def test_segments_tile_the_video_and_keep_every_frame() -> None:

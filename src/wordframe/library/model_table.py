@@ -9,7 +9,6 @@ Neighbours: ``store.py`` opens the tables, ``prepared.py`` fills and reads them.
 from __future__ import annotations
 
 import datetime
-import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
@@ -19,14 +18,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from wordframe.library.vector_index import PROBES, keep_index
+
 if TYPE_CHECKING:
     from wordframe.library.store import Store
 
-INDEX_FROM_ROWS = 100_000
-"""A flat scan of fewer vectors takes milliseconds, and is exact."""
-
 _FORMAT = 1  # counts up when the same segment and model would give another cell
-_PROBED = 16
 _DELETED_AT_ONCE = 1000
 
 Told = Callable[[str], AbstractContextManager[None]]
@@ -94,7 +91,7 @@ class ModelTable:
             query = self._table.search(vector.astype(np.float32), vector_column_name="vector").distance_type("dot")
             if where is not None:
                 query = query.where(where, prefilter=True)
-            query = query.limit(limit).minimum_nprobes(_PROBED).select(["_distance"])
+            query = query.limit(limit).minimum_nprobes(PROBES).maximum_nprobes(0).select(["_distance"])
             found = query.with_row_id(True).to_arrow()
         return [int(row) for row in found["_rowid"].to_pylist()]
 
@@ -125,11 +122,8 @@ class ModelTable:
     def tidy(self) -> None:
         """Merge small files, drop old versions, and keep a vector index once there are many vectors."""
         with self._told("write"):
-            if self.is_vector and self._table.count_rows() >= INDEX_FROM_ROWS and not self._table.list_indices():
-                with warnings.catch_warnings():
-                    # LanceDB 0.30 knows only this form, later ones advise against it
-                    warnings.simplefilter("ignore", DeprecationWarning)
-                    self._table.create_index(metric="dot", index_type="IVF_FLAT", vector_column_name="vector")
+            if self.is_vector:
+                keep_index(self._table, "vector", distance="dot")
             self._table.optimize(cleanup_older_than=datetime.timedelta(hours=1))
 
 

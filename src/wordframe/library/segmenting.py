@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from numpy.typing import NDArray
 
 from wordframe.extraction import Chunk
-from wordframe.library.store import Segment
+from wordframe.library.store import SCENES, Segment
 from wordframe.video.segments import cut_segments
 
 
-def mean_vector(frames: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The one vector ``(D,)`` that stands for frames ``(F, D)`` in the vector index: ``n(mean of n(frames))``.
+def scene_vectors(frames: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The vectors ``(N, K, D)``, ``K = min(3, F)``, of length 1 by which segments ``(N, F, D)`` are shortlisted.
 
-    This is CLIP4Clip's mean pooling (arXiv 2104.08860, section 3.3).
+    The normalised frames are cut into ``K`` runs with the least scatter around their means; a run's vector is the
+    direction of its mean. A run ``[a, b)`` of unit frames explains ``|sum|² / (b − a)``, a sum over the frames' Gram
+    matrix, so the best of all ways to cut is found without another look at ``D``.
     """
-    mean: NDArray[np.float32] = _normalised(_normalised(frames).mean(axis=0))
-    return mean
+    units = _normalised(frames)
+    N, F, _ = frames.shape
+    cuts = list(itertools.combinations(range(1, F), min(SCENES, F) - 1))
+    edges = np.array([(0, *cut, F) for cut in cuts])  # (ways to cut, K + 1)
+    first, stop = edges[:, :-1], edges[:, 1:]  # (ways to cut, K)
+    sums = np.zeros((N, F + 1, F + 1), np.float32)  # of the Gram matrix, from its corner
+    sums[:, 1:, 1:] = (units @ units.swapaxes(1, 2)).cumsum(axis=1).cumsum(axis=2)
+    blocks = sums[:, stop, stop] - sums[:, first, stop] - sums[:, stop, first] + sums[:, first, first]
+    best = (blocks / (stop - first)).sum(axis=-1).argmax(axis=1)  # (N,)
+    totals = np.concatenate([np.zeros_like(units[:, :1]), units.cumsum(axis=1)], axis=1)  # (N, F + 1, D)
+    rows = np.arange(N)[:, None]
+    return _normalised(totals[rows, stop[best]] - totals[rows, first[best]])
 
 
 def _normalised(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -26,7 +40,7 @@ def _normalised(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def segments_of_chunk(chunk: Chunk) -> list[Segment]:
-    """Cut a chunk of a video into segments; each one's thumbnail is the frame nearest to its mean vector."""
+    """Cut a chunk of a video into segments; each one's thumbnail is the frame nearest to its frames' mean."""
     start, end = _span(chunk)
     cuts = cut_segments(chunk.seconds - start, chunk.features, end - start)
     return [
@@ -42,14 +56,14 @@ def segments_of_chunk(chunk: Chunk) -> list[Segment]:
 
 def _segment(chunk: Chunk, rows: slice, start_seconds: float, end_seconds: float) -> Segment:
     frames = chunk.features[rows]
-    mean = mean_vector(frames)
+    units = _normalised(frames)
     return Segment(
         start_seconds=start_seconds,
         end_seconds=end_seconds,
         frames=frames.astype(np.float16),
         seconds=chunk.seconds[rows].astype(np.float32),
-        mean=mean,
-        thumbnail=chunk.keepsakes[rows][int(np.argmax(_normalised(frames) @ mean))],
+        vectors=scene_vectors(frames[None])[0],
+        thumbnail=chunk.keepsakes[rows][int(np.argmax(units @ units.sum(axis=0)))],
     )
 
 

@@ -20,8 +20,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from wordframe.errors import LibraryError
 from wordframe.library.model_table import ModelTable, keys_of
+from wordframe.library.told import Told
+from wordframe.library.vector_index import PROBES, keep_index
 
 _VIDEO_COLUMNS = [
     ("video_id", pa.string()),
@@ -38,6 +39,8 @@ _VIDEO_COLUMNS = [
     ("problem", pa.string()),
     ("num_segments", pa.int32()),
 ]
+SCENES = 3
+"""Vectors a segment, at most: one alone would hide a short scene (``benchmarks/two_stage.py`` compares)."""
 _MODEL_PREFIX = "model_"
 _MANY = 100_000
 _VIDEO_NAMES = [name for name, _ in _VIDEO_COLUMNS]
@@ -74,14 +77,15 @@ class VideoEntry:
 class Segment:
     """A part ``[start_seconds, end_seconds)`` of a video with its frames.
 
-    frames: ``(F, D)`` float16, raw; seconds: ``(F,)``; mean: ``(D,)`` float32, of length 1; thumbnail: JPEG.
+    frames: ``(F, D)`` float16, raw; seconds: ``(F,)``; vectors: ``(K, D)``, of length 1, for the vector index;
+    thumbnail: JPEG.
     """
 
     start_seconds: float
     end_seconds: float
     frames: NDArray[np.float16]
     seconds: NDArray[np.float32]
-    mean: NDArray[np.float32]
+    vectors: NDArray[np.float32]
     thumbnail: bytes
 
 
@@ -107,7 +111,7 @@ def segment_schema(dimension: int) -> pa.Schema:
             ("num_frames", pa.int32()),
             ("frames", pa.large_binary()),
             ("seconds", pa.list_(pa.float32())),
-            ("mean", pa.list_(pa.float32(), dimension)),
+            ("vectors", pa.list_(pa.list_(pa.float16(), dimension))),
             ("thumbnail", pa.binary()),
         ]
     )
@@ -135,7 +139,7 @@ def segment_rows(video: VideoEntry, segments: Sequence[Segment]) -> list[dict[st
             "num_frames": len(segment.frames),
             "frames": segment.frames.astype(np.float16).tobytes(),
             "seconds": segment.seconds.astype(np.float32),
-            "mean": segment.mean.astype(np.float32),
+            "vectors": list(segment.vectors.astype(np.float16)),
             "thumbnail": segment.thumbnail,
         }
         for index, segment in enumerate(segments)
@@ -175,8 +179,8 @@ class Store:
     def _table(self, name: str, schema: pa.Schema) -> Any:
         return self._database.create_table(name, schema=schema, exist_ok=True)
 
-    def _told(self, doing: str) -> _Told:
-        return _Told(self._folder, doing)
+    def _told(self, doing: str) -> Told:
+        return Told(self._folder, doing)
 
     # Reading ---------------------------------------------------------------------------------------------------------
 
@@ -214,9 +218,10 @@ class Store:
         ]
 
     def nearest(self, vector: NDArray[np.float32], limit: int, where: str | None = None) -> list[int]:
-        """Row ids of the ``limit`` segments whose mean vector is nearest to ``vector (D,)``, best first."""
+        """Row ids of the ``limit`` segments that have the vectors nearest to ``vector (D,)`` by cosine, best first."""
         with self._told("read"):
-            query = self.segments.search(vector.astype(np.float32), vector_column_name="mean").distance_type("dot")
+            query = self.segments.search(vector.astype(np.float32), vector_column_name="vectors")
+            query = query.distance_type("cosine").minimum_nprobes(PROBES).maximum_nprobes(0)
             if where is not None:
                 query = query.where(where, prefilter=True)
             found = query.limit(limit).select(["_distance"]).with_row_id(True).to_arrow()
@@ -328,37 +333,8 @@ class Store:
             self._failures.add(pa.Table.from_pylist(rows, schema=_FAILURE_SCHEMA), mode="overwrite")
 
     def tidy(self) -> None:
-        """Merge small files and drop versions older than an hour, which no running reader still holds."""
+        """Merge small files, keep the index, and drop versions older than an hour, which no reader still holds."""
         with self._told("write"):
+            keep_index(self.segments, "vectors", distance="cosine", vectors_a_row=SCENES)
             for table in (self.segments, self._failures):
                 table.optimize(cleanup_older_than=datetime.timedelta(hours=1))
-
-
-_DISK_LIMITS = {
-    "no space left": "the disk is full",
-    "os error 28": "the disk is full",
-    "os error 122": "the disk quota is used up",
-    "os error 27": "a file would be larger than the system allows",
-}
-
-
-class _Told:
-    """Turns what LanceDB and the disk raise into one LibraryError line."""
-
-    def __init__(self, folder: Path, doing: str) -> None:
-        self._folder, self._doing = folder, doing
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if not isinstance(error, (OSError, RuntimeError, ValueError)):  # what LanceDB and Arrow raise
-            return
-        text = " ".join(str(error).split())
-        lower = text.lower()
-        for sign, reason in _DISK_LIMITS.items():
-            if sign in lower:
-                raise LibraryError(f"{self._folder}: {reason}; free some space and run the command again") from None
-        if "permission denied" in lower or "read-only file system" in lower:
-            raise LibraryError(f"{self._folder}: no permission to {self._doing} the library") from None
-        raise LibraryError(f"{self._folder}: cannot {self._doing} the library's tables: {text[:300]}") from error

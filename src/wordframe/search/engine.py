@@ -4,7 +4,7 @@
     for hit in engine.search("a child laughs", top=5):
         print(hit.path, hit.start_seconds, hit.score)
 
-Stage one (``shortlist.py``) picks candidates by mean vectors, stage two reads their frame features and runs the model;
+Stage one (``shortlist.py``) picks candidates by scene vectors, stage two reads their frame features and runs the model;
 ``exact`` runs the model on everything, in blocks. A model with one vector a video is searched by that vector alone.
 What a model needs beyond the frames is prepared at the first search with it (``library/prepared.py``). The default
 model is the untrained language-video attention.

@@ -1,7 +1,7 @@
 """Stage one of a search: which segments are worth an exact score.
 
-The nearest mean vectors (CLIP4Clip's mean pooling), among the segments that the filters let through. While a library
-is not larger than the shortlist, all of it is taken.
+The segments with the vectors nearest to the query's, among those that the filters let through; a segment has up to
+three, one a scene. While a library is not larger than the shortlist, all of it is taken.
 """
 
 from __future__ import annotations
