@@ -24,6 +24,7 @@ STRANGERS = [{"encoders", "temporal", "similarity", "losses", "video"}]
 ALONE = {
     "av": {"video"},
     "lancedb": {"library/store.py", "library/vector_index.py"},
+    "numba": {"similarity/kernels"},
     "typer": {"app"},
     "PIL": {"video", "search/queries.py"},
 }

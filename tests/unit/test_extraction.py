@@ -58,9 +58,7 @@ def test_every_feature_is_at_its_frame(videos: dict[str, Path], chunk_frames: in
 
 def test_keepsakes_stay_with_their_frames(videos: dict[str, Path]) -> None:
     job = Job("a", str(videos["a"]))
-    (chunk,) = extract(
-        [job], ColourEncoder(), times=each_half_second, keep=lambda frame: bytes(frame.rgb[8, 8] > 127)
-    )
+    (chunk,) = extract([job], ColourEncoder(), times=each_half_second, keep=lambda frame: bytes(frame.rgb[8, 8] > 127))
     assert isinstance(chunk, Chunk)
     np.testing.assert_array_equal([list(kept) for kept in chunk.keepsakes], expected("a"))
 

@@ -3,15 +3,18 @@
 A rank is a count of wrong answers scored no lower than the right one, and counts add up over tiles. So the scores of
 the matching pairs come first; then every tile is counted once, in any order. A tile holds all captions of each of its
 videos, since video→text needs the best of them at once; ``whole_video_blocks`` cuts the texts that way.
+``rank.score_tile`` scores tiles by a model.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from wordframe.evaluation.checkpoint import Arrays, Checkpoint
 from wordframe.evaluation.metrics import best_captions, check_owners, refuse_nan
 
 ScoreTile = Callable[[Tensor, slice], Tensor]
@@ -37,6 +40,9 @@ def whole_video_blocks(caption_video: Tensor, *, max_rows: int) -> list[Tensor]:
         else:
             blocks.append(size)
     return list(torch.split(order, blocks))
+
+
+_COUNTS = ("text_ahead", "video_ahead", "text_seen", "video_seen")
 
 
 class RankCounter:
@@ -98,6 +104,15 @@ class RankCounter:
                 f"{int(videos[place])}; cut the texts with whole_video_blocks"
             )
 
+    def state(self) -> Arrays:
+        """Everything counted so far."""
+        return {name: getattr(self, name).numpy() for name in ("matching", *_COUNTS)}
+
+    def restore(self, state: Arrays) -> None:
+        """Go on from ``state``, of a counter with the same ``matching``."""
+        for name in _COUNTS:
+            setattr(self, name, torch.from_numpy(state[name]))
+
     def ranks(self) -> tuple[Tensor, Tensor]:
         """Text→video ``(T,)`` and video→text ``(C,)`` ranks, once every pair was counted exactly once."""
         num_texts, num_videos = len(self.matching), len(self.best)
@@ -110,37 +125,95 @@ class RankCounter:
 
 
 def streamed_ranks(
-    score: ScoreTile, caption_video: Tensor, *, num_videos: int, max_rows: int = 256, max_columns: int = 256
+    score: ScoreTile,
+    caption_video: Tensor,
+    *,
+    num_videos: int,
+    max_rows: int = 256,
+    max_columns: int = 256,
+    checkpoint: Checkpoint | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[Tensor, Tensor]:
     """Both directions' ranks, as ``metrics.both_ranks`` gives them, from tiles of ``max_rows × max_columns``.
 
     Every tile is scored once. Those that hold a matching pair come first and are kept till all matching scores are
     known; with texts ordered by video they are a diagonal band, ``T · max_columns + V · max_rows`` numbers at most.
+
+    Args:
+        checkpoint: where the counts are kept from the end of the band on; a run cut short goes on from there. Its
+            ``run`` has to name everything that the tiles depend on.
+        on_progress: called with the pairs scored and their total.
     """
     check_owners(caption_video, num_texts=len(caption_video), num_videos=num_videos)
     if max_columns < 1:
         raise ValueError(f"max_columns = {max_columns}; at least 1")
-    band: list[tuple[Tensor, slice, Tensor]] = []
-    rest: list[tuple[Tensor, slice]] = []
-    # float64 holds the scores of any smaller type exactly
-    matching = torch.full((len(caption_video),), float("nan"), dtype=torch.float64)
+    band, rest = _tiles(caption_video, num_videos, max_rows, max_columns)
+    pairs = sum(_size(tile) for tile in (*band, *rest))
+    state = None if checkpoint is None else checkpoint.load()
+    if state is None:
+        counter = _count_band(score, band, caption_video, num_videos, lambda done: on_progress(done, pairs))
+        counted = 0
+    else:
+        matching = torch.from_numpy(state["matching"])
+        counter = RankCounter(matching=matching, caption_video=caption_video, num_videos=num_videos)
+        counter.restore(state)
+        counted = int(state["counted"])
+    done = sum(_size(tile) for tile in (*band, *rest[:counted]))
+    on_progress(done, pairs)
+    for number, (rows, columns) in enumerate(rest[counted:], start=counted + 1):
+        counter.add(score(rows, columns), rows=rows, first_column=columns.start)
+        done += _size((rows, columns))
+        on_progress(done, pairs)
+        if checkpoint is not None and (checkpoint.due() or number == len(rest)):
+            checkpoint.save({**counter.state(), "counted": np.array(number)})
+    return counter.ranks()
+
+
+_Tile = tuple[Tensor, slice]
+
+
+def _tiles(caption_video: Tensor, num_videos: int, max_rows: int, max_columns: int) -> tuple[list[_Tile], list[_Tile]]:
+    """Texts and videos of each tile: those that hold a matching pair, and the others."""
+    band: list[_Tile] = []
+    rest: list[_Tile] = []
     for rows in whole_video_blocks(caption_video, max_rows=max_rows):
         owners = caption_video[rows]  # (B,)
         for columns in _columns(num_videos, max_columns):
-            inside = ((owners >= columns.start) & (owners < columns.stop)).nonzero().flatten()
-            if not len(inside):
-                rest.append((rows, columns))
-                continue
-            tile = score(rows, columns).cpu()  # (B, N)
-            matching[rows[inside]] = tile[inside, owners[inside] - columns.start].to(matching)
-            band.append((rows, columns, tile))
+            inside = ((owners >= columns.start) & (owners < columns.stop)).any()
+            (band if inside else rest).append((rows, columns))
+    return band, rest
+
+
+def _count_band(
+    score: ScoreTile,
+    band: list[_Tile],
+    caption_video: Tensor,
+    num_videos: int,
+    on_progress: Callable[[int], None],
+) -> RankCounter:
+    """Score the tiles with matching pairs, then count them."""
+    # float64 holds the scores of any smaller type exactly
+    matching = torch.full((len(caption_video),), float("nan"), dtype=torch.float64)
+    scored: list[Tensor] = []
+    done = 0
+    for rows, columns in band:
+        tile = score(rows, columns).cpu()  # (B, N)
+        owners = caption_video[rows]  # (B,)
+        inside = ((owners >= columns.start) & (owners < columns.stop)).nonzero().flatten()
+        matching[rows[inside]] = tile[inside, owners[inside] - columns.start].to(matching)
+        scored.append(tile)
+        done += tile.numel()
+        on_progress(done)
     counter = RankCounter(matching=matching, caption_video=caption_video, num_videos=num_videos)
-    for rows, columns, tile in band:
+    for (rows, columns), tile in zip(band, scored, strict=True):
         counter.add(tile, rows=rows, first_column=columns.start)
-    del band
-    for rows, columns in rest:
-        counter.add(score(rows, columns), rows=rows, first_column=columns.start)
-    return counter.ranks()
+    return counter
+
+
+def _size(tile: _Tile) -> int:
+    rows, columns = tile
+    num_columns: int = columns.stop - columns.start
+    return len(rows) * num_columns
 
 
 def _columns(num_videos: int, max_columns: int) -> Iterator[slice]:

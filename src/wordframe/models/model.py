@@ -22,7 +22,7 @@ from wordframe.features import SimilarityOutput, TextFeatures, VideoFeatures
 from wordframe.models.families import build_similarity, build_temporal
 from wordframe.models.settings import ModelSettings
 from wordframe.models.tokens import ClipTokenizer
-from wordframe.similarity.base import Explanation, refuse_empty, scale
+from wordframe.similarity.base import Explanation, PreparedVideos, refuse_empty, scale
 
 if TYPE_CHECKING:
     from wordframe.encoders.clip_backbone import ClipBackbone
@@ -95,16 +95,23 @@ class TextVideoModel(nn.Module):
             raise ValueError(f"frames have D = {frames.shape[-1]}, this model works on D = {self.dimension}")
         return video if self.temporal is None else video.with_contextual(self.temporal(frames, frame_mask))
 
-    def score(self, text: TextFeatures, video: VideoFeatures, method: str = "auto") -> SimilarityOutput:
+    def score(
+        self, text: TextFeatures, video: VideoFeatures | PreparedVideos, method: str = "auto"
+    ) -> SimilarityOutput:
         """Score every text against every video; logits and parts are scaled by ``s``.
 
         Args:
             text: ``T`` texts.
-            video: ``V`` videos, as ``encode_video`` or ``contextualize`` gives them.
+            video: ``V`` videos, as ``encode_video`` or ``contextualize`` gives them, or as ``prepare`` keeps them.
             method: ``auto``, or one of ``self.methods``.
         """
         output: SimilarityOutput = self.similarity(text, video, method=method)
         return output
+
+    def prepare(self, video: VideoFeatures) -> PreparedVideos:
+        """What scoring makes of the videos alone, to be used again for other texts while the weights stay the same."""
+        prepared: PreparedVideos = self.similarity.prepare(video)
+        return prepared
 
     def explain(self, text: TextFeatures, video: VideoFeatures) -> Explanation:
         """The score with what stands behind it: parts, their weights, attention over the frames."""

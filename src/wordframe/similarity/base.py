@@ -1,7 +1,8 @@
 """What every similarity shares: refusal of empty inputs, float32 sums, the scale, and blocks of bounded memory.
 
 A similarity turns ``TextFeatures`` and ``VideoFeatures`` into a ``SimilarityOutput``; rows are texts; nothing is
-gathered from other processes. A new one is a subclass with ``compare`` (see docs/adding-a-head.md).
+gathered from other processes. A new one is a subclass with ``compare`` (see docs/adding-a-head.md); ``fused.py`` adds
+compiled loops on CPU.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +38,38 @@ class Explanation:
     word_attention: Tensor | None = None
 
 
+class VideoGroups(Protocol):
+    """What a compiled loop reads of ``V`` videos, whatever the text; ``rows`` picks some of them.
+
+    broken: ``(V,)``, videos with a number that is not finite.
+    """
+
+    @property
+    def broken(self) -> Tensor: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice | Tensor) -> VideoGroups: ...
+
+
+@dataclass(frozen=True)
+class PreparedVideos:
+    """Videos together with what their similarity makes of them before it sees a text, by ``Similarity.prepare``.
+
+    It goes where ``VideoFeatures`` go, and holds for the weights that made it. groups is None where the similarity
+    has nothing to make, or cannot use it (gradients, float64, a GPU).
+    """
+
+    video: VideoFeatures
+    groups: VideoGroups | None
+
+    def __len__(self) -> int:
+        return len(self.video)
+
+    def __getitem__(self, rows: slice | Tensor) -> PreparedVideos:
+        return PreparedVideos(self.video[rows], None if self.groups is None else self.groups[rows])
+
+
 class Similarity(nn.Module, ABC):
     """Base of the heads that score each (text, video) pair.
 
@@ -52,18 +86,25 @@ class Similarity(nn.Module, ABC):
         super().__init__()
         self.max_block_mb = max_block_mb
 
-    def forward(self, text: TextFeatures, video: VideoFeatures, *, method: str = "auto") -> SimilarityOutput:
+    def forward(
+        self, text: TextFeatures, video: VideoFeatures | PreparedVideos, *, method: str = "auto"
+    ) -> SimilarityOutput:
         """Score every text against every video.
 
         Args:
             text: ``T`` texts.
-            video: ``V`` videos.
+            video: ``V`` videos, or what ``prepare`` made of them.
             method: one of ``methods``, or ``auto``: the fastest that gives the same numbers.
         """
         method = self._choose(method)
-        text, video = self._prepare(text, video)
+        text, video = self._prepare(text, video.video if isinstance(video, PreparedVideos) else video)
         with torch.autocast(device_type=text.sentence.device.type, enabled=False):
             return self._in_blocks(text, video, method)
+
+    def prepare(self, video: VideoFeatures) -> PreparedVideos:
+        """What can be made of videos once and used for every text."""
+        refuse_empty("video", video.frame_mask)
+        return PreparedVideos(video, None)
 
     def explain(self, text: TextFeatures, video: VideoFeatures) -> Explanation:
         """The output together with the attention behind it, for the heads that have one."""
@@ -88,6 +129,11 @@ class Similarity(nn.Module, ABC):
     def _prepare(self, text: TextFeatures, video: VideoFeatures) -> tuple[TextFeatures, VideoFeatures]:
         refuse_empty("text", text.word_mask)
         refuse_empty("video", video.frame_mask)
+        dtype = self._dtype()
+        return text.to(dtype=dtype), video.to(dtype=dtype)
+
+    def _dtype(self) -> torch.dtype:
+        """float32, or float64 if a parameter is; half precision is refused."""
         dtype = torch.float32
         for name, parameter in self.named_parameters():
             if parameter.dtype in (torch.float16, torch.bfloat16):
@@ -95,7 +141,7 @@ class Similarity(nn.Module, ABC):
                     f"{name} is {parameter.dtype}; keep the model in float32 and use torch.autocast for half precision"
                 )
             dtype = torch.promote_types(dtype, parameter.dtype)
-        return text.to(dtype=dtype), video.to(dtype=dtype)
+        return dtype
 
     def _in_blocks(self, text: TextFeatures, video: VideoFeatures, method: str) -> SimilarityOutput:
         """Blocks of as many pairs as ``max_block_mb`` holds: whole rows if ``MIN_ROWS`` of them fit, else parts."""

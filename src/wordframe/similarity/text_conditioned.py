@@ -8,21 +8,26 @@ predecessor X-CLIP, where videos do not depend on the text.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wordframe.features import PART_NAMES, SimilarityOutput, TextFeatures, VideoFeatures
 from wordframe.similarity.aggregation import BidirectionalAggregation, InteractiveAggregation, LinearSoftmaxAggregation
 from wordframe.similarity.attention import LanguageVideoAttention
-from wordframe.similarity.base import Explanation, Similarity, new_logit_scale, scale, unit
+from wordframe.similarity.base import Explanation, VideoGroups, new_logit_scale, scale, unit
+from wordframe.similarity.fused import FusedSimilarity, put
+from wordframe.similarity.kernels.products import product
+from wordframe.similarity.kernels.tiles import LANES, pack, score_tiles
 from wordframe.similarity.reorganization import (
     keep_largest,
     keep_largest_and_fuse,
     keep_largest_block,
     present_ranks,
 )
-from wordframe.similarity.span import coefficients, projected, video_span
+from wordframe.similarity.span import SpanGroups, coefficients, projected, shared_rows, span_groups, video_span
 
 _LIVE_COPIES = 5
 """Tensors (W, D) of a pair alive at LVA's widest point: a, Linear(a), their sum, LN3's result, its normalisation.
@@ -31,8 +36,9 @@ _LIVE_MATRICES = 5
 """Matrices (W, W) of a pair alive at once in Bi-SR, its 8-byte indices counted twice."""
 
 
-class TextConditionedSimilarity(Similarity):
-    """The TC-MGC head. ``method="span"`` gives the numbers of ``"plain"`` at a fraction of the cost, at inference.
+class TextConditionedSimilarity(FusedSimilarity):
+    """The TC-MGC head. ``method="span"`` gives the numbers of ``"plain"`` at a fraction of the cost, at inference:
+    by a compiled loop under ``torch.no_grad()`` on CPU in float32, else by tensor operations.
 
     Args:
         dimension: ``D``.
@@ -110,6 +116,67 @@ class TextConditionedSimilarity(Similarity):
             torch.einsum("td,twvd->tvw", sentence, conditioned_frames),
             torch.einsum("tid,tjvd->tvij", words @ self.local_matrix, conditioned_frames),
         )
+
+    def group(self, video: VideoFeatures) -> SpanGroups:
+        return span_groups(self.attention, video.contextual, self._frame_mask(video))
+
+    def score_groups(self, text: TextFeatures, groups: VideoGroups, max_floats: int, out: NDArray[np.float32]) -> None:
+        from wordframe.similarity.kernels import conditioned
+
+        assert isinstance(groups, SpanGroups)
+        lva, heads = self.attention, self.attention.heads
+        columns = pack(text, masked=self.mask_padding)
+        size = columns.values.shape[1] // heads
+        parts = [slice(h * size, (h + 1) * size) for h in range(heads)]
+        last_rows = shared_rows(lva)
+
+        def transform(values: Tensor, is_sentence: Tensor) -> tuple[Tensor, ...]:
+            plain = unit(values)
+            turned = product(plain, self.local_matrix.T)
+            turned[is_sentence] = product(plain[is_sentence], self.global_matrix.T)
+            queries = lva.query(lva.norm1(values)) / size**0.5
+            return queries, plain, turned, plain @ last_rows.T, turned @ last_rows.T
+
+        queries, plain, turned, plain_last, turned_last = columns.transform(transform)
+        matrices = self._matrices(text.words.shape[1])
+        factors = np.float32(self.over_words.softmax_lambda), np.float32(scale(self.logit_scale))
+
+        def score(texts: slice, at: slice, c: slice) -> None:
+            keys, basis = groups.keys[c], groups.basis[c]
+            rows, num_groups = basis.flatten(0, 2), len(basis)
+
+            def products(left: Tensor, right: Tensor) -> NDArray[np.float32]:
+                return product(left, right).view(len(left), num_groups, -1, LANES).numpy()
+
+            by_head = [products(queries[at, part], keys.flatten(0, 2)[:, part]) for part in parts]
+            tile = np.empty((1 + len(PART_NAMES), texts.stop - texts.start, num_groups, LANES), np.float32)
+            conditioned.score_tile(
+                by_head[0][None] if heads == 1 else np.stack(by_head),
+                products(plain[at], rows),
+                products(turned[at], rows),
+                plain_last[at].numpy(),
+                turned_last[at].numpy(),
+                columns.starts[texts.start : texts.stop + 1] - at.start,
+                *(x[c].numpy() for x in (groups.real, groups.squares, groups.linears, groups.constants)),
+                *matrices,
+                *factors,
+                not self.mask_padding,
+                tile,
+            )
+            put(tile, out, texts, c)
+
+        score_tiles(columns.starts, len(groups.basis), groups.basis.shape[1], max_floats, score)
+
+    def _matrices(self, num_words: int) -> list[NDArray[np.float32]]:
+        """The learned matrices for the loop; where all ``num_words`` are kept, the fused entry comes right behind."""
+        fused: Tensor = self.over_frames.matrix
+        if not self.mask_padding and num_words < self.keep:
+            index = torch.tensor([*range(num_words), self.keep])
+            fused = fused[index][:, index]
+        both = self.over_both
+        four = (both.words_first, both.frames_second, both.frames_first, both.words_second)
+        tensors = (self.over_words.matrix, fused, torch.stack([m.matrix for m in four]), self.over_parts.matrix)
+        return [tensor.detach().contiguous().numpy() for tensor in tensors]
 
     def combine(
         self, word_mask: Tensor, video_sentence: Tensor, words: Tensor, frames: Tensor, both: Tensor

@@ -14,7 +14,7 @@ import typer
 from wordframe.app.commands.options import JsonOption, print_json
 from wordframe.errors import WordframeError
 
-_PACKAGES = ("wordframe", "torch", "transformers", "av", "lancedb", "numpy")
+_PACKAGES = ("wordframe", "torch", "transformers", "av", "lancedb", "numba", "numpy")
 _RECALL_SENTENCES = 50
 
 
