@@ -14,7 +14,7 @@ from wordframe.encoders import Encoder
 from wordframe.errors import LibraryError
 
 FILE_NAME = "wordframe.json"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)
