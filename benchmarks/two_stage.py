@@ -40,7 +40,7 @@ from wordframe.search.shortlist import candidates
 
 D, SCENES, FRAMES_A_SCENE, WORDS, VIDEOS_A_TOPIC = 512, 3, 4, 10, 100
 BLOCK = 2000
-SIZES = (50, 100, 200, 500)
+SIZES = (100, 200, 300, 500)
 Array = NDArray[np.float32]
 
 

@@ -82,8 +82,7 @@ class Indexer:
                 self._look_for_missing(paths, findings, prune)
             self._write_failures(findings, plan, failed_before)
             self._summary.interrupted = interrupted.is_set()
-            if self._summary.changed_something:
-                self._store.tidy()
+            self._store.tidy()
         self._summary.seconds_taken = time.monotonic() - started
         return self._summary
 

@@ -8,7 +8,6 @@ Neighbours: ``store.py`` opens the tables, ``prepared.py`` fills and reads them.
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from wordframe.library.vector_index import PROBES, keep_index
+from wordframe.library.vector_index import PROBES, tidy_table
 
 if TYPE_CHECKING:
     from wordframe.library.store import Store
@@ -88,11 +87,11 @@ class ModelTable:
     def nearest(self, vector: NDArray[np.float32], limit: int, where: str | None) -> list[int]:
         """Row ids of the ``limit`` vectors nearest to ``vector (D,)``, best first."""
         with self._told("read"):
-            query = self._table.search(vector.astype(np.float32), vector_column_name="vector").distance_type("dot")
-            if where is not None:
-                query = query.where(where, prefilter=True)
-            query = query.limit(limit).minimum_nprobes(PROBES).maximum_nprobes(0).select(["_distance"])
-            found = query.with_row_id(True).to_arrow()
+            query = self._table.search(vector.astype(np.float32), vector_column_name="vector")
+            query = query.distance_type("dot").nprobes(PROBES)
+            if where is not None:  # few rows may pass: look on until there are enough
+                query = query.where(where, prefilter=True).maximum_nprobes(0)
+            found = query.limit(limit).select(["_distance"]).with_row_id(True).to_arrow()
         return [int(row) for row in found["_rowid"].to_pylist()]
 
     def add(self, facts: Sequence[dict[str, Any]], keys: Sequence[str], cells: Sequence[NDArray[Any]]) -> None:
@@ -122,9 +121,7 @@ class ModelTable:
     def tidy(self) -> None:
         """Merge small files, drop old versions, and keep a vector index once there are many vectors."""
         with self._told("write"):
-            if self.is_vector:
-                keep_index(self._table, "vector", distance="dot")
-            self._table.optimize(cleanup_older_than=datetime.timedelta(hours=1))
+            tidy_table(self._table, "vector" if self.is_vector else None, distance="dot")
 
 
 def forget_stale(store: Store) -> None:

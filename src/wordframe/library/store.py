@@ -8,7 +8,6 @@ beyond the frames lies in tables of their own (``model_table.py``).
 
 from __future__ import annotations
 
-import datetime
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 
 from wordframe.library.model_table import ModelTable, keys_of
 from wordframe.library.told import Told
-from wordframe.library.vector_index import PROBES, keep_index
+from wordframe.library.vector_index import PROBES, tidy_table
 
 _VIDEO_COLUMNS = [
     ("video_id", pa.string()),
@@ -221,9 +220,9 @@ class Store:
         """Row ids of the ``limit`` segments that have the vectors nearest to ``vector (D,)`` by cosine, best first."""
         with self._told("read"):
             query = self.segments.search(vector.astype(np.float32), vector_column_name="vectors")
-            query = query.distance_type("cosine").minimum_nprobes(PROBES).maximum_nprobes(0)
-            if where is not None:
-                query = query.where(where, prefilter=True)
+            query = query.distance_type("cosine").nprobes(PROBES)
+            if where is not None:  # few rows may pass: look on until there are enough
+                query = query.where(where, prefilter=True).maximum_nprobes(0)
             found = query.limit(limit).select(["_distance"]).with_row_id(True).to_arrow()
         return [int(row) for row in found["_rowid"].to_pylist()]
 
@@ -335,6 +334,5 @@ class Store:
     def tidy(self) -> None:
         """Merge small files, keep the index, and drop versions older than an hour, which no reader still holds."""
         with self._told("write"):
-            keep_index(self.segments, "vectors", distance="cosine", vectors_a_row=SCENES)
-            for table in (self.segments, self._failures):
-                table.optimize(cleanup_older_than=datetime.timedelta(hours=1))
+            tidy_table(self.segments, "vectors", vectors_a_row=SCENES)
+            tidy_table(self._failures)

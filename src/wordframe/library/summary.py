@@ -41,8 +41,3 @@ class IndexSummary:
     def videos_met(self) -> int:
         """How many videos the given paths hold, readable or not."""
         return sum(map(len, (self.indexed, self.unchanged, self.moved, self.copied, self.failed)))
-
-    @property
-    def changed_something(self) -> bool:
-        """Whether the library is another one than before."""
-        return bool(self.indexed or self.moved or self.copied or self.pruned)

@@ -2,11 +2,12 @@
 
 A query looks into the partitions nearest to it and compares exactly there, so all that can be lost is a vector in a
 partition not looked into; ``benchmarks/two_stage.py`` measures how much. Rows added since the index was built are
-scanned beside it until it takes them in. Small tables have none: scanning them is exact and as quick.
+scanned beside it until there are many. Small tables have none: scanning them is exact and as quick.
 """
 
 from __future__ import annotations
 
+import datetime
 from typing import Any
 
 from lancedb.index import IvfFlat
@@ -14,22 +15,29 @@ from lancedb.index import IvfFlat
 INDEX_FROM_ROWS = 5000
 PROBES = 20
 """Partitions a query looks into at least; more if a filter leaves too few rows in them."""
-_OUTGROWN = 4
-"""So many times the rows it was built for, an index has too few partitions and is built anew."""
+_REBUILD_SHARE = 0.25
+"""So many rows beside the index, as a share of those in it, and it is built anew."""
 
 
-def keep_index(table: Any, column: str, *, distance: str, vectors_a_row: int = 1) -> None:
-    """Build the index when a table has grown large, or has outgrown the one it has.
+def tidy_table(table: Any, column: str | None = None, *, distance: str = "cosine", vectors_a_row: int = 1) -> None:
+    """Merge small files, drop versions older than an hour, and index ``column`` where the table is large.
 
-    There are as many partitions as the square root of the number of vectors. A sample of 64 vectors a partition and 20
-    rounds place the centres; LanceDB's defaults, four times the sample and 50 rounds, cost ten times the work.
+    An index is dropped before files are merged, since merging would also join its partitions into a few large ones, and
+    built again after; a table whose index still serves is left as it is. There are as many partitions as the square
+    root of the number of vectors. A sample of 64 vectors a partition and 20 rounds place the centres; LanceDB's
+    defaults, four times the sample and 50 rounds, cost ten times the work.
     """
     rows = table.count_rows()
-    built = {index.name: int(index.name.rpartition("_")[2]) for index in table.list_indices()}
-    if rows < INDEX_FROM_ROWS or any(rows < _OUTGROWN * before for before in built.values()):
-        return
-    partitions = max(1, round((rows * vectors_a_row) ** 0.5))
-    config = IvfFlat(distance_type=distance, num_partitions=partitions, sample_rate=64, max_iterations=20)
-    table.create_index(column, config=config, name=f"{column}_{rows}")
-    for name in built:
+    indices = [index.name for index in table.list_indices()]
+    wants_index = column is not None and rows >= INDEX_FROM_ROWS
+    if wants_index and indices:
+        state = table.index_stats(indices[0])
+        if state.num_unindexed_rows <= _REBUILD_SHARE * state.num_indexed_rows:
+            return
+    for name in indices:
         table.drop_index(name)
+    table.optimize(cleanup_older_than=datetime.timedelta(hours=1))
+    if wants_index:
+        partitions = max(1, round((rows * vectors_a_row) ** 0.5))
+        config = IvfFlat(distance_type=distance, num_partitions=partitions, sample_rate=64, max_iterations=20)
+        table.create_index(column, config=config)
