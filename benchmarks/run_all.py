@@ -3,7 +3,8 @@
     python benchmarks/run_all.py [--clips FOLDER]
 
 FOLDER holds videos and, for the measurements of search quality, their ``captions.json``; without one the demo's videos
-are used and those measurements are left out, and said so.
+are used and those measurements are left out, and said so. Not run here, for their time or their files:
+``two_stage.py --segments 100000``, ``scoring.py --captions FILE`` (real lengths of captions) and ``full_test.py``.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ def main() -> int:
             "search_latency": run("search_latency"),
             "cold_search": run("cold_search", library),
             "model_cost": run("model_cost"),
+            "scoring": run("scoring"),
+            "two_stage": run("two_stage", "--queries", "200"),
         }
     if (folder / "captions.json").exists():
         succeeded["offline_encoder"] = run("offline_encoder", folder)

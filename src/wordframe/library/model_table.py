@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from wordframe.library.vector_index import PROBES, tidy_table
+from wordframe.library.vector_index import num_probes, tidy_table
 
 if TYPE_CHECKING:
     from wordframe.library.store import Store
@@ -88,7 +88,7 @@ class ModelTable:
         """Row ids of the ``limit`` vectors nearest to ``vector (D,)``, best first."""
         with self._told("read"):
             query = self._table.search(vector.astype(np.float32), vector_column_name="vector")
-            query = query.distance_type("dot").nprobes(PROBES)
+            query = query.distance_type("dot").nprobes(num_probes(self._table.count_rows()))
             if where is not None:  # few rows may pass: look on until there are enough
                 query = query.where(where, prefilter=True).maximum_nprobes(0)
             found = query.limit(limit).select(["_distance"]).with_row_id(True).to_arrow()

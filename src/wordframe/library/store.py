@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from wordframe.library.model_table import ModelTable, keys_of
 from wordframe.library.told import Told
-from wordframe.library.vector_index import PROBES, tidy_table
+from wordframe.library.vector_index import num_probes, tidy_table
 
 _VIDEO_COLUMNS = [
     ("video_id", pa.string()),
@@ -220,7 +220,7 @@ class Store:
         """Row ids of the ``limit`` segments that have the vectors nearest to ``vector (D,)`` by cosine, best first."""
         with self._told("read"):
             query = self.segments.search(vector.astype(np.float32), vector_column_name="vectors")
-            query = query.distance_type("cosine").nprobes(PROBES)
+            query = query.distance_type("cosine").nprobes(num_probes(SCENES * self.segments.count_rows()))
             if where is not None:  # few rows may pass: look on until there are enough
                 query = query.where(where, prefilter=True).maximum_nprobes(0)
             found = query.limit(limit).select(["_distance"]).with_row_id(True).to_arrow()

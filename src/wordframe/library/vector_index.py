@@ -8,24 +8,40 @@ scanned beside it until there are many. Small tables have none: scanning them is
 from __future__ import annotations
 
 import datetime
+import math
 from typing import Any
 
 from lancedb.index import IvfFlat
 
 INDEX_FROM_ROWS = 5000
-PROBES = 20
-"""Partitions a query looks into at least; more if a filter leaves too few rows in them."""
 _REBUILD_SHARE = 0.25
 """So many rows beside the index, as a share of those in it, and it is built anew."""
+
+
+def num_partitions(num_vectors: int) -> int:
+    """As many as each holds vectors.
+
+    >>> num_partitions(30_000), num_partitions(300_000)
+    (173, 547)
+    """
+    return max(1, math.isqrt(num_vectors))
+
+
+def num_probes(num_vectors: int) -> int:
+    """Partitions a query looks into: an eighth, at least 20. The share that finds enough does not shrink with size.
+
+    >>> num_probes(30_000), num_probes(300_000)
+    (21, 68)
+    """
+    return max(20, num_partitions(num_vectors) // 8)
 
 
 def tidy_table(table: Any, column: str | None = None, *, distance: str = "cosine", vectors_a_row: int = 1) -> None:
     """Merge small files, drop versions older than an hour, and index ``column`` where the table is large.
 
     An index is dropped before files are merged, since merging would also join its partitions into a few large ones, and
-    built again after; a table whose index still serves is left as it is. There are as many partitions as the square
-    root of the number of vectors. A sample of 64 vectors a partition and 20 rounds place the centres; LanceDB's
-    defaults, four times the sample and 50 rounds, cost ten times the work.
+    built again after; a table whose index still serves is left as it is. A sample of 64 vectors a partition and 20
+    rounds place the centres; LanceDB's defaults, four times the sample and 50 rounds, cost ten times the work.
     """
     rows = table.count_rows()
     indices = [index.name for index in table.list_indices()]
@@ -38,6 +54,6 @@ def tidy_table(table: Any, column: str | None = None, *, distance: str = "cosine
         table.drop_index(name)
     table.optimize(cleanup_older_than=datetime.timedelta(hours=1))
     if wants_index:
-        partitions = max(1, round((rows * vectors_a_row) ** 0.5))
+        partitions = num_partitions(rows * vectors_a_row)
         config = IvfFlat(distance_type=distance, num_partitions=partitions, sample_rate=64, max_iterations=20)
         table.create_index(column, config=config)
