@@ -82,7 +82,8 @@ class Indexer:
                 self._look_for_missing(paths, findings, prune)
             self._write_failures(findings, plan, failed_before)
             self._summary.interrupted = interrupted.is_set()
-            self._store.tidy()
+            if not interrupted.is_set():  # building an index may take a while, and the next run does it
+                self._store.tidy()
         self._summary.seconds_taken = time.monotonic() - started
         return self._summary
 
