@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import typer
 
 from wordframe import __version__
+from wordframe.app.commands import data
 from wordframe.app.commands.convert import convert
 from wordframe.app.commands.doctor import doctor
 from wordframe.app.commands.evaluate import evaluate
@@ -38,6 +39,7 @@ app.command()(evaluate)
 app.command()(models)
 app.command()(convert)
 app.command()(doctor)
+app.add_typer(data.app, name="data")
 
 
 def _show_version(wanted: bool) -> None:

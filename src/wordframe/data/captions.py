@@ -46,7 +46,7 @@ def read_captions(captions_file: str | os.PathLike[str]) -> dict[str, list[str]]
         raise AnnotationError(f"{file}: captions are read from .json, .jsonl or .csv; save the file as one of them")
     captions: dict[str, list[str]] = {}
     try:
-        for place, video, caption in readers[file.suffix.lower()](_read_text(file)):
+        for place, video, caption in readers[file.suffix.lower()](read_text(file)):
             if not video.strip():
                 raise AnnotationError(f"{place}: the video's name is empty; name the video or remove the entry")
             if not caption.strip():
@@ -59,7 +59,8 @@ def read_captions(captions_file: str | os.PathLike[str]) -> dict[str, list[str]]
     return captions
 
 
-def _read_text(file: Path) -> str:
+def read_text(file: Path) -> str:
+    """The text of a UTF-8 file, with or without a byte order mark."""
     try:
         return file.read_bytes().decode("utf-8-sig")
     except OSError as error:
@@ -68,7 +69,7 @@ def _read_text(file: Path) -> str:
         raise AnnotationError(f"is not UTF-8 (byte {error.start}); save it as UTF-8") from error
 
 
-def _parse_json(text: str, line: int = 1) -> Any:
+def parse_json(text: str, line: int = 1) -> Any:
     """JSON in which no key stands twice: a plain parser would keep the last and lose the others."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -89,7 +90,7 @@ def _parse_json(text: str, line: int = 1) -> Any:
 
 
 def _json_rows(text: str) -> Iterator[Row]:
-    content = _parse_json(text)
+    content = parse_json(text)
     if not isinstance(content, dict):
         raise AnnotationError(
             f'must be an object {{"file": "caption"}} or {{"file": ["caption", …]}}, got a {_kind(content)}; '
@@ -106,7 +107,7 @@ def _jsonl_rows(text: str) -> Iterator[Row]:
         if not line.strip():
             continue
         place = f"line {number}"
-        entry = _parse_json(line, number)
+        entry = parse_json(line, number)
         if not isinstance(entry, dict):
             raise AnnotationError(f"{place}: must be an object with 'file' and 'caption', got a {_kind(entry)}")
         video = _only(entry, _FILE_KEYS, place)

@@ -46,9 +46,11 @@ class Split:
 class Benchmark:
     """A protocol by name with those of its splits that were asked for.
 
-    files: the annotation files that were read; a report carries their hashes.
+    files: the annotation files that were read; a report carries their hashes. problems: what is odd in them, such as a
+    number of videos that is not the published one.
     """
 
     name: str
     splits: Mapping[str, Split]
     files: tuple[Path, ...]
+    problems: tuple[str, ...] = ()

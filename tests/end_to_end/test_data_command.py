@@ -1,0 +1,74 @@
+"""``wordframe data``: what is known and what is there, on real files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.colours import write_scenes
+from wordframe.app.cli import main
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three videos: one good, one cut short, one that is none; a fourth is captioned and not there."""
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    write_scenes(videos / "good.mp4", ("red", 1), ("blue", 1))
+    whole = (videos / "good.mp4").read_bytes()
+    (videos / "noise.mp4").write_bytes(b"no video" * 100)
+    (videos / "headless.mp4").write_bytes(whole[: len(whole) // 3])
+    captions = {"good.mp4": "red, then blue", "noise.mp4": "noise", "headless.mp4": "cut", "gone.mp4": "gone"}
+    (tmp_path / "captions.json").write_text(json.dumps(captions))
+    return tmp_path
+
+
+def test_check_tells_what_is_missing_and_broken(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = folder / "deep" / "report.json"
+    arguments = ["--captions", str(folder / "captions.json"), "--videos", str(folder / "videos"), "--to", str(report)]
+    assert main(["data", "check", *arguments, "--deep", "--json"]) == 1
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == json.loads(report.read_text())
+    (check,) = printed
+    assert check["captioned"] == 4
+    assert check["missing"] == ["gone.mp4"]
+    assert {fault["video"] for fault in check["broken"]} == {"noise.mp4", "headless.mp4"}
+    assert check["coverage_percent"] == 25.0
+
+
+def test_check_ends_well_where_all_is_there(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "captions.csv").write_text("file,caption\ngood.mp4,fine\n")
+    report = str(folder / "report.json")
+    arguments = ["--captions", str(folder / "captions.csv"), "--videos", str(folder / "videos"), "--to", report]
+    assert main(["data", "check", *arguments]) == 0
+    assert "captions.csv test: 1 of 1 videos can be read (100.0 %)" in capsys.readouterr().out
+
+
+def test_check_wants_one_source_of_captions(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "check", "--videos", str(folder)]) == 2
+    assert "give either --benchmark with --annotations, or --captions" in capsys.readouterr().err
+    arguments = ["--captions", str(folder / "captions.json"), "--videos", str(folder), "--split", "dev"]
+    assert main(["data", "check", *arguments]) == 2
+
+
+def test_check_of_a_benchmark_notes_what_is_odd(
+    shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--benchmark", "didemo", "--annotations", str(shared / "annotations"), "--videos", str(tmp_path)]
+    assert main(["data", "check", *arguments, "--split", "test", "--to", str(tmp_path / "r.json")]) == 1
+    captured = capsys.readouterr()
+    assert "didemo test: 0 of 1,037 videos can be read (0.0 %)" in captured.out
+    assert "and 1032 more" in captured.out
+    assert "note: didemo test: the annotations hold 1037 videos, 1004 are published" in captured.err
+    assert len(json.loads((tmp_path / "r.json").read_text())[0]["missing"]) == 1037
+
+
+def test_list_names_every_benchmark(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "list", "--json"]) == 0
+    names = [entry["name"] for entry in json.loads(capsys.readouterr().out)]
+    expected = ["msrvtt_9k_1ka", "msrvtt_7k_1ka", "msrvtt_full", "didemo", "vatex", "activitynet", "msvd", "lsmdc"]
+    assert names == expected
+    assert main(["data", "list"]) == 0
+    assert "MSRVTT_JSFUSION_test.csv" in capsys.readouterr().out
