@@ -223,6 +223,7 @@ class Indexer:
                 bytes_total=sum(self._sizes.values()),
                 frames=self._summary.frames,
                 seconds_of_video=self._summary.seconds_of_video,
+                failed={path: entry.reason for path, entry in self._failures.items()},
             )
         )
 

@@ -3,8 +3,9 @@
     library = wf.Library.open("my-library")
     summary = library.index(["~/Videos"])
 
-On disk: ``wordframe.json`` (manifest), ``tables/`` (LanceDB), ``indexing.lock``. Neighbours: ``store.py`` holds the
-tables, ``indexer.py`` fills them, ``prepared.py`` adds what a model needs, ``wordframe.search`` reads them.
+On disk: ``wordframe.json`` (manifest), ``tables/`` (LanceDB), ``roots.json``, ``indexing.json`` (how the last run got
+on) and ``indexing.lock``. Neighbours: ``store.py`` holds the tables, ``indexer.py`` fills them, ``prepared.py`` adds
+what a model needs, ``wordframe.search`` reads them.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from wordframe.errors import LibraryError
 from wordframe.features import VideoFeatures
 from wordframe.library.manifest import Manifest
 from wordframe.library.model_table import forget_stale
+from wordframe.library.roots import add_roots, read_roots
+from wordframe.library.status import told_status
 from wordframe.library.store import FailureEntry, Store, VideoEntry
 from wordframe.library.summary import IndexSummary, Progress
 
@@ -126,10 +129,23 @@ class Library:
                 self._manifest = Manifest.of(self.encoder)  # the same encoder, now found under another name
                 self._manifest.write(self.folder)
             self.store.refresh()
-            indexer = Indexer(self.store, self.encoder, leave_out=[str(self.folder)], on_progress=on_progress)
-            summary = indexer.run(paths, prune=prune, retry=retry)
+            add_roots(self.folder, paths, (video.path for video in self.videos()))
+            with told_status(self.folder) as (update, finish):
+
+                def tell(progress: Progress) -> None:
+                    update(progress)
+                    if on_progress is not None:
+                        on_progress(progress)
+
+                indexer = Indexer(self.store, self.encoder, leave_out=[str(self.folder)], on_progress=tell)
+                summary = indexer.run(paths, prune=prune, retry=retry)
+                finish(summary)
             forget_stale(self.store)
             return summary
+
+    def roots(self) -> list[str]:
+        """The folders and files that were given to be indexed, absolute."""
+        return read_roots(self.folder, (video.path for video in self.videos()))
 
     def _create(self) -> Manifest:
         strangers = [p.name for p in self.folder.iterdir() if p.name not in (_LOCK_NAME, _OWNER_NAME)]

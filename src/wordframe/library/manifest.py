@@ -6,12 +6,12 @@ It is written once, when the library is made, and compared at every opening: fea
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from wordframe.encoders import Encoder
 from wordframe.errors import LibraryError
+from wordframe.library.written import write_whole
 
 FILE_NAME = "wordframe.json"
 SCHEMA_VERSION = 2
@@ -67,13 +67,7 @@ class Manifest:
         Raises:
             LibraryError: the folder cannot be written, or the disk is full.
         """
-        unfinished = folder / f".{FILE_NAME}.{os.getpid()}"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            unfinished.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
-            unfinished.replace(folder / FILE_NAME)
-        except OSError as error:
-            raise LibraryError(f"{folder}: cannot be written ({(error.strerror or str(error)).lower()})") from None
+        write_whole(folder / FILE_NAME, json.dumps(asdict(self), indent=2) + "\n")
 
     def check(self, encoder: Encoder, folder: Path) -> None:
         """Raise LibraryError unless ``encoder`` is the one whose features the library holds."""

@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is. Bytes are those of the files that must be read; frames are encoded frames."""
+    """How far a run is. Bytes are those of the files that must be read; frames are encoded frames.
+
+    failed: path and reason of the files that could not be read.
+    """
 
     files_done: int
     files_total: int
@@ -15,6 +18,7 @@ class Progress:
     bytes_total: int
     frames: int
     seconds_of_video: float
+    failed: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass

@@ -1,0 +1,1 @@
+"""A typed client of a wordframe server: ``client.py`` calls, ``schemas.py`` is what comes back."""

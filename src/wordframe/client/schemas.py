@@ -1,0 +1,282 @@
+"""What goes over the wire of ``/api/v1``: one class for each object, the same for server, client and documents.
+
+Times are seconds from the start of a video, scores the cosine-like number that ``wordframe search`` prints. Ids are
+opaque; those of unchanged videos survive re-indexing. Addresses are paths on the server that answered.
+Neighbours: ``client.py`` speaks it, ``app/api`` serves it, ``docs/api.md`` explains it to people.
+"""
+
+from __future__ import annotations
+
+import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+MAX_TEXT = 512
+MAX_TEXTS = 100
+
+Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
+Include = Literal["explanation"]
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Problem(_Wire):
+    """An error as RFC 9457 has it, sent as ``application/problem+json``."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    instance: str | None = None
+
+
+class Health(_Wire):
+    """Whether the server answers; it looks at nothing else."""
+
+    status: Literal["ok"] = "ok"
+    version: str
+
+
+class Folder(_Wire):
+    """A folder with videos of the library; ``name`` is what the filter ``folder`` takes."""
+
+    name: str
+    num_videos: int
+
+
+class LibraryInfo(_Wire):
+    """The library behind the server.
+
+    explains: what the model can say of a match: where the sentence looks, where each word looks, the four parts.
+    """
+
+    name: str
+    encoder: str
+    model: str
+    num_videos: int
+    num_segments: int
+    num_failures: int
+    seconds_of_video: float
+    folders: list[Folder]
+    explains: list[Literal["sentence", "words", "parts"]]
+    allow_index: bool
+
+
+class Filters(_Wire):
+    """Which videos a search may look at; ``after`` and ``before`` are dates of the files, ``[after, before)``."""
+
+    folder: Annotated[str | None, Field(max_length=1024)] = None
+    min_seconds: Annotated[float | None, Field(ge=0, allow_inf_nan=False)] = None
+    max_seconds: Annotated[float | None, Field(ge=0, allow_inf_nan=False)] = None
+    after: datetime.date | None = None
+    before: datetime.date | None = None
+
+
+class SearchRequest(_Wire):
+    """A query: a sentence, or ``like`` a segment. A picture is sent as the body itself, see ``docs/api.md``."""
+
+    text: Text | None = None
+    like: Annotated[str | None, Field(max_length=128)] = None
+    limit: Annotated[int, Field(ge=1, le=100)] = 20
+    moments: Annotated[int, Field(ge=1, le=10)] = 3
+    cursor: Annotated[str | None, Field(max_length=256)] = None
+    filters: Filters = Filters()
+    exact: bool = False
+    include: list[Include] = []
+
+    @model_validator(mode="after")
+    def _one_query(self) -> SearchRequest:
+        if (self.text is None) == (self.like is None):
+            raise ValueError("give exactly one of text and like")
+        return self
+
+
+class WordAttention(_Wire):
+    """A word of the query and how much it looks at each frame, summing to one."""
+
+    word: str
+    attention: list[float]
+    peak_seconds: float
+
+
+class Explanation(_Wire):
+    """Why a segment fits a query; what the model does not have is null.
+
+    parts: similarities by name (``video_sentence``, ``video_word``, ``sentence_frame``, ``frame_word``), on the scale
+    of the score; part_weights: how much each counts, summing to one; seconds: when each frame is.
+    """
+
+    segment_id: str
+    score: float
+    seconds: list[float]
+    parts: dict[str, float]
+    part_weights: dict[str, float] | None
+    sentence_attention: list[float] | None
+    words: list[WordAttention] | None
+
+
+class Moment(_Wire):
+    """A part ``[start_seconds, end_seconds)`` of a video; ``peak_seconds`` answers the query most."""
+
+    segment_id: str
+    start_seconds: float
+    end_seconds: float
+    peak_seconds: float
+    score: float
+    thumbnail_url: str
+    clip_url: str
+
+
+class VideoSummary(_Wire):
+    """A video of the library. mime: for a player, with the codec's name where the browser can be asked about it."""
+
+    video_id: str
+    name: str
+    path: str
+    folder: str
+    duration_seconds: float
+    width: int
+    height: int
+    codec: str
+    container: str
+    mime: str
+    size_bytes: int
+    modified: datetime.datetime
+    problem: str | None
+    media_url: str
+    thumbnail_url: str
+
+
+class SearchItem(_Wire):
+    """A video found, with the fields of ``wordframe search --json`` and more.
+
+    weak: no better than what the library gives any query; weak ones come last.
+    """
+
+    rank: int
+    score: float
+    path: str
+    start_seconds: float
+    end_seconds: float
+    video_id: str
+    duration_seconds: float
+    moments: list[Moment]
+    video: VideoSummary
+    weak: bool
+    explanation: Explanation | None = None
+
+
+class Timings(_Wire):
+    """Milliseconds spent: waiting for a free place, making the query's features, finding and scoring."""
+
+    waiting_ms: float
+    encoding_ms: float
+    searching_ms: float
+
+
+class SearchResult(_Wire):
+    """The best videos. words: the query's words as the model reads them; next_cursor: null at the end."""
+
+    items: list[SearchItem]
+    next_cursor: str | None
+    num_videos: int
+    words: list[str]
+    timings: Timings
+
+
+class SegmentInfo(_Wire):
+    """A segment of a video."""
+
+    segment_id: str
+    start_seconds: float
+    end_seconds: float
+    thumbnail_url: str
+
+
+class VideoDetail(_Wire):
+    """A video with all its segments, in their order."""
+
+    video: VideoSummary
+    segments: list[SegmentInfo]
+
+
+class VideoList(_Wire):
+    """Videos by path."""
+
+    items: list[VideoSummary]
+    next_cursor: str | None
+    num_videos: int
+
+
+class WordHeat(_Wire):
+    """How much a word of the query speaks of each moment of the strip."""
+
+    word: str
+    values: list[float]
+
+
+class Heat(_Wire):
+    """How much each moment of a video answers a query.
+
+    seconds: ascending times of the frames; values: each frame's share of its segment's attention times the segment's
+    score above the library's usual, so that segments can be compared, from 0 to 1 over the video; words: the same for
+    each word, where the model has it; segments: with their scores, best first.
+    """
+
+    video_id: str
+    seconds: list[float]
+    values: list[float]
+    words: list[WordHeat] | None
+    moments: list[Moment]
+
+
+class RankTextsRequest(_Wire):
+    """Sentences to be ranked for one video."""
+
+    texts: Annotated[list[Text], Field(min_length=1, max_length=MAX_TEXTS)]
+
+
+class RankedText(_Wire):
+    """A sentence with its best moment in the video; ``place`` is its place in the request, from 0."""
+
+    rank: int
+    place: int
+    text: str
+    score: float
+    moment: Moment
+
+
+class RankedTexts(_Wire):
+    """Sentences, best first."""
+
+    items: list[RankedText]
+
+
+class IndexFailure(_Wire):
+    """A file that could not be read, and why."""
+
+    path: str
+    reason: str
+
+
+class IndexStatus(_Wire):
+    """An indexing run, started by this server or from a command line, or the last one's end.
+
+    state: ``never`` before the first; ``stopped`` was interrupted or died. remaining_seconds: null while unknown.
+    """
+
+    state: Literal["never", "running", "finished", "stopped"]
+    by_server: bool
+    files_done: int
+    files_total: int
+    bytes_done: int
+    bytes_total: int
+    frames: int
+    started: datetime.datetime | None
+    ended: datetime.datetime | None
+    remaining_seconds: float | None
+    failures: list[IndexFailure]
+    allow_index: bool

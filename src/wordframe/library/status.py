@@ -1,0 +1,121 @@
+"""How an indexing run is getting on, for whoever looks into the library's folder: ``indexing.json``.
+
+The run writes its progress once a second as long as it lives, so a file that has not been written for a while belongs
+to a run that died. Neighbours: ``library.py`` writes it, the server reads it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from wordframe.errors import LibraryError
+from wordframe.library.summary import IndexSummary, Progress
+from wordframe.library.written import write_whole
+
+FILE_NAME = "indexing.json"
+BEAT_SECONDS = 1.0
+SILENT_SECONDS = 15.0
+"""A running indexer writes far more often, even on a disk that sleeps."""
+MAX_FAILURES = 200
+
+
+@dataclass(frozen=True)
+class IndexingStatus:
+    """A run as it stands, or as it ended. Times are seconds since 1970.
+
+    state: ``running``, ``finished`` or ``stopped`` (interrupted, or died); failures: path and reason of the first
+    200 files that could not be read, num_failures: of how many.
+    """
+
+    state: str
+    process: int
+    started: float
+    beat: float
+    files_done: int = 0
+    files_total: int = 0
+    bytes_done: int = 0
+    bytes_total: int = 0
+    frames: int = 0
+    num_failures: int = 0
+    failures: list[list[str]] = field(default_factory=list)
+
+    @property
+    def remaining_seconds(self) -> float | None:
+        """What the run still needs if it goes on as fast; None while that is unknown."""
+        if self.state != "running" or not self.bytes_done or self.bytes_total < self.bytes_done:
+            return None
+        return (self.beat - self.started) * (self.bytes_total - self.bytes_done) / self.bytes_done
+
+
+def read_status(folder: Path) -> IndexingStatus | None:
+    """The status of the last run in a library's folder; None if there was none, or its file makes no sense."""
+    try:
+        values: dict[str, Any] = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
+        known = {item.name for item in fields(IndexingStatus)}
+        status = IndexingStatus(**{name: value for name, value in values.items() if name in known})
+        silent = time.time() - status.beat > SILENT_SECONDS
+        return replace(status, state="stopped") if status.state == "running" and silent else status
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None
+
+
+class StatusWriter:
+    """Keeps the file of one run."""
+
+    def __init__(self, folder: Path) -> None:
+        now = time.time()
+        self._path = folder / FILE_NAME
+        self._status = IndexingStatus("running", os.getpid(), now, now)
+        self._lock = threading.Lock()
+
+    def update(self, progress: Progress) -> None:
+        """Note how far the run is; it is written with the next beat."""
+        numbers = {name: value for name, value in asdict(progress).items() if hasattr(self._status, name)}
+        with self._lock:
+            self._status = replace(self._status, **numbers, **_failures(progress.failed))
+
+    def write(self, state: str = "running", failed: dict[str, str] | None = None) -> None:
+        """Write the file now. A disk that is full or read-only must not end a run because of its status."""
+        with self._lock:
+            self._status = replace(self._status, state=state, beat=time.time(), **_failures(failed))
+            text = json.dumps(asdict(self._status))
+        with contextlib.suppress(LibraryError):
+            write_whole(self._path, text + "\n")
+
+
+def _failures(failed: dict[str, str] | None) -> dict[str, Any]:
+    if failed is None:
+        return {}
+    return {"num_failures": len(failed), "failures": [list(item) for item in list(failed.items())[:MAX_FAILURES]]}
+
+
+@contextlib.contextmanager
+def told_status(folder: Path) -> Iterator[tuple[Callable[[Progress], None], Callable[[IndexSummary], None]]]:
+    """Within the block the status file is kept; call the first with progress, the second with the summary."""
+    writer, over = StatusWriter(folder), threading.Event()
+    end: dict[str, Any] = {"state": "stopped"}
+
+    def beat() -> None:
+        while not over.wait(BEAT_SECONDS):
+            writer.write()
+
+    def finish(summary: IndexSummary) -> None:
+        end.update(state="stopped" if summary.interrupted else "finished", failed=summary.failed)
+
+    writer.write()
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield writer.update, finish
+    finally:
+        over.set()
+        thread.join()
+        writer.write(**end)

@@ -1,0 +1,87 @@
+"""The status of an indexing run and the roots of a library: small files that others read."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.colours import ColourEncoder, write_scenes
+from wordframe.library import Library, Progress
+from wordframe.library.roots import add_roots, read_roots
+from wordframe.library.status import FILE_NAME, SILENT_SECONDS, read_status, told_status
+
+
+def library_of(folder: Path) -> Library:
+    return Library.open(folder, encoder=ColourEncoder())
+
+
+def test_a_finished_run_says_what_it_did(tmp_path: Path) -> None:
+    write_scenes(tmp_path / "videos" / "a.mp4", ("red", 1))
+    (tmp_path / "videos" / "broken.mp4").write_bytes(b"no video")
+    library = library_of(tmp_path / "library")
+    library.index([tmp_path / "videos"])
+    status = read_status(library.folder)
+    assert status is not None
+    assert (status.state, status.files_done, status.files_total) == ("finished", 2, 2)
+    assert status.num_failures == 1
+    assert status.failures[0][0] == str(tmp_path / "videos" / "broken.mp4")
+    assert status.remaining_seconds is None
+    assert library.roots() == [str(tmp_path / "videos")]
+
+
+def test_the_status_can_be_read_while_the_run_goes_on(tmp_path: Path) -> None:
+    seen = []
+    write_scenes(tmp_path / "videos" / "a.mp4", ("red", 1))
+    library = library_of(tmp_path / "library")
+    library.index([tmp_path / "videos"], on_progress=lambda progress: seen.append(read_status(library.folder)))
+    assert seen
+    assert {status.state for status in seen if status is not None} == {"running"}
+
+
+def test_a_run_that_raises_has_stopped(tmp_path: Path) -> None:
+    def die() -> None:
+        with told_status(tmp_path) as (update, _):
+            update(Progress(1, 4, 10, 40, 3, 1.5))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        die()
+    status = read_status(tmp_path)
+    assert status is not None
+    assert (status.state, status.files_done, status.bytes_total) == ("stopped", 1, 40)
+
+
+def test_a_run_that_fell_silent_has_stopped(tmp_path: Path) -> None:
+    with told_status(tmp_path):
+        running = json.loads((tmp_path / FILE_NAME).read_text())
+    assert running["state"] == "running"
+    (tmp_path / FILE_NAME).write_text(json.dumps(running | {"beat": time.time() - SILENT_SECONDS - 1}))
+    status = read_status(tmp_path)
+    assert status is not None
+    assert status.state == "stopped"
+
+
+def test_remaining_time_follows_the_bytes(tmp_path: Path) -> None:
+    with told_status(tmp_path) as (update, _):
+        update(Progress(1, 4, 10, 40, 3, 1.5))
+    values = json.loads((tmp_path / FILE_NAME).read_text()) | {"state": "running", "started": time.time() - 5}
+    (tmp_path / FILE_NAME).write_text(json.dumps(values | {"beat": time.time()}))
+    status = read_status(tmp_path)
+    assert status is not None
+    assert status.remaining_seconds == pytest.approx(15, abs=0.5)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"state": "running"}', "null"])
+def test_a_status_that_makes_no_sense_is_none(tmp_path: Path, content: str) -> None:
+    (tmp_path / FILE_NAME).write_text(content)
+    assert read_status(tmp_path) is None
+
+
+def test_roots_grow_and_swallow_what_lies_in_them(tmp_path: Path) -> None:
+    assert read_roots(tmp_path, ["/v/a/1.mp4", "/v/a/b/2.mp4"]) == ["/v/a"]
+    add_roots(tmp_path, ["/v/a/b", "/w"], [])
+    add_roots(tmp_path, ["/v/a"], [])
+    assert read_roots(tmp_path, ["/elsewhere/x.mp4"]) == ["/v/a", "/w"]
