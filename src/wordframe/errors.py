@@ -16,6 +16,10 @@ class LibraryError(WordframeError):
     """A library that cannot be opened, is in use by another indexer, or was made with other settings."""
 
 
+class NotFoundError(WordframeError):
+    """A video or a segment that a library does not hold, or no longer."""
+
+
 class EncoderError(WordframeError):
     """An encoder that cannot be found or loaded."""
 

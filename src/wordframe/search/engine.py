@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from wordframe.errors import LibraryError, WordframeError
+from wordframe.errors import LibraryError, NotFoundError, WordframeError
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.library import Library
 from wordframe.library.prepared import Prepared
@@ -31,9 +31,11 @@ from wordframe.library.store import ids_clause
 from wordframe.models import TextVideoModel, load_model
 from wordframe.models.in_use import fit_text, kept_words, load_ready, refuse_other_features, score
 from wordframe.search.explain import Reasons, explain_segment
+from wordframe.search.heat import Heat, video_heat
 from wordframe.search.hits import Hit, group_by_video
-from wordframe.search.queries import clip_query, image_query, text_query
+from wordframe.search.queries import as_query, clip_query, image_query, text_query
 from wordframe.search.shortlist import DEFAULT_SIZE, Filters, candidates
+from wordframe.search.usual import Usual, even_sample, usual_scores
 
 BLOCK_SEGMENTS = 4096
 _COLUMNS = ["segment_id", "video_id", "path_bytes", "duration_seconds", "start_seconds", "end_seconds"]
@@ -65,6 +67,7 @@ class SearchEngine:
         self.prepared = Prepared(library, self.model)
         self.not_stored: str | None = None
         self._store = library.store
+        self._sample: tuple[int, list[int]] | None = None  # the snapshot it was taken from, and rows
         self._one_snapshot = threading.Lock()  # row ids mean something in one snapshot; queries are encoded outside
 
     @classmethod
@@ -106,9 +109,37 @@ class SearchEngine:
             WordframeError: the query is empty, too long or unreadable, or the library is empty.
             ValueError: not exactly one query, or ``top`` below 1.
         """
+        query = self.encode_query(text=text, image=image, clip=clip)
+        return self.find(
+            query,
+            words=self.words(text) if explain else None,
+            top=top,
+            moments=moments,
+            filters=filters,
+            exact=exact,
+            shortlist=shortlist,
+            on_prepare=on_prepare,
+        )
+
+    def find(
+        self,
+        query: TextFeatures,
+        *,
+        words: Sequence[str] | None = None,
+        top: int = 10,
+        moments: int = 3,
+        filters: Filters | None = None,
+        exact: bool = False,
+        shortlist: int = DEFAULT_SIZE,
+        on_prepare: Callable[[int, int], None] | None = None,
+    ) -> list[Hit]:
+        """As ``search``, for a query that is features already, ``T = 1``.
+
+        Args:
+            words: the text of each position of the query, to explain the hits with; None leaves explanations out.
+        """
         if top < 1 or moments < 1 or shortlist < 1:
             raise ValueError(f"top, moments and shortlist must be at least 1, got {top}, {moments}, {shortlist}")
-        query = self.encode_query(text=text, image=image, clip=clip)
         with self._one_snapshot:
             self._store.refresh()
             if self._store.count() == 0:
@@ -125,12 +156,12 @@ class SearchEngine:
                 size = min(4 * size, total)
             row_ids = {row["segment_id"]: row["row_id"] for row in rows}
             hits = self._with_peaks(query, hits, row_ids)
-            return self._with_reasons(text, query, hits, row_ids) if explain else hits
+            return hits if words is None else self._with_reasons(words, query, hits, row_ids)
 
     def encode_query(
-        self, *, text: str | None = None, image: str | Path | None = None, clip: str | Path | None = None
+        self, *, text: str | None = None, image: str | Path | bytes | None = None, clip: str | Path | None = None
     ) -> TextFeatures:
-        """Features of the one query given, ``T = 1``, cut to the words that the model takes."""
+        """Features of the one query given, ``T = 1``, cut to the words that the model takes; an image may be bytes."""
         given = [name for name, value in (("text", text), ("image", image), ("clip", clip)) if value is not None]
         if len(given) != 1:
             raise ValueError(f"give exactly one of text, image and clip, got {', '.join(given) or 'none'}")
@@ -151,10 +182,74 @@ class SearchEngine:
         query = self.encode_query(text=text)
         with self._one_snapshot:
             self._store.refresh()
-            found = self._store.row_ids(ids_clause("segment_id", [segment_id]))
-            if not found:
-                raise WordframeError(f"{self.library.folder}: no segment {segment_id!r}; take one from a hit's moments")
-            return self._explain(query, self._tokens(text), found[0])
+            return self._explain(query, self.words(text), self._row_of(segment_id))
+
+    def like(self, segment_id: str) -> TextFeatures:
+        """A query, ``T = 1``, that asks for what looks like a segment of the library.
+
+        Raises:
+            WordframeError: there is no such segment.
+        """
+        with self._one_snapshot:
+            self._store.refresh()
+            _, video = self.library.read_segments([self._row_of(segment_id)])
+        return as_query(video.frames[0][video.frame_mask[0]])
+
+    def usual(self, query: TextFeatures) -> Usual:
+        """The scores that a query gets from an even sample of the library."""
+        with self._one_snapshot:
+            self._store.refresh()
+            return self._usual(query)
+
+    def heat(self, query: TextFeatures, words: Sequence[str], video_id: str) -> tuple[Heat, Hit]:
+        """How much each moment of a video answers a query, and the video as a hit with its moments.
+
+        Raises:
+            WordframeError: there is no such video.
+        """
+        with self._one_snapshot:
+            self._store.refresh()
+            row_ids = self._rows_of_video(video_id)
+            _, video = self.prepared.features(row_ids, [])
+            heat = video_heat(self.model, query, words, video, usual=self._usual(query).centre)
+            rows = self.score_segments(query, row_ids)
+            hits = group_by_video(rows, top=1, moments=len(row_ids))
+            return heat, self._with_peaks(query, hits, {row["segment_id"]: row["row_id"] for row in rows})[0]
+
+    def rank_texts(self, texts: Sequence[str], video_id: str) -> list[tuple[int, Hit]]:
+        """Sentences by how well a video answers them, best first: their places in ``texts``, each with the video.
+
+        Raises:
+            WordframeError: a text is empty or too long, or there is no such video.
+        """
+        queries = [self.encode_query(text=text) for text in texts]
+        with self._one_snapshot:
+            self._store.refresh()
+            row_ids = self._rows_of_video(video_id)
+            found = []
+            for place, query in enumerate(queries):
+                rows = self.score_segments(query, row_ids)
+                hits = group_by_video(rows, top=1, moments=1)
+                found.append((place, self._with_peaks(query, hits, {r["segment_id"]: r["row_id"] for r in rows})[0]))
+        return sorted(found, key=lambda pair: (-pair[1].score, pair[0]))
+
+    def _row_of(self, segment_id: str) -> int:
+        found = self._store.row_ids(ids_clause("segment_id", [segment_id]))
+        if not found:
+            raise NotFoundError(f"{self.library.folder}: no segment {segment_id!r}; take one from a hit's moments")
+        return found[0]
+
+    def _rows_of_video(self, video_id: str) -> list[int]:
+        found = self._store.row_ids(ids_clause("video_id", [video_id]))
+        if not found:
+            raise NotFoundError(f"{self.library.folder}: no video {video_id!r}; take one from a hit")
+        return found
+
+    def _usual(self, query: TextFeatures) -> Usual:
+        if self._sample is None or self._sample[0] != self._store.version():
+            self._sample = (self._store.version(), even_sample(self._store.row_ids()))
+        scores = [row["score"] for row in self.score_segments(query, self._sample[1])]
+        return usual_scores(scores, self._store.count())
 
     def _prepare(self, on_prepare: Callable[[int, int], None] | None) -> None:
         try:
@@ -198,16 +293,16 @@ class SearchEngine:
         return [hit.with_peaks(peaks) for hit in hits]
 
     def _with_reasons(
-        self, text: str | None, query: TextFeatures, hits: Sequence[Hit], row_ids: dict[str, int]
+        self, words: Sequence[str], query: TextFeatures, hits: Sequence[Hit], row_ids: dict[str, int]
     ) -> list[Hit]:
-        tokens = self._tokens(text)
         best = [row_ids[hit.moments[0].segment_id] for hit in hits]
         return [
-            replace(hit, explanation=self._explain(query, tokens, row_id))
+            replace(hit, explanation=self._explain(query, words, row_id))
             for hit, row_id in zip(hits, best, strict=True)
         ]
 
-    def _tokens(self, text: str | None) -> list[str]:
+    def words(self, text: str | None) -> list[str]:
+        """The text of each position of an encoded sentence; one for a picture or a clip, where ``text`` is None."""
         if text is None:
             return ["the query"]
         tokens = self.library.encoder.tokens(text.strip())

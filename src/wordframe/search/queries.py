@@ -5,6 +5,7 @@ An image or a clip becomes a text of one word whose features are those of the pi
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -47,24 +48,25 @@ def text_query(encoder: Encoder, text: str) -> TextFeatures:
     return encoder.encode_text([check_query(text)])
 
 
-def image_query(encoder: Encoder, path: str | Path) -> TextFeatures:
-    """A picture file, upright as its EXIF data says.
+def image_query(encoder: Encoder, picture: str | Path | bytes) -> TextFeatures:
+    """A picture file, or its content, upright as its EXIF data says.
 
     Raises:
         WordframeError: the file is missing, no picture, damaged, or larger than 100 million pixels.
     """
+    name = "the picture" if isinstance(picture, bytes) else str(picture)
     try:
-        with Image.open(path) as image:
+        with Image.open(io.BytesIO(picture) if isinstance(picture, bytes) else picture) as image:
             if image.width * image.height > MAX_IMAGE_PIXELS:
-                raise WordframeError(f"{path}: {image.width} × {image.height} pixels are too many; scale it down")
+                raise WordframeError(f"{name}: {image.width} × {image.height} pixels are too many; scale it down")
             image.draft("RGB", (4 * encoder.short_side, 4 * encoder.short_side))
             pixels = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     except FileNotFoundError:
-        raise WordframeError(f"{path}: no such file") from None
+        raise WordframeError(f"{name}: no such file") from None
     except WordframeError:
         raise
     except Exception as error:  # Pillow's plug-ins raise anything on damaged files
-        raise WordframeError(f"{path}: cannot be read as a picture ({error})") from None
+        raise WordframeError(f"{name}: cannot be read as a picture ({error})") from None
     return _as_text(encoder.encode_frames(pixels[None]))
 
 
@@ -82,7 +84,12 @@ def clip_query(encoder: Encoder, path: str | Path) -> TextFeatures:
 
     with open_frames(str(path), times, short_side=encoder.short_side) as frames:
         features = torch.cat([encoder.encode_frames(frame.rgb[None]) for frame in frames])
-    return _as_text(torch.nn.functional.normalize(features, dim=-1).mean(dim=0, keepdim=True))
+    return as_query(features)
+
+
+def as_query(frames: Tensor) -> TextFeatures:
+    """Frames ``(F, D)`` as a query: the mean of their directions."""
+    return _as_text(torch.nn.functional.normalize(frames, dim=-1).mean(dim=0, keepdim=True))
 
 
 def _as_text(vector: Tensor) -> TextFeatures:

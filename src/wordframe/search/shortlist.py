@@ -25,11 +25,12 @@ DEFAULT_SIZE = 300
 class Filters:
     """Which videos a search may look at.
 
-    path: a glob, matched against the whole path, or against its end if it starts with neither ``/`` nor ``*``; ``*``
-    crosses folders. min_seconds, max_seconds: length of the video. after, before: date of the file, ``[after, before)``
-    in local time.
+    folder: a folder, absolute, with all below it; path: a glob, matched against the whole path, or against its end if
+    it starts with neither ``/`` nor ``*``; ``*`` crosses folders. min_seconds, max_seconds: length of the video. after,
+    before: date of the file, ``[after, before)`` in local time.
     """
 
+    folder: str | None = None
     path: str | None = None
     min_seconds: float | None = None
     max_seconds: float | None = None
@@ -40,7 +41,8 @@ class Filters:
         """Whether a video may be looked at."""
         length, modified = video.duration_seconds, video.modified_ns
         return (
-            (self.path is None or fnmatch.fnmatchcase(video.path, _whole(self.path)))
+            (self.folder is None or video.path.startswith(self.folder.rstrip("/") + "/"))
+            and (self.path is None or fnmatch.fnmatchcase(video.path, _whole(self.path)))
             and (self.min_seconds is None or length >= self.min_seconds)
             and (self.max_seconds is None or length <= self.max_seconds)
             and (self.after is None or modified >= _nanoseconds(self.after))
