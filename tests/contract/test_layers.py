@@ -11,7 +11,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "wordframe"
 LAYERS = [
-    {"errors", "features"},
+    {"errors", "features", "client"},
     {"encoders", "temporal", "similarity", "losses", "video"},
     {"models", "extraction"},
     {"data", "training", "evaluation", "library"},
@@ -26,6 +26,9 @@ ALONE = {
     "lancedb": {"library/store.py", "library/vector_index.py"},
     "numba": {"similarity/kernels"},
     "typer": {"app"},
+    "fastapi": {"app/api"},
+    "starlette": {"app/api"},
+    "uvicorn": {"app/commands/serve.py"},
     "PIL": {"video", "search/queries.py"},
 }
 

@@ -69,7 +69,9 @@ def test_the_untrained_attention_shows_where_the_sentence_looks() -> None:
     reasons = reasons_of("zero-shot")
     assert reasons.parts == {"video_sentence": pytest.approx(reasons.score)}
     assert sum(reasons.sentence_attention or ()) == pytest.approx(1, abs=1e-5)
-    assert reasons.words is None
+    assert reasons.part_weights is None
+    assert [word.word for word in reasons.words or ()] == [word.word for word in reasons_of("tcmgc-msrvtt").words or ()]
+    assert all(sum(word.attention) == pytest.approx(1, abs=1e-5) for word in reasons.words or ())
 
 
 @pytest.mark.parametrize("preset", ["clip4clip-mean", "ea-clip4clip-lstm", "clip4clip-tight"])
@@ -88,7 +90,7 @@ def test_json_says_all_of_it() -> None:
     for word in told["words"]:
         place = word["attention"].index(max(word["attention"]))
         assert word["peak_seconds"] == told["seconds"][place]
-    assert reasons_of("zero-shot").to_json()["words"] is None
+    assert reasons_of("xclip").to_json()["words"] is None
 
 
 def test_lines_that_can_be_read() -> None:

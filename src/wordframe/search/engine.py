@@ -179,10 +179,13 @@ class SearchEngine:
         Raises:
             WordframeError: the query is empty or too long, or there is no such segment.
         """
-        query = self.encode_query(text=text)
+        return self.explain_segments(self.encode_query(text=text), self.words(text), [segment_id])[0]
+
+    def explain_segments(self, query: TextFeatures, words: Sequence[str], segment_ids: Sequence[str]) -> list[Reasons]:
+        """As ``explain``, for features, ``T = 1``, and the text of each of their positions."""
         with self._one_snapshot:
             self._store.refresh()
-            return self._explain(query, self.words(text), self._row_of(segment_id))
+            return [self._explain(query, words, self._row_of(segment_id)) for segment_id in segment_ids]
 
     def like(self, segment_id: str) -> TextFeatures:
         """A query, ``T = 1``, that asks for what looks like a segment of the library.

@@ -20,7 +20,9 @@ from wordframe.video.decode import VideoInfo, open_frames
 from wordframe.video.sampling import per_second, uniform
 
 MAX_QUERY_CHARACTERS = 512
-MAX_IMAGE_PIXELS = 100_000_000
+MAX_IMAGE_PIXELS = 64_000_000
+IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+"""Formats that are read; Pillow knows others that start programs."""
 CLIP_FRAMES = 12
 
 
@@ -52,11 +54,11 @@ def image_query(encoder: Encoder, picture: str | Path | bytes) -> TextFeatures:
     """A picture file, or its content, upright as its EXIF data says.
 
     Raises:
-        WordframeError: the file is missing, no picture, damaged, or larger than 100 million pixels.
+        WordframeError: the file is missing, no picture, damaged, or larger than 64 million pixels.
     """
     name = "the picture" if isinstance(picture, bytes) else str(picture)
     try:
-        with Image.open(io.BytesIO(picture) if isinstance(picture, bytes) else picture) as image:
+        with Image.open(io.BytesIO(picture) if isinstance(picture, bytes) else picture, formats=IMAGE_FORMATS) as image:
             if image.width * image.height > MAX_IMAGE_PIXELS:
                 raise WordframeError(f"{name}: {image.width} × {image.height} pixels are too many; scale it down")
             image.draft("RGB", (4 * encoder.short_side, 4 * encoder.short_side))

@@ -47,8 +47,14 @@ class ZeroShotAttention(Similarity):
         return self._weights(text.sentence, _products(text, video)[1], video.frame_mask)
 
     def explain(self, text: TextFeatures, video: VideoFeatures) -> Explanation:
-        """The output together with the sentences' attention."""
-        return Explanation(self(text, video), sentence_attention=self.attention(text, video))
+        """The output, the sentences' attention, and that of each word as if it were the sentence.
+
+        Words take no part in the score; they show people where each of them points.
+        """
+        words = text.words.flatten(0, 1)  # (T · W, D)
+        alone = TextFeatures(words, words[:, None], torch.ones(len(words), 1, dtype=torch.bool, device=words.device))
+        by_word = self.attention(alone, video).unflatten(0, text.words.shape[:2])  # (T, W, V, F)
+        return Explanation(self(text, video), sentence_attention=self.attention(text, video), word_attention=by_word)
 
     def compare(self, text: TextFeatures, video: VideoFeatures, method: str) -> SimilarityOutput:
         x, products = _products(text, video)

@@ -52,9 +52,18 @@ class _CannotCopyError(Exception):
 
 
 def export_moment(
-    source: VideoPath, target: VideoPath, start_seconds: float, end_seconds: float, *, overwrite: bool = False
+    source: VideoPath,
+    target: VideoPath,
+    start_seconds: float,
+    end_seconds: float,
+    *,
+    overwrite: bool = False,
+    copy: bool = True,
 ) -> ExportReport:
     """Write ``[start, end)`` of a video to ``target``, whose suffix names the container (.mp4, .mkv, .mov, .webm …).
+
+    Args:
+        copy: copy where it can be done; False encodes in any case.
 
     Raises:
         VideoError: the source cannot be read, or the moment lies outside of it.
@@ -67,6 +76,8 @@ def export_moment(
     part = _part_name(target_path)
     try:
         try:
+            if not copy:
+                raise _CannotCopyError
             report = _copy(source_path, part, start_seconds, end_seconds)
             _check_decodes(part)
         except _CannotCopyError:

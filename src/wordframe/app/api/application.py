@@ -1,0 +1,84 @@
+"""The application: routes, guard, and the page's files."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Collection
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+
+from wordframe import __version__
+from wordframe.app.api.answers import API
+from wordframe.app.api.guard import Guard
+from wordframe.app.api.indexing import Indexing
+from wordframe.app.api.opened import Opened
+from wordframe.app.api.places import Places
+from wordframe.app.api.problems import add_handlers
+from wordframe.app.api.routes import index, library, search
+from wordframe.app.api.routes.context import Context
+from wordframe.client.schemas import Problem, SearchRequest
+
+STATIC = Path(__file__).parent.parent / "static"
+
+
+def create_app(
+    opened: Opened,
+    *,
+    allow_index: bool = False,
+    hosts: Collection[str] = (),
+    any_address: bool = False,
+    token: str | None = None,
+    waiting: int = 16,
+) -> FastAPI:
+    """The server of one library.
+
+    Args:
+        allow_index: let callers start and end indexing over the library's own folders.
+        hosts, any_address, token: who may ask, see ``guard.py``.
+        waiting: searches that may wait for a place before others are told to come back.
+    """
+    context = Context(opened, Indexing(opened, allowed=allow_index), Places(waiting=waiting), Places(waiting=4))
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        context.searching.close()
+        context.cutting.close()
+        context.indexing.close()
+
+    app = FastAPI(
+        title="wordframe",
+        version=__version__,
+        description="Finds the videos, and the moments in them, that a sentence describes.",
+        openapi_url=f"{API}/openapi.json",
+        docs_url=None,  # their pages fetch scripts from elsewhere
+        redoc_url=None,
+        lifespan=lifespan,
+        separate_input_output_schemas=False,
+    )
+    app.state.context = context
+    add_handlers(app)
+    for routes in (library, search, index):
+        app.include_router(routes.router, prefix=API)
+    _describe(app)
+    app.mount("/", StaticFiles(directory=STATIC, html=True))
+    app.add_middleware(Guard, hosts=hosts, any_address=any_address, token=token)
+    return app
+
+
+def _describe(app: FastAPI) -> None:
+    """Add to the OpenAPI document what the routes name by reference only."""
+    plain = app.openapi
+
+    def openapi() -> dict[str, object]:
+        document = plain()
+        schemas = document["components"]["schemas"]
+        for kind in (Problem, SearchRequest):
+            told = kind.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas.update(told.pop("$defs", {}))
+            schemas[kind.__name__] = told
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -1,0 +1,80 @@
+"""Errors as problem documents (RFC 9457), also those of the framework."""
+
+from __future__ import annotations
+
+import http
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from wordframe.client.schemas import Problem
+from wordframe.errors import LibraryError, NotFoundError, VideoError, WordframeError
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class ProblemError(HTTPException):
+    """An answer that is an error: a status and one line that says what to do."""
+
+    def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(status, detail, headers)
+
+
+def problem(
+    status: int, detail: str, headers: dict[str, str] | None = None, instance: str | None = None
+) -> JSONResponse:
+    """The answer."""
+    body = Problem(title=http.HTTPStatus(status).phrase, status=status, detail=detail, instance=instance)
+    content = body.model_dump(exclude_none=True)
+    # "replace": a message may hold the name of a file that is no UTF-8
+    content["detail"] = detail.encode("utf-8", "replace").decode()
+    return JSONResponse(content, status, headers, MEDIA_TYPE)
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """For a route's ``responses``: the problems it may answer with, beyond those that any route may."""
+    return {
+        status: {
+            "description": http.HTTPStatus(status).phrase,
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for status in sorted({400, 401, 403, 421, 422, 500, 503, *statuses})
+    }
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Let every error of ``app`` become a problem document."""
+
+    @app.exception_handler(HTTPException)
+    async def _http(request: Request, error: HTTPException) -> JSONResponse:
+        headers = dict(error.headers) if error.headers else None
+        return problem(error.status_code, str(error.detail), headers, request.url.path)
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        return problem(422, _told(error.errors()), None, request.url.path)
+
+    @app.exception_handler(WordframeError)
+    async def _wordframe(request: Request, error: WordframeError) -> JSONResponse:
+        return problem(status_of(error), str(error), None, request.url.path)
+
+
+def status_of(error: WordframeError) -> int:
+    """The status for what the packages below raise."""
+    for kind, status in ((NotFoundError, 404), (VideoError, 422), (LibraryError, 503)):
+        if isinstance(error, kind):
+            return status
+    return 422
+
+
+def _told(errors: Sequence[Any]) -> str:
+    """The first thing that is wrong with a request, in a line."""
+    first = errors[0]
+    place = ".".join(str(step) for step in first["loc"] if step not in ("body", "query", "path"))
+    message = str(first["msg"]).removeprefix("Value error, ")
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return f"{place}: {message}{more}" if place else f"{message}{more}"

@@ -1,0 +1,124 @@
+"""The library itself: health, what it holds, its videos, and their files."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Response
+
+from wordframe import __version__
+from wordframe.app.api import answers, media
+from wordframe.app.api.problems import ProblemError, documented
+from wordframe.app.api.routes.context import Id, Shared
+from wordframe.client import schemas as wire
+
+router = APIRouter(tags=["library"])
+_FILE = {"content": {"video/*": {"schema": {"type": "string", "format": "binary"}}}}
+_MEDIA = documented(404, 409, 410, 416) | {
+    200: {"description": "The whole file", **_FILE},
+    206: {"description": "The ranges asked for", **_FILE},
+}
+
+
+class VideoParameters(wire.Filters):
+    """The parameters of ``GET /videos``."""
+
+    limit: Annotated[int, Query(ge=1, le=200)] = 50
+    cursor: Annotated[str | None, Query(max_length=256)] = None
+
+
+@router.get("/health", summary="Whether the server answers", responses=documented())
+async def health() -> wire.Health:
+    """Looks at nothing else, so it stays quick under load."""
+    return wire.Health(version=__version__)
+
+
+@router.get("/library", summary="What the library holds", responses=documented())
+def library(context: Shared) -> wire.LibraryInfo:
+    """Numbers, folders, and what the model can explain."""
+    return answers.library_info(context.opened, allow_index=context.indexing.allowed)
+
+
+@router.get("/videos", summary="The videos, by path", responses=documented(404))
+def videos(context: Shared, parameters: Annotated[VideoParameters, Query()]) -> wire.VideoList:
+    """A page of the videos that pass the filters."""
+    names = set(wire.Filters.model_fields)
+    filters = wire.Filters(**parameters.model_dump(include=names))
+    return answers.video_list(context.opened, filters, parameters.limit, parameters.cursor)
+
+
+@router.get("/videos/{video_id}", summary="A video and its segments", responses=documented(404))
+def video(context: Shared, video_id: Id) -> wire.VideoDetail:
+    """What is known of a video."""
+    return answers.video_detail(context.opened, video_id)
+
+
+@router.get(
+    "/videos/{video_id}/media",
+    summary="A video's file",
+    responses=_MEDIA,
+    response_class=Response,
+    operation_id="media",
+)
+@router.head(
+    "/videos/{video_id}/media",
+    summary="A video's file, the headers only",
+    responses=_MEDIA,
+    response_class=Response,
+    operation_id="media_headers",
+)
+def video_media(context: Shared, video_id: Id) -> Response:
+    """The file as it is, whole or in ranges (``Range``, ``If-Range``)."""
+    return media.media(context.opened, video_id)
+
+
+@router.get("/videos/{video_id}/heat", summary="Where in a video the answer is", responses=documented(404))
+async def heat(
+    context: Shared,
+    video_id: Id,
+    q: Annotated[str | None, Query(min_length=1, max_length=wire.MAX_TEXT)] = None,
+    like: Annotated[str | None, Query(max_length=128)] = None,
+) -> wire.Heat:
+    """How much each moment answers a sentence ``q``, or looks ``like`` a segment."""
+    if (q is None) == (like is None):
+        raise ProblemError(422, "give exactly one of q and like")
+    found, _ = await context.searching.run(lambda: answers.heat(context.opened, video_id, q, like))
+    return found
+
+
+@router.post("/videos/{video_id}/rank-texts", summary="Sentences ranked for a video", responses=documented(404, 413))
+async def rank_texts(context: Shared, video_id: Id, wanted: wire.RankTextsRequest) -> wire.RankedTexts:
+    """Which of some sentences a video answers best, each with its best moment."""
+    found, _ = await context.searching.run(lambda: answers.rank_texts(context.opened, video_id, wanted.texts))
+    return found
+
+
+@router.get(
+    "/segments/{segment_id}/thumbnail",
+    summary="A segment's picture",
+    response_class=Response,
+    responses=documented(404)
+    | {200: {"description": "A JPEG", "content": {"image/jpeg": {}}}, 304: {"description": "The one you have"}},
+)
+def thumbnail(
+    context: Shared, segment_id: Id, if_none_match: Annotated[str | None, Header(max_length=1024)] = None
+) -> Response:
+    """Never changes; a cache may keep it for good."""
+    return media.thumbnail(context.opened, segment_id, if_none_match)
+
+
+@router.get(
+    "/segments/{segment_id}/clip",
+    summary="A moment as a file",
+    response_class=Response,
+    responses=documented(404, 409, 410) | {200: {"description": "An .mp4", "content": {"video/mp4": {}}}},
+)
+async def clip(
+    context: Shared,
+    segment_id: Id,
+    start: Annotated[float | None, Query(ge=0, le=1e7, allow_inf_nan=False)] = None,
+    end: Annotated[float | None, Query(ge=0, le=1e7, allow_inf_nan=False)] = None,
+) -> Response:
+    """``[start, end)`` of the segment's video in seconds, at most a minute; by default the segment itself."""
+    found, _ = await context.cutting.run(lambda: media.clip(context.opened, segment_id, start, end))
+    return found
