@@ -29,7 +29,7 @@ ALONE = {
     "fastapi": {"app/api"},
     "starlette": {"app/api"},
     "uvicorn": {"app/commands/serve.py"},
-    "PIL": {"video", "search/queries.py"},
+    "PIL": {"video", "search/queries.py", "data/synthetic"},
 }
 
 

@@ -21,6 +21,7 @@ from wordframe.app.commands.export import export
 from wordframe.app.commands.index import index
 from wordframe.app.commands.models import models
 from wordframe.app.commands.search import search
+from wordframe.app.commands.serve import serve
 from wordframe.errors import WordframeError
 
 app = typer.Typer(
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 app.command()(index)
 app.command()(search)
+app.command()(serve)
 app.command()(export)
 app.command()(evaluate)
 app.command()(models)
