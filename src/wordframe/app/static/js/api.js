@@ -1,0 +1,65 @@
+// The server, by its addresses. What goes wrong becomes a Problem with a line for people.
+
+const API = "/api/v1";
+const PATIENCE = 4;
+
+export class Problem extends Error {
+  constructor(status, detail) {
+    super(detail);
+    this.status = status;
+  }
+}
+
+async function ask(path, options = {}, patience = PATIENCE) {
+  let answer;
+  try {
+    answer = await fetch(API + path, options);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Problem(0, "The server does not answer. Is wordframe serve still running?");
+  }
+  if (answer.status === 503 && patience > 0 && answer.headers.has("Retry-After")) {
+    await new Promise((done) => setTimeout(done, 1000 * Number(answer.headers.get("Retry-After"))));
+    return ask(path, options, patience - 1);
+  }
+  if (answer.ok) return answer.json();
+  const told = await answer.json().catch(() => ({}));
+  throw new Problem(answer.status, told.detail ?? `The server answered ${answer.status}.`);
+}
+
+function parameters(values) {
+  const given = Object.entries(values).filter(([, value]) => value !== "" && value !== null && value !== undefined);
+  return new URLSearchParams(given.flatMap(([name, value]) => [value].flat().map((each) => [name, each])));
+}
+
+function filters({ folder, min, max, after, before }) {
+  return { folder, min_seconds: min, max_seconds: max, after, before };
+}
+
+export const library = () => ask("/library");
+export const indexing = () => ask("/index");
+export const startIndexing = () => ask("/index", { method: "POST" });
+export const stopIndexing = () => ask("/index", { method: "DELETE" });
+export const video = (id) => ask(`/videos/${id}`);
+
+export function videos(state, { cursor, signal } = {}) {
+  return ask(`/videos?${parameters({ ...filters(state), limit: 24, cursor })}`, { signal });
+}
+
+export function search(state, { picture, cursor, signal } = {}) {
+  const choices = { ...filters(state), limit: 24, cursor };
+  if (picture) {
+    const options = { method: "POST", body: picture, headers: { "Content-Type": picture.type }, signal };
+    return ask(`/search?${parameters(choices)}`, options);
+  }
+  return ask(`/search?${parameters({ ...choices, text: state.like ? "" : state.q, like: state.like })}`, { signal });
+}
+
+export const heat = (id, { q, like }, signal) =>
+  ask(`/videos/${id}/heat?${parameters(like ? { like } : { q })}`, { signal });
+export const explain = (segment, q, signal) => ask(`/segments/${segment}/explain?${parameters({ q })}`, { signal });
+
+export function rankTexts(id, texts) {
+  const options = { method: "POST", body: JSON.stringify({ texts }), headers: { "Content-Type": "application/json" } };
+  return ask(`/videos/${id}/rank-texts`, options);
+}

@@ -1,0 +1,64 @@
+// The heat strip: how much each moment of the video answers, as bars under a slider that moves the player.
+
+import { el, svg } from "./dom.js";
+import { strength, timecode } from "./words.js";
+
+const HEIGHT = 40;
+
+/** A strip over `duration` seconds; `seek(seconds)` is called when somebody moves it. */
+export function make(duration, seek) {
+  const bars = svg("svg", { class: "bars", viewBox: `0 0 1000 ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" });
+  const slider = el("input", {
+    type: "range", class: "slider", min: 0, max: duration.toFixed(2), step: Math.max(0.1, duration / 1000).toFixed(2), value: 0,
+    "aria-label": "Where in the video the answer is",
+  });
+  const says = el("p", { class: "hint" });
+  let seconds = [];
+  let values = [];
+
+  const at = (time) => {
+    let best = 0;
+    for (let place = 1; place < seconds.length; place += 1) {
+      if (Math.abs(seconds[place] - time) < Math.abs(seconds[best] - time)) best = place;
+    }
+    return values[best] ?? 0;
+  };
+  const tell = () => {
+    const time = Number(slider.value);
+    slider.setAttribute("aria-valuetext", values.length ? `${timecode(time)}, ${strength(at(time))}` : timecode(time));
+  };
+  slider.addEventListener("input", () => { tell(); seek(Number(slider.value)); });
+
+  return {
+    element: el("div", { class: "strip" }, el("div", { class: "track" }, bars, slider), says),
+    /** Draw `heat` ({seconds, values}); `words` says what it shows. */
+    show(heat, words) {
+      ({ seconds, values } = heat);
+      bars.replaceChildren(...rectangles(seconds, values, duration));
+      says.textContent = words;
+      tell();
+    },
+    clear(words) {
+      [seconds, values] = [[], []];
+      bars.replaceChildren();
+      says.textContent = words;
+      tell();
+    },
+    /** The player is here now. */
+    follow(time) {
+      slider.value = time;
+      tell();
+    },
+  };
+}
+
+/** A bar for each frame, from half-way to the one before until half-way to the next. */
+function rectangles(seconds, values, duration) {
+  return seconds.map((time, place) => {
+    const left = place ? (seconds[place - 1] + time) / 2 : 0;
+    const right = place + 1 < seconds.length ? (time + seconds[place + 1]) / 2 : duration;
+    const height = Math.max(1, values[place] * HEIGHT);
+    const [x, width] = [(1000 * left) / duration, Math.max(0.5, (1000 * (right - left)) / duration - 0.6)];
+    return svg("rect", { x: x.toFixed(2), width: width.toFixed(2), y: (HEIGHT - height).toFixed(2), height: height.toFixed(2) });
+  });
+}
