@@ -28,7 +28,9 @@ ALONE = {
     "typer": {"app"},
     "fastapi": {"app/api"},
     "starlette": {"app/api"},
-    "uvicorn": {"app/commands/serve.py"},
+    "uvicorn": {"app/commands"},
+    "mcp": {"app/mcp.py"},
+    "httpx": {"client"},
     "PIL": {"video", "search/queries.py", "data/synthetic"},
 }
 

@@ -24,7 +24,7 @@ def test_equal_to_repeating_the_ranks(queries: list[tuple[int, int]], seed: int)
     group = np.unique(clusters[order], return_inverse=True)[1]
     drawn = [
         plain_numbers(np.repeat(ranks[order], times))
-        for weights in bootstrap._draws(group, 50, np.random.default_rng(seed))
+        for weights in bootstrap.draws(group, 50, np.random.default_rng(seed))
         for times in weights
     ]
     low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
@@ -35,7 +35,7 @@ def test_equal_to_repeating_the_ranks(queries: list[tuple[int, int]], seed: int)
 
 def test_captions_of_a_video_are_drawn_together() -> None:
     clusters = np.repeat(np.arange(5), [1, 2, 3, 4, 5])
-    for weights in bootstrap._draws(clusters, 20, np.random.default_rng(0)):
+    for weights in bootstrap.draws(clusters, 20, np.random.default_rng(0)):
         for video in range(5):
             times = weights[:, clusters == video]
             assert (times == times[:, :1]).all()

@@ -14,11 +14,13 @@ import typer
 
 from wordframe import __version__
 from wordframe.app.commands import data
+from wordframe.app.commands.compare import compare
 from wordframe.app.commands.convert import convert
 from wordframe.app.commands.doctor import doctor
 from wordframe.app.commands.evaluate import evaluate
 from wordframe.app.commands.export import export
 from wordframe.app.commands.index import index
+from wordframe.app.commands.mcp import mcp
 from wordframe.app.commands.models import models
 from wordframe.app.commands.search import search
 from wordframe.app.commands.serve import serve
@@ -36,8 +38,10 @@ app = typer.Typer(
 app.command()(index)
 app.command()(search)
 app.command()(serve)
+app.command()(mcp)
 app.command()(export)
 app.command()(evaluate)
+app.command()(compare)
 app.command()(models)
 app.command()(convert)
 app.command()(doctor)

@@ -1,10 +1,17 @@
-"""Evaluation: ranks, recalls and their intervals, and the report that carries them. It sees numbers, never a model.
+"""Evaluation: ranks, recalls and their intervals, the reports that carry them, and whether two of them differ.
 
-``metrics.py`` ranks and recalls · ``streaming.py`` the same from tiles of any size · ``bootstrap.py`` 95 % intervals ·
-``report.py`` JSON and the terminal's table.
+    features ──► tiles ──► streaming ──► ranks ──► metrics, bootstrap ──► report, tables, figure ──► compare
+                   rescoring, toplists ┘
+
+Numbers: ``metrics.py`` ranks and recalls · ``counter.py``, ``streaming.py`` the same from tiles of any size ·
+``rescoring.py`` DSL and QB-Norm · ``toplists.py``, ``trec.py`` for other tools · ``bootstrap.py`` 95 % intervals ·
+``compare.py`` paired tests. Models: ``rank.py`` lists for ``wf.rank`` · ``evaluator.py`` features into ranks ·
+``gathering.py``, ``cached.py`` videos or a cache into features · ``folder.py``, ``outcome.py`` all of it ·
+``run_folder.py``, ``comparison.py`` what is kept. Only numbers and reports are imported from here.
 """
 
 from wordframe.evaluation.bootstrap import Intervals, bootstrap_intervals
+from wordframe.evaluation.counter import RankCounter, whole_video_blocks
 from wordframe.evaluation.metrics import (
     TIE_RULE,
     Evaluation,
@@ -14,8 +21,9 @@ from wordframe.evaluation.metrics import (
     evaluate_ranks,
     ranks,
 )
-from wordframe.evaluation.report import EvaluationReport, Skipped, installed_versions, render
-from wordframe.evaluation.streaming import RankCounter, streamed_ranks, whole_video_blocks
+from wordframe.evaluation.report import EvaluationReport, Skipped, installed_versions
+from wordframe.evaluation.streaming import streamed_ranks
+from wordframe.evaluation.tables import render
 
 __all__ = [
     "TIE_RULE",

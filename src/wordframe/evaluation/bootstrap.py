@@ -4,12 +4,12 @@ Queries are drawn anew with replacement and the number is computed again, ``samp
 middle 95 %. Captions of one video are not independent, so videos are drawn, each with all its captions (``clusters``).
 The gallery stays as it is: an interval tells how far a number would move with other queries on this gallery, not with
 another gallery, another seed of training, or fewer candidates. Where all queries succeed, or all fail, it has no width.
-Neighbours: ``metrics.py`` calls it, ``report.py`` prints it.
+Neighbours: ``metrics.py`` calls it, ``report.py`` prints it, ``figure.py`` draws it, ``compare.py`` draws pairs alike.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,13 +49,39 @@ def bootstrap_intervals(
     order = np.argsort(ranks, kind="stable")
     ascending = ranks[order]  # (Q,)
     group = np.arange(ranks.size) if clusters is None else np.unique(clusters[order], return_inverse=True)[1]
-    drawn = [_numbers(ascending, weights) for weights in _draws(group, samples, np.random.default_rng(seed))]
+    drawn = [numbers_of(ascending, weights) for weights in draws(group, samples, np.random.default_rng(seed))]
     tail = 50.0 * (1.0 - level)
     low, high = np.percentile(np.concatenate(drawn), [tail, 100.0 - tail], axis=0)  # (5,), (5,)
     return {name: (float(low[i]), float(high[i])) for i, name in enumerate(NAMES)}
 
 
-def _draws(group: NDArray[np.integer], samples: int, random: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+def recall_curve(
+    ranks: NDArray[np.integer],
+    places: Sequence[int],
+    *,
+    clusters: NDArray[np.integer] | None = None,
+    samples: int = 500,
+    seed: int = 0,
+    level: float = 0.95,
+) -> NDArray[np.float64]:
+    """``(3, K)``: recall in percent at each of ``places``, the low and the high end of its interval.
+
+    >>> recall_curve(np.array([1, 3]), [1, 3])[0]
+    array([ 50., 100.])
+    """
+    order = np.argsort(ranks, kind="stable")
+    stops = np.searchsorted(ranks[order], places, side="right")  # (K,)
+    group = np.arange(ranks.size) if clusters is None else np.unique(clusters[order], return_inverse=True)[1]
+    drawn = []
+    for weights in draws(group, samples, np.random.default_rng(seed)):
+        counted = np.pad(weights.cumsum(axis=1), ((0, 0), (1, 0)))  # (B, Q + 1)
+        drawn.append(100.0 * counted[:, stops] / counted[:, -1:])
+    tail = 50.0 * (1.0 - level)
+    low, high = np.percentile(np.concatenate(drawn), [tail, 100.0 - tail], axis=0)
+    return np.stack([100.0 * stops / ranks.size, low, high])
+
+
+def draws(group: NDArray[np.integer], samples: int, random: np.random.Generator) -> Iterator[NDArray[np.int64]]:
     """Blocks ``(B, Q)`` of how often each query was drawn, ``samples`` rows in all."""
     num_groups = int(group.max()) + 1
     block = max(1, _BLOCK_NUMBERS // group.size)
@@ -66,7 +92,7 @@ def _draws(group: NDArray[np.integer], samples: int, random: np.random.Generator
         yield times[:, group]  # (B, Q)
 
 
-def _numbers(ascending: NDArray[np.integer], weights: NDArray[np.int64]) -> NDArray[np.float64]:
+def numbers_of(ascending: NDArray[np.integer], weights: NDArray[np.int64]) -> NDArray[np.float64]:
     """``(B, 5)``, the five ``NAMES`` of ranks ``(Q,)`` in ascending order, each counted ``weights (B, Q)`` times."""
     counted = weights.cumsum(axis=1)  # (B, Q)
     total = counted[:, -1]  # (B,)

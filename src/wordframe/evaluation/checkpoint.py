@@ -19,7 +19,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from wordframe.errors import WordframeError
+
 Arrays = dict[str, NDArray[Any]]
+
+
+class OtherRunError(WordframeError, ValueError):
+    """A folder that holds the state of another run."""
 
 
 class Checkpoint:
@@ -41,7 +47,7 @@ class Checkpoint:
         """The state of the last write, or None where there is none.
 
         Raises:
-            ValueError: the folder belongs to another run.
+            OtherRunError: the folder belongs to another run.
         """
         if not self.path.exists():
             return None
@@ -50,7 +56,7 @@ class Checkpoint:
         run = json.loads(str(arrays.pop("run")))
         if run != self.run:
             differing = sorted(name for name in {*run, *self.run} if run.get(name) != self.run.get(name))
-            raise ValueError(
+            raise OtherRunError(
                 f"{self.path.parent} holds the state of another run: {', '.join(differing)} differ; "
                 "choose another folder, or delete this one"
             )

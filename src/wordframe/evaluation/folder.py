@@ -1,35 +1,27 @@
-"""Evaluates a folder of captioned videos: decode, encode, score, rank.
+"""Evaluates captioned videos: decode, encode, score, rank, report.
 
-Protocol ``folder``: frames spread uniformly over each video (bin centres; where a file does not tell its length, one a
-second and the papers' choice among them), every caption a text→video query, video→text by the best of a video's
-captions. A video that cannot be read is told and, unless the caller allows it, ends the evaluation, since a smaller
-gallery is an easier one.
+``evaluate_folder`` for a folder of one's own, ``evaluate_videos`` for that and for the benchmarks, with all options.
+Every caption is a text→video query, video→text goes by the best of a video's captions.
+Neighbours: ``gathering.py`` reads videos, ``outcome.py`` reports, ``cached.py`` starts from stored features.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
+from collections.abc import Callable, Sequence
 
 from wordframe.data.folder import MatchedVideos
 from wordframe.encoders import Encoder
-from wordframe.errors import AnnotationError
-from wordframe.evaluation.metrics import evaluate_ranks
-from wordframe.evaluation.report import EvaluationReport, Skipped
-from wordframe.evaluation.streaming import streamed_ranks
-from wordframe.extraction import Failure, Job, extract
-from wordframe.features import TextFeatures, VideoFeatures
+from wordframe.evaluation.evaluator import Progress
+from wordframe.evaluation.gathering import gather
+from wordframe.evaluation.outcome import Outcome, Source, bank_of, evaluate_gathered
+from wordframe.evaluation.report import EvaluationReport
 from wordframe.models import TextVideoModel
-from wordframe.models.in_use import contextualize, fit_text, score
-from wordframe.video.decode import VideoInfo
-from wordframe.video.sampling import benchmark_indices, per_second, uniform
 
-TEXTS_AT_ONCE = 256
+UNIFORM, SECONDS = "uniform", "seconds"
+FRAME_RULES = {
+    UNIFORM: "{} a video, uniform",
+    SECONDS: "1 a second, then at most {} spread evenly",
+}
 
 
 def evaluate_folder(
@@ -52,91 +44,84 @@ def evaluate_folder(
     Raises:
         AnnotationError: videos are missing or unreadable and that is not allowed, or none is left.
     """
-    if not allow_missing:
-        matched.refuse_missing()
+    return evaluate_videos(
+        matched,
+        encoder,
+        model,
+        model_name=model_name,
+        source=Source("folder"),
+        num_frames=num_frames,
+        allow_missing=allow_missing,
+        on_read=on_progress,
+    ).report
+
+
+def evaluate_videos(
+    matched: MatchedVideos,
+    encoder: Encoder,
+    model: TextVideoModel,
+    *,
+    model_name: str,
+    source: Source,
+    sampling: str = UNIFORM,
+    num_frames: int = 12,
+    num_words: int | None = None,
+    allow_missing: bool = False,
+    top: int | None = None,
+    dsl: bool = False,
+    bank: Sequence[str] | None = None,
+    seed: int = 0,
+    max_memory_mb: int = 1024,
+    on_read: Callable[[int], None] = lambda done: None,
+    on_progress: Progress = lambda done, total: None,
+) -> Outcome:
+    """``evaluate_folder`` with the ranks and lists behind the report.
+
+    Args:
+        source: where the captions come from, for the report.
+        sampling: ``uniform`` or ``seconds`` (see ``gathering.py``).
+        num_words: token positions a caption, ``W``; fewer if encoder or model take fewer.
+        top: length of every query's list of candidates; None for no lists.
+        dsl: rank by dual softmax too.
+        bank: captions of the training split; rank by QB-Norm too.
+        seed: of the intervals and of the bank.
+        on_read: called with the number of videos read so far.
+        on_progress: called with the pairs scored and their total.
+    """
     num_frames = min(num_frames, model.max_frames or num_frames)
-    paths = [str(pair.path) for pair in matched.pairs]
-    found, failures = _read_videos(paths, encoder, num_frames, on_progress)
-    skipped = [Skipped(name, "not in the folder") for name in matched.missing] + failures
-    if failures and not allow_missing:
-        raise AnnotationError(
-            f"{len(failures)} of {len(paths)} videos cannot be read, the first: {failures[0].reason}; "
-            "mend them, or say --allow-missing to evaluate the others"
-        )
-    if not found:
-        raise AnnotationError("no captioned video could be read; nothing to evaluate")
-    kept = sorted(found)
-    place = {video: column for column, video in enumerate(kept)}
-    captions, owners = matched.queries()
-    queries = [(caption, place[owner]) for caption, owner in zip(captions, owners, strict=True) if owner in place]
-    texts = [fit_text(block, model.max_words) for block in _encode_texts([caption for caption, _ in queries], encoder)]
-    caption_video = torch.tensor([owner for _, owner in queries])
-    videos = contextualize(model, pad_videos([found[video] for video in kept]))
-    ranks = _ranks(model, texts, videos, caption_video)
-    return EvaluationReport(
-        evaluation=evaluate_ranks(*ranks, caption_video, num_videos=len(kept)),
-        protocol="folder",
-        encoder=f"{encoder.name} ({encoder.fingerprint})",
-        model=model_name,
-        frames=f"{num_frames} a video, uniform",
-        skipped=tuple(skipped),
+    num_words = min((limit for limit in (num_words, model.max_words) if limit is not None), default=None)
+    gathered = gather(
+        matched,
+        encoder,
+        sampling=sampling,
+        num_frames=num_frames,
+        num_words=num_words,
+        allow_missing=allow_missing,
+        on_progress=on_read,
+    )
+    return evaluate_gathered(
+        gathered,
+        model,
+        model_name=model_name,
+        encoder=encoder.name,
+        encoder_fingerprint=encoder.fingerprint,
+        frames=FRAME_RULES[sampling].format(num_frames),
+        words=word_rule(num_words, encoder.max_words),
+        source=source,
+        top=top,
+        dsl=dsl,
+        bank=None if bank is None else bank_of(bank, encoder, num_words=num_words, seed=seed),
+        seed=seed,
+        max_memory_mb=max_memory_mb,
+        on_progress=on_progress,
     )
 
 
-def _read_videos(
-    paths: Sequence[str], encoder: Encoder, num_frames: int, on_progress: Callable[[int], None]
-) -> tuple[dict[int, NDArray[np.float32]], list[Skipped]]:
-    """Frame features ``(F, D)`` by the video's place in ``paths``, and what could not be read."""
+def word_rule(num_words: int | None, max_words: int) -> str:
+    """How many token positions a caption may have, in words.
 
-    def times(info: VideoInfo) -> Iterable[float]:
-        if info.duration_seconds is None:
-            return per_second(1.0, 0.0, None)
-        return uniform(0.0, info.duration_seconds, num_frames)
-
-    jobs = [Job(str(place), path) for place, path in enumerate(paths)]
-    parts: dict[int, dict[int, NDArray[np.float32]]] = {}
-    failures: list[Skipped] = []
-    ended = 0
-    with contextlib.closing(extract(jobs, encoder, times=times)) as results:
-        for result in results:
-            if isinstance(result, Failure):
-                failures.append(Skipped(paths[int(result.key)], result.reason))
-            else:
-                parts.setdefault(int(result.key), {})[result.index] = result.features
-            ended += isinstance(result, Failure) or result.last
-            on_progress(ended)
-    whole = {place: np.concatenate([chunks[i] for i in sorted(chunks)]) for place, chunks in parts.items()}
-    return {
-        place: features[benchmark_indices(len(features), num_frames)] for place, features in whole.items()
-    }, failures
-
-
-def pad_videos(features: Sequence[NDArray[np.float32]]) -> VideoFeatures:
-    """Videos of different lengths ``(F_i, D)`` as one ``(V, F, D)`` with its mask."""
-    counts = torch.tensor([len(frames) for frames in features])
-    mask = torch.arange(int(counts.max()))[None, :] < counts[:, None]
-    frames = torch.zeros(*mask.shape, features[0].shape[1])
-    frames[mask] = torch.from_numpy(np.concatenate(features))
-    return VideoFeatures(frames, frames, mask)
-
-
-def _encode_texts(captions: Sequence[str], encoder: Encoder) -> list[TextFeatures]:
-    return [encoder.encode_text(captions[i : i + TEXTS_AT_ONCE]) for i in range(0, len(captions), TEXTS_AT_ONCE)]
-
-
-def _texts_at(texts: Sequence[TextFeatures], rows: Tensor) -> Iterator[TextFeatures]:
-    """The wanted texts, block of encoding by block; ``rows`` ascending within a block."""
-    for number, block in enumerate(texts):
-        inside = rows[(rows >= number * TEXTS_AT_ONCE) & (rows < (number + 1) * TEXTS_AT_ONCE)]
-        if len(inside):
-            yield block[inside - number * TEXTS_AT_ONCE]
-
-
-@torch.inference_mode()
-def _ranks(
-    model: TextVideoModel, texts: Sequence[TextFeatures], videos: VideoFeatures, caption_video: Tensor
-) -> tuple[Tensor, Tensor]:
-    def logits(rows: Tensor, columns: slice) -> Tensor:
-        return torch.cat([score(model, block, videos[columns]) for block in _texts_at(texts, rows)])
-
-    return streamed_ranks(logits, caption_video, num_videos=len(videos))
+    >>> word_rule(32, 77), word_rule(None, 77)
+    ('at most 32 token positions, SOS and EOS included', 'at most 77 token positions, SOS and EOS included')
+    """
+    limit = max_words if num_words is None else min(num_words, max_words)
+    return f"at most {limit} token positions, SOS and EOS included"

@@ -61,9 +61,47 @@ class RetrievalMetrics:
             gallery=gallery,
         )
 
+    @property
+    def recall_sum(self) -> float:
+        """RSum of this direction: R@1 + R@5 + R@10."""
+        return self.recall_at_1 + self.recall_at_5 + self.recall_at_10
+
     def to_json(self) -> dict[str, float | int]:
-        """The fields by name."""
-        return asdict(self)
+        """The fields by name, and the sum of the recalls."""
+        return {**asdict(self), "recall_sum": self.recall_sum}
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Where the right answers stand, from 1.
+
+    t2v: ``(T,)`` among all ``num_videos``; v2t: ``(C,)`` among the videos that have captions, ascending;
+    caption_video: ``(T,)``, the video each caption was written for.
+    """
+
+    t2v: Tensor
+    v2t: Tensor
+    caption_video: Tensor
+    num_videos: int
+
+    def __post_init__(self) -> None:
+        check_owners(self.caption_video, num_texts=len(self.t2v), num_videos=self.num_videos)
+        captioned = len(torch.unique(self.caption_video))
+        if self.v2t.shape != (captioned,):
+            raise ValueError(f"v2t must be one rank a captioned video, ({captioned},); got {tuple(self.v2t.shape)}")
+
+    def metrics(self) -> tuple[RetrievalMetrics, RetrievalMetrics]:
+        """Text→video and video→text in numbers, without intervals."""
+        return (
+            RetrievalMetrics.from_ranks(self.t2v, gallery=self.num_videos),
+            RetrievalMetrics.from_ranks(self.v2t, gallery=len(self.v2t)),
+        )
+
+    def evaluation(self, *, samples: int = 2000, seed: int = 0) -> Evaluation:
+        """Both directions with their 95 % intervals."""
+        return evaluate_ranks(
+            self.t2v, self.v2t, self.caption_video, num_videos=self.num_videos, samples=samples, seed=seed
+        )
 
 
 class Evaluation(NamedTuple):

@@ -71,7 +71,7 @@ def rank(
             raise ValueError(f"{name}={value} must be at least 1")
     if not len(texts) or not len(videos):
         raise ValueError(f"rank needs texts and videos, got {len(texts)} and {len(videos)}")
-    columns = list(_video_blocks(videos, max_memory_mb))
+    columns = list(video_blocks(videos, max_memory_mb))
     if isinstance(texts, TextFeatures):
         rows = _rows_at_once(texts, columns[0].stop, max_memory_mb)
         texts = [texts[start : start + rows] for start in range(0, len(texts), rows)]
@@ -82,7 +82,7 @@ def rank(
         lists.restore(keeper.load())
     total = len(columns) * len(texts)
     on_progress(lists.done, total)
-    with torch.inference_mode(), _bounded(model, max_memory_mb):
+    with torch.inference_mode(), bounded(model, max_memory_mb):
         for number in range(lists.done // len(texts), len(columns)):
             first = columns[number].start
             prepared = model.similarity.prepare(videos[columns[number]])
@@ -177,7 +177,7 @@ def _largest(logits: Tensor, top: int) -> tuple[Tensor, Tensor]:
     return values[:, :top].clone(), places[:, :top].clone()
 
 
-def _video_blocks(videos: VideoFeatures, max_memory_mb: int) -> Iterator[slice]:
+def video_blocks(videos: VideoFeatures, max_memory_mb: int) -> Iterator[slice]:
     """Videos that half the memory can prepare."""
     _, num_frames, dimension = videos.frames.shape
     size = max(1, max_memory_mb * 2**20 // 2 // (_COPIES_PER_FRAME * num_frames * dimension * 4))
@@ -192,7 +192,7 @@ def _rows_at_once(texts: TextFeatures, num_videos: int, max_memory_mb: int) -> i
 
 
 @contextmanager
-def _bounded(model: TextVideoModel, max_memory_mb: int) -> Iterator[None]:
+def bounded(model: TextVideoModel, max_memory_mb: int) -> Iterator[None]:
     """The last quarter is for what the similarity holds of its pairs; its own limit stays if it is lower."""
     similarity = model.similarity
     before = similarity.max_block_mb

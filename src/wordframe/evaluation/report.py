@@ -1,7 +1,7 @@
 """What an evaluation says: the numbers of both directions with everything needed to read and repeat them.
 
-``EvaluationReport.to_json`` is what ``wordframe evaluate --json`` prints, ``render`` what the terminal shows.
-Neighbours: ``metrics.py`` makes the numbers, ``bootstrap.py`` their intervals.
+``EvaluationReport.to_json`` is what ``wordframe evaluate --json`` prints; ``tables.py`` shows it to people.
+Neighbours: ``metrics.py`` makes the numbers, ``bootstrap.py`` their intervals, ``run_folder.py`` keeps it all.
 """
 
 from __future__ import annotations
@@ -10,23 +10,32 @@ import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from wordframe.evaluation.bootstrap import NAMES, Intervals
 from wordframe.evaluation.metrics import TIE_RULE, Evaluation, RetrievalMetrics
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-_SHOWN_SKIPPED = 10
+DIRECTIONS = {"t2v": "text → video", "v2t": "video → text"}
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """A video that took no part in the evaluation, and why."""
+    """A video that took no part in the evaluation, or only in part, and why."""
 
     file: str
     reason: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """Numbers after post-processing: one of ``rescoring.py``'s methods, apart from the plain numbers.
+
+    numbers: by direction, where the method has it, with their intervals.
+    """
+
+    name: str
+    note: str
+    numbers: Mapping[str, tuple[RetrievalMetrics, Intervals]]
 
 
 @dataclass(frozen=True)
@@ -35,12 +44,20 @@ class EvaluationReport:
 
     Attributes:
         evaluation: both directions and their 95 % intervals.
-        protocol: the split and its rules by name: ``folder``, ``msrvtt_9k_1ka`` …
+        protocol: the split's rules by name: ``folder``, ``msrvtt_9k_1ka`` …
         encoder: the encoder's name and fingerprint.
         model: the preset, folder or hub id that scored.
-        frames: how frames were chosen, in words.
+        frames: how frames were chosen, in words; words: how many token positions a caption may have, in words.
         skipped: the videos that were asked for and took no part. They are not in ``gallery``.
-        post_processing: what looked at the whole query set (DSL, QB-Norm); ``none`` otherwise.
+        damaged: the videos of which only a part could be read, and that did take part.
+        split: of the benchmark; split_note: how it came about where it is not the authors' own.
+        full_gallery: the number of videos of the whole split.
+        rows: post-processed numbers.
+        checkpoint: fingerprint, settings and state of the model.
+        preprocessing: short hash of the encoder's fingerprint and of how frames and words were chosen.
+        annotations: SHA-256 by file name; problems: what is odd in those files.
+        queries_digest, gallery_digest: short hashes of captions and videos; runs that share them can be compared.
+        seed: of the intervals, and of the query bank where there is one.
     """
 
     evaluation: Evaluation
@@ -48,8 +65,21 @@ class EvaluationReport:
     encoder: str
     model: str
     frames: str
+    words: str = "as many as the encoder takes"
     skipped: tuple[Skipped, ...] = ()
-    post_processing: str = "none"
+    damaged: tuple[Skipped, ...] = ()
+    split: str = ""
+    split_note: str = ""
+    full_gallery: int | None = None
+    rows: tuple[Row, ...] = ()
+    checkpoint: Mapping[str, Any] = field(default_factory=dict)
+    preprocessing: str = ""
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+    queries_digest: str = ""
+    gallery_digest: str = ""
+    seed: int = 0
+    decoder: str = ""
     versions: Mapping[str, str] = field(default_factory=lambda: installed_versions())
 
     @property
@@ -57,27 +87,55 @@ class EvaluationReport:
         """Mean number of captions of the videos that have any."""
         return self.evaluation.t2v.queries / self.evaluation.v2t.queries
 
+    @property
+    def gallery_note(self) -> str:
+        """A warning where videos of the split are not in the gallery; empty where it is whole."""
+        gallery, full = self.evaluation.t2v.gallery, self.full_gallery
+        if full is None or gallery == full:
+            return ""
+        return f"gallery {gallery:,} of {full:,}: not comparable with published numbers"
+
     def to_json(self) -> dict[str, Any]:
         """Plain lists, dicts and numbers for ``json.dumps``."""
+        t2v, v2t, intervals = self.evaluation
         return {
-            "t2v": _direction(self.evaluation.t2v, self.evaluation.intervals["t2v"]),
-            "v2t": _direction(self.evaluation.v2t, self.evaluation.intervals["v2t"]),
-            "gallery": self.evaluation.t2v.gallery,
-            "queries": self.evaluation.t2v.queries,
+            "t2v": _direction(t2v, intervals["t2v"]),
+            "v2t": _direction(v2t, intervals["v2t"]),
+            "recall_sum": t2v.recall_sum + v2t.recall_sum,
+            "gallery": t2v.gallery,
+            "queries": t2v.queries,
+            "gallery_note": self.gallery_note,
             "protocol": self.protocol,
+            "split": self.split,
+            "split_note": self.split_note,
             "captions_per_video": self.captions_per_video,
-            "post_processing": self.post_processing,
+            "post_processing": "none",
+            "post_processed": {row.name: _post_processed(row) for row in self.rows},
             "tie_rule": TIE_RULE,
             "encoder": self.encoder,
             "model": self.model,
+            "checkpoint": dict(self.checkpoint),
             "frames": self.frames,
+            "words": self.words,
+            "preprocessing": self.preprocessing,
+            "annotations": dict(self.annotations),
+            "problems": list(self.problems),
+            "queries_digest": self.queries_digest,
+            "gallery_digest": self.gallery_digest,
+            "seed": self.seed,
+            "decoder": self.decoder,
             "versions": dict(self.versions),
             "skipped": [asdict(video) for video in self.skipped],
+            "damaged": [asdict(video) for video in self.damaged],
         }
 
 
 def _direction(metrics: RetrievalMetrics, intervals: Intervals) -> dict[str, Any]:
     return {**metrics.to_json(), "intervals": {name: list(intervals[name]) for name in NAMES}}
+
+
+def _post_processed(row: Row) -> dict[str, Any]:
+    return {"note": row.note, **{name: _direction(*numbers) for name, numbers in row.numbers.items()}}
 
 
 def installed_versions() -> dict[str, str]:
@@ -89,47 +147,3 @@ def installed_versions() -> dict[str, str]:
         except PackageNotFoundError:
             versions[package] = "not installed"
     return versions
-
-
-def render(report: EvaluationReport) -> RenderableType:
-    """The report as a table with a few lines under it, for ``rich.console.Console.print``."""
-    from rich import box
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("queries in gallery", no_wrap=True)
-    for heading in ("R@1 %", "R@5 %", "R@10 %", "MdR", "MnR"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_row(*_row("text → video", report.evaluation.t2v, report.evaluation.intervals["t2v"]))
-    table.add_row(*_row("video → text", report.evaluation.v2t, report.evaluation.intervals["v2t"]))
-    return Group(table, *(Text(line) for line in _lines(report)))
-
-
-def _row(name: str, metrics: RetrievalMetrics, intervals: Intervals) -> list[str]:
-    numbers = metrics.to_json()
-    cells = [f"{numbers[key]:.1f}\n{intervals[key][0]:.1f}–{intervals[key][1]:.1f}" for key in NAMES]
-    return [f"{name}\n{metrics.queries} in {metrics.gallery}", *cells]
-
-
-def _lines(report: EvaluationReport) -> list[str]:
-    lines = [
-        "Under each number its 95 % bootstrap interval over queries; captions of a video are drawn together.",
-        f"Protocol: {report.protocol}, {report.captions_per_video:.4g} captions a video. "
-        f"Post-processing: {report.post_processing}.",
-        f"Encoder: {report.encoder}. Model: {report.model}. Frames: {report.frames}.",
-        f"Ties: {TIE_RULE}.",
-        f"Versions: {', '.join(f'{name} {number}' for name, number in report.versions.items())}.",
-    ]
-    if report.skipped:
-        lines.append(f"Took no part and are missing from the gallery ({len(report.skipped)}):")
-        lines += [f"  {_printable(video.file)}: {video.reason}" for video in report.skipped[:_SHOWN_SKIPPED]]
-        hidden = len(report.skipped) - _SHOWN_SKIPPED
-        lines += [f"  and {hidden} more; --json lists them all"] if hidden > 0 else []
-    return lines
-
-
-def _printable(name: str) -> str:
-    """A file name may hold newlines and bytes that are no UTF-8; a terminal line may not."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)

@@ -8,7 +8,7 @@ Neighbours: ``model.py``; ``library/prepared.py`` stores what is made here, ``se
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -19,6 +19,7 @@ from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.models.checkpoint import load_model
 from wordframe.models.model import TextVideoModel
 from wordframe.models.presets import PRESETS
+from wordframe.similarity.base import VideoNumbers
 from wordframe.video.sampling import benchmark_indices
 
 BLOCK_VIDEOS = 256
@@ -136,14 +137,33 @@ def video_vectors(model: TextVideoModel, video: VideoFeatures) -> Tensor:
 
 
 @torch.inference_mode()
-def score(model: TextVideoModel, text: TextFeatures, video: VideoFeatures) -> Tensor:
-    """Logits ``(T, V)`` of the output of ``contextualize``, each as if its pair were scored alone."""
+def video_numbers(model: TextVideoModel, video: VideoFeatures) -> list[VideoNumbers]:
+    """The similarity's numbers of the output of ``contextualize``, for ``score``."""
+    found: dict[int, VideoNumbers] = {}
+    for rows, some in _blocks(model, video):
+        found |= dict(zip(rows.tolist(), model.similarity.numbers(some), strict=True))
+    return [found[row] for row in range(len(video))]
+
+
+@torch.inference_mode()
+def score(
+    model: TextVideoModel, text: TextFeatures, video: VideoFeatures, numbers: Sequence[VideoNumbers] | None = None
+) -> Tensor:
+    """Logits ``(T, V)`` of the output of ``contextualize``, each as if its pair were scored alone.
+
+    numbers: what ``video_numbers`` gave for these videos, to save its time.
+    """
+
+    def of_all(text: TextFeatures, video: VideoFeatures, numbers: Sequence[VideoNumbers] | None) -> Tensor:
+        return model.score(text, video if numbers is None else model.similarity.prepare(video, numbers)).logits
+
     if model.settings.mask_padding:
-        return model.score(text, video).logits
-    logits = torch.empty(len(text), len(video))
-    for texts, some_texts in _texts_of_one_length(text):
-        for rows, some in _videos_of_one_length(video):
-            logits[texts[:, None], rows] = model.score(some_texts, some).logits
+        return of_all(text, video, numbers)
+    logits = torch.empty(len(text), len(video), device=text.sentence.device)
+    for rows, some in _videos_of_one_length(video):
+        kept = None if numbers is None else [numbers[row] for row in rows.tolist()]
+        for texts, some_texts in _texts_of_one_length(text):
+            logits[texts[:, None], rows] = of_all(some_texts, some, kept)
     return logits
 
 

@@ -53,7 +53,7 @@ class ZeroShotAttention(Similarity):
         """
         words = text.words.flatten(0, 1)  # (T · W, D)
         alone = TextFeatures(words, words[:, None], torch.ones(len(words), 1, dtype=torch.bool, device=words.device))
-        by_word = self.attention(alone, video).unflatten(0, text.words.shape[:2])  # (T, W, V, F)
+        by_word = self.attention(alone, video).view(*text.words.shape[:2], *video.frame_mask.shape)  # (T, W, V, F)
         return Explanation(self(text, video), sentence_attention=self.attention(text, video), word_attention=by_word)
 
     def compare(self, text: TextFeatures, video: VideoFeatures, method: str) -> SimilarityOutput:

@@ -1,0 +1,223 @@
+"""A client of the server's API, for programs: typed, patient under load, with the server's own words on errors.
+
+from wordframe.client import Client
+
+with Client("http://127.0.0.1:8765") as client:
+    for item in client.search("a dog on a beach").items:
+        print(item.video.name, item.moments[0].start_seconds)
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+from pydantic import BaseModel
+
+from wordframe.client import schemas as wire
+from wordframe.errors import WordframeError
+
+API = "/api/v1"
+_PATIENCE = 4
+_IMAGE_TYPES = {
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".png": "image/png",
+    ".webp": "image/webp",
+    ".gif": "image/gif",
+    ".bmp": "image/bmp",
+    ".tif": "image/tiff",
+    ".tiff": "image/tiff",
+}
+Answer = TypeVar("Answer", bound=BaseModel)
+
+
+class ServerError(WordframeError):
+    """The server refused, or does not answer. ``status`` is 0 where there was no answer."""
+
+    def __init__(self, detail: str, status: int = 0) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
+class Client:
+    """Calls one server.
+
+    Args:
+        url: as ``wordframe serve`` prints it; a token in it is used.
+        token: what the server wants to be told, if it was started with one.
+        timeout_seconds: for one answer.
+        transport: for tests, in the place of the network.
+
+    Raises:
+        ServerError: from every method, with the server's own line.
+    """
+
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8765",
+        *,
+        token: str | None = None,
+        timeout_seconds: float = 60.0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        address = httpx.URL(url)
+        token = token or address.params.get("token")
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._http = httpx.Client(
+            base_url=address.copy_with(query=None), headers=headers, timeout=timeout_seconds, transport=transport
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._http.close()
+
+    def health(self) -> wire.Health:
+        """Whether the server answers."""
+        return self._get(wire.Health, "/health")
+
+    def library(self) -> wire.LibraryInfo:
+        """What the library holds."""
+        return self._get(wire.LibraryInfo, "/library")
+
+    def search(
+        self,
+        text: str | None = None,
+        *,
+        like: str | None = None,
+        image: str | Path | None = None,
+        limit: int = 20,
+        moments: int = 3,
+        filters: wire.Filters | None = None,
+        exact: bool = False,
+        explain: bool = False,
+        cursor: str | None = None,
+    ) -> wire.SearchResult:
+        """A page of the videos that fit a sentence, look like a segment, or like a picture file; give one of the three.
+
+        Args:
+            cursor: of the page before, to go on.
+        """
+        if [text, like, image].count(None) != 2:
+            raise ValueError("give exactly one of text, like and image")
+        choices: dict[str, Any] = {"limit": limit, "moments": moments, "exact": exact, "cursor": cursor}
+        choices["include"] = ["explanation"] if explain else []
+        given = (filters or wire.Filters()).model_dump(mode="json", exclude_none=True)
+        if image is None:
+            body = {"text": text, "like": like, "filters": given, **choices}
+            return self._call(wire.SearchResult, "POST", "/search", json=body)
+        path = Path(image)
+        kind = _IMAGE_TYPES.get(path.suffix.lower())
+        if kind is None:
+            raise ServerError(f"{path}: a picture is sent as one of {', '.join(_IMAGE_TYPES)}")
+        parameters = {name: value for name, value in (given | choices).items() if value is not None}
+        return self._call(
+            wire.SearchResult, "POST", "/search", params=parameters, content=_read(path), headers={"Content-Type": kind}
+        )
+
+    def search_all(self, text: str | None = None, **choices: Any) -> Iterator[wire.SearchItem]:
+        """All videos, best first, page by page as they are taken."""
+        page = self.search(text, **choices)
+        while True:
+            yield from page.items
+            if page.next_cursor is None:
+                return
+            page = self.search(text, **choices | {"cursor": page.next_cursor})
+
+    def explain(self, segment_id: str, text: str) -> wire.Explanation:
+        """Why a segment fits a sentence."""
+        return self._get(wire.Explanation, f"/segments/{segment_id}/explain", q=text)
+
+    def heat(self, video_id: str, text: str | None = None, *, like: str | None = None) -> wire.Heat:
+        """How much each moment of a video answers a sentence, or looks like a segment."""
+        return self._get(wire.Heat, f"/videos/{video_id}/heat", q=text, like=like)
+
+    def videos(
+        self, *, filters: wire.Filters | None = None, limit: int = 50, cursor: str | None = None
+    ) -> wire.VideoList:
+        """A page of the library's videos, by path."""
+        given = (filters or wire.Filters()).model_dump(mode="json", exclude_none=True)
+        return self._get(wire.VideoList, "/videos", limit=limit, cursor=cursor, **given)
+
+    def video(self, video_id: str) -> wire.VideoDetail:
+        """A video with its segments."""
+        return self._get(wire.VideoDetail, f"/videos/{video_id}")
+
+    def rank_texts(self, video_id: str, texts: Sequence[str]) -> wire.RankedTexts:
+        """Sentences by how well a video answers them."""
+        return self._call(wire.RankedTexts, "POST", f"/videos/{video_id}/rank-texts", json={"texts": list(texts)})
+
+    def thumbnail(self, segment_id: str) -> bytes:
+        """A segment's picture, a JPEG."""
+        return self._send("GET", f"/segments/{segment_id}/thumbnail").content
+
+    def clip(
+        self, segment_id: str, to: str | Path, *, start_seconds: float | None = None, end_seconds: float | None = None
+    ) -> Path:
+        """Write a moment of the segment's video to the file ``to``, an .mp4; by default the segment itself."""
+        times = {"start": start_seconds, "end": end_seconds}
+        answer = self._send("GET", f"/segments/{segment_id}/clip", params=_given(times))
+        target = Path(to)
+        target.write_bytes(answer.content)
+        return target
+
+    def index_status(self) -> wire.IndexStatus:
+        """How indexing gets on."""
+        return self._get(wire.IndexStatus, "/index")
+
+    def start_index(self) -> wire.IndexStatus:
+        """Bring the library up to date, where the server allows it."""
+        return self._call(wire.IndexStatus, "POST", "/index")
+
+    def stop_index(self) -> wire.IndexStatus:
+        """End a run that the server started."""
+        return self._call(wire.IndexStatus, "DELETE", "/index")
+
+    def _get(self, kind: type[Answer], path: str, **parameters: Any) -> Answer:
+        return self._call(kind, "GET", path, params=_given(parameters))
+
+    def _call(self, kind: type[Answer], method: str, path: str, **options: Any) -> Answer:
+        return kind.model_validate_json(self._send(method, path, **options).content)
+
+    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        for again in range(_PATIENCE, -1, -1):
+            try:
+                answer = self._http.request(method, API + path, **options)
+            except httpx.HTTPError as error:
+                raise ServerError(f"{self._http.base_url}: no answer ({error}); is wordframe serve running?") from None
+            if answer.status_code != 503 or not again or "retry-after" not in answer.headers:
+                break
+            time.sleep(float(answer.headers["retry-after"]))
+        if answer.is_success:
+            return answer
+        raise ServerError(_detail(answer), answer.status_code)
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _detail(answer: httpx.Response) -> str:
+    try:
+        return wire.Problem.model_validate_json(answer.content).detail
+    except ValueError:
+        return f"{answer.url}: status {answer.status_code}; is this a wordframe server?"
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ServerError(f"{path}: cannot be read ({(error.strerror or 'error').lower()})") from None

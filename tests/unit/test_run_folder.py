@@ -1,0 +1,381 @@
+"""An evaluation's report and folder: their schema, what they say, reading them again, and what is refused."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pydantic import BaseModel, ConfigDict
+from rich.console import Console
+
+from tests.colours import ColourEncoder, write_scenes
+from wordframe.data.feature_building import build_feature_cache
+from wordframe.data.folder import match_videos
+from wordframe.data.sampled import VideoFiles
+from wordframe.errors import AnnotationError, CheckpointError
+from wordframe.evaluation.cached import CachedTexts, evaluate_cached
+from wordframe.evaluation.comparison import compare_folders, render
+from wordframe.evaluation.folder import SECONDS, evaluate_folder, evaluate_videos
+from wordframe.evaluation.outcome import Outcome, Source, bank_numbers
+from wordframe.evaluation.run_folder import RunError, read_run, write_folder
+from wordframe.evaluation.tables import markdown
+from wordframe.models import load_model
+
+CAPTIONS = {
+    "red.mp4": ["red"],
+    "two.mp4": ["green", "blue"],
+    "sub/a cyan one.mp4": ["cyan white"],
+    "same.mp4": ["yellow", "yellow"],
+    "gone.mp4": ["black"],
+}
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Numbers(Strict):
+    recall_at_1: float
+    recall_at_5: float
+    recall_at_10: float
+    median_rank: float
+    mean_rank: float
+    recall_sum: float
+    queries: int
+    gallery: int
+    intervals: dict[str, list[float]]
+
+
+class Rescored(Strict):
+    note: str
+    t2v: Numbers
+    v2t: Numbers | None = None
+
+
+class Video(Strict):
+    file: str
+    reason: str
+
+
+class Checkpoint(Strict):
+    fingerprint: str
+    trained: bool
+    dimension: int
+    settings: dict[str, Any]
+
+
+class Report(Strict):
+    """What programs may count on."""
+
+    t2v: Numbers
+    v2t: Numbers
+    recall_sum: float
+    gallery: int
+    queries: int
+    gallery_note: str
+    protocol: str
+    split: str
+    split_note: str
+    captions_per_video: float
+    post_processing: str
+    post_processed: dict[str, Rescored]
+    tie_rule: str
+    encoder: str
+    model: str
+    checkpoint: Checkpoint
+    frames: str
+    words: str
+    preprocessing: str
+    annotations: dict[str, str]
+    problems: list[str]
+    queries_digest: str
+    gallery_digest: str
+    seed: int
+    decoder: str
+    versions: dict[str, str]
+    skipped: list[Video]
+    damaged: list[Video]
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("videos")
+    write_scenes(folder / "red.mp4", ("red", 3))
+    write_scenes(folder / "two.mp4", ("green", 2), ("blue", 2))
+    write_scenes(folder / "sub" / "a cyan one.mp4", ("cyan", 5), ("white", 1))
+    write_scenes(folder / "same.mp4", ("yellow", 1))
+    return folder
+
+
+def evaluated(videos: Path, captions: Mapping[str, list[str]] = CAPTIONS, **changes: Any) -> Outcome:
+    settings: dict[str, Any] = {
+        "model_name": "zero-shot",
+        "source": Source("msvd", "test", "made for this test", {"captions.json": "ab12"}, ("2 videos are few",)),
+        "sampling": SECONDS,
+        "num_frames": 4,
+        "num_words": 3,
+        "allow_missing": True,
+        "top": 100,
+        "dsl": True,
+        "bank": ["red", "blue", "magenta"],
+    }
+    matched = match_videos(videos, dict(captions))
+    return evaluate_videos(matched, ColourEncoder(), load_model("zero-shot", dimension=6), **{**settings, **changes})
+
+
+@pytest.fixture(scope="module")
+def outcome(videos: Path) -> Outcome:
+    return evaluated(videos)
+
+
+@pytest.fixture(scope="module")
+def folder(outcome: Outcome, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("run") / "new"
+    write_folder(place, outcome)
+    return place
+
+
+def test_the_report_has_its_schema(folder: Path, outcome: Outcome) -> None:
+    text = (folder / "report.json").read_text()
+    assert json.loads(text) == json.loads(json.dumps(outcome.report.to_json()))
+    report = Report.model_validate_json(text)
+    assert list(report.t2v.intervals) == ["recall_at_1", "recall_at_5", "recall_at_10", "median_rank", "mean_rank"]
+    assert (report.protocol, report.split, report.split_note) == ("msvd", "test", "made for this test")
+    assert (report.gallery, report.queries, report.captions_per_video) == (4, 6, 1.5)
+    assert report.recall_sum == pytest.approx(report.t2v.recall_sum + report.v2t.recall_sum)
+    assert report.gallery_note == "gallery 4 of 5: not comparable with published numbers"
+    assert report.frames == "1 a second, then at most 4 spread evenly"
+    assert report.words == "at most 3 token positions, SOS and EOS included"
+    assert report.encoder == "colours (colours-1)"
+    assert report.checkpoint.settings["family"] == "zero-shot"
+    assert re.fullmatch(r"PyAV [\d.]+, FFmpeg \S+", report.decoder)
+    assert report.annotations == {"captions.json": "ab12"}
+    assert report.skipped == [Video(file="gone.mp4", reason="not in the folder")]
+    assert set(report.post_processed) == {"dsl", "qb_norm"}
+    assert "uses the whole query set of the test" in report.post_processed["dsl"].note
+    assert report.post_processed["qb_norm"].note.startswith("uses a bank of 3 of 3 training captions (seed 0)")
+    assert report.post_processed["qb_norm"].v2t is None
+
+
+def test_what_changes_a_number_changes_its_hashes(videos: Path, outcome: Outcome) -> None:
+    fewer = evaluated(videos, num_frames=2)
+    assert fewer.report.preprocessing != outcome.report.preprocessing
+    assert fewer.report.queries_digest == outcome.report.queries_digest
+    other = evaluated(videos, CAPTIONS | {"red.mp4": ["blue"]})
+    assert other.report.queries_digest != outcome.report.queries_digest
+    assert other.report.gallery_digest == outcome.report.gallery_digest
+
+
+def test_the_page_shows_rows_apart_and_a_warning(folder: Path, outcome: Outcome) -> None:
+    page = (folder / "report.md").read_text()
+    assert page == markdown(outcome.report)
+    rows = [line.split("|")[1].strip() for line in page.splitlines() if line.startswith("| ") and "→" in line]
+    assert rows[:2] == ["text → video", "video → text"]
+    assert rows[2:] == ["text → video, after DSL", "video → text, after DSL", "text → video, after QB-Norm"]
+    assert "**gallery 4 of 5: not comparable with published numbers.**" in page
+    assert "- Annotations: 2 videos are few." in page
+    assert "| SHA-256 of captions.json | ab12 |" in page
+
+
+def test_the_folder_keeps_ranks_lists_and_a_picture(folder: Path, outcome: Outcome) -> None:
+    assert sorted(file.name for file in folder.iterdir()) == sorted(
+        ["report.json", "report.md", "recall.png", "ranks.npz"]
+        + [f"{kind}.{side}.trec" for kind in ("run", "qrels") for side in ("t2v", "v2t")]
+    )
+    with np.load(folder / "ranks.npz") as stored:
+        assert sorted(stored.files) == ["caption_video", "dsl.t2v", "dsl.v2t", "qb_norm.t2v", "t2v", "v2t"]
+        assert stored["t2v"].tolist() == outcome.measured.ranks.t2v.tolist()
+    assert "sub/a%20cyan%20one.mp4#0 0 sub/a%20cyan%20one.mp4 1\n" in (folder / "qrels.t2v.trec").read_text()
+    first = (folder / "run.t2v.trec").read_text().splitlines()[0].split(" ")
+    assert first[:4] == ["red.mp4#0", "Q0", "red.mp4", "1"]
+    assert len((folder / "run.v2t.trec").read_text().splitlines()) == 4 * 4
+    picture = np.asarray(Image.open(folder / "recall.png").convert("RGB"))
+    assert picture.shape[0] > 300
+    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 20
+
+
+def test_a_folder_is_read_again_and_never_written_over(folder: Path, outcome: Outcome, tmp_path: Path) -> None:
+    run = read_run(folder)
+    assert torch.equal(torch.from_numpy(run.v2t), outcome.measured.ranks.v2t)
+    with pytest.raises(RunError, match="holds an evaluation; choose another folder, or delete this one"):
+        write_folder(folder, outcome)
+    with pytest.raises(RunError, match=r"is not the folder of an evaluation: report.json is missing; make one with"):
+        read_run(tmp_path)
+    (tmp_path / "report.json").write_text('{"queries": 5}')
+    np.savez(tmp_path / "ranks.npz", t2v=run.t2v, v2t=run.v2t, caption_video=run.caption_video)
+    with pytest.raises(RunError, match=r"ranks.npz holds 6 queries, report.json says 5; .* do not belong together"):
+        read_run(tmp_path)
+    (tmp_path / "ranks.npz").write_bytes(b"PK no archive")
+    with pytest.raises(RunError, match=r"cannot be read as an evaluation .* evaluate again into a new folder"):
+        read_run(tmp_path)
+
+
+def test_without_lists_there_is_no_folder(videos: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="the evaluation has no lists; evaluate with top=100"):
+        write_folder(tmp_path / "new", evaluated(videos, top=None))
+
+
+def test_a_broken_video_is_told_by_both_ways_of_reading(videos: Path, tmp_path: Path) -> None:
+    for name in ("red.mp4", "same.mp4"):
+        (tmp_path / name).write_bytes((videos / name).read_bytes())
+    (tmp_path / "two.mp4").write_text("no video")
+    matched = match_videos(tmp_path, {name: CAPTIONS[name] for name in ("red.mp4", "two.mp4", "same.mp4")})
+    for sampling in ("uniform", SECONDS):
+        settings: dict[str, Any] = {"model_name": "zero-shot", "source": Source("folder"), "sampling": sampling}
+        model = load_model("zero-shot", dimension=6)
+        with pytest.raises(AnnotationError, match=r"1 of 3 videos cannot be read, the first: .*two\.mp4"):
+            evaluate_videos(matched, ColourEncoder(), model, **settings)
+        report = evaluate_videos(matched, ColourEncoder(), model, **settings, allow_missing=True).report
+        assert [video.file for video in report.skipped] == [str(tmp_path / "two.mp4")]
+        assert report.gallery_note.startswith("gallery 2 of 3")
+
+
+def test_one_frame_a_second_then_spread(videos: Path) -> None:
+    """Six seconds: all six frames where six may be taken, seconds 0 and 5 where two may."""
+    matched = match_videos(videos, {"sub/a cyan one.mp4": ["white"], "red.mp4": ["red"]})
+    for wanted, expected in ((6, 6), (2, 2)):
+        encoder = ColourEncoder()
+        model = load_model("zero-shot", dimension=6)
+        evaluate_videos(
+            matched, encoder, model, model_name="m", source=Source("folder"), sampling=SECONDS, num_frames=wanted
+        )
+        assert encoder.frames_encoded == expected + min(3, wanted)
+
+
+def test_the_folder_protocol_is_as_before(videos: Path) -> None:
+    captions = {name: several for name, several in CAPTIONS.items() if name != "gone.mp4"}
+    seen: list[int] = []
+    report = evaluate_folder(
+        match_videos(videos, captions),
+        ColourEncoder(),
+        load_model("zero-shot", dimension=6),
+        model_name="zero-shot",
+        num_frames=4,
+        on_progress=seen.append,
+    )
+    assert (report.protocol, report.frames, report.gallery_note) == ("folder", "4 a video, uniform", "")
+    assert report.evaluation.t2v.recall_at_5 == 100.0
+    assert seen[-1] == 4
+
+
+# From cached features ------------------------------------------------------------------------------------------------
+
+
+def cache(folder: Path, videos: Path, captions: Mapping[str, list[str]], encoder: ColourEncoder) -> Path:
+    build_feature_cache(
+        folder,
+        captions,
+        VideoFiles({pair.name: pair.path for pair in match_videos(videos, dict(captions)).pairs}, encoder.short_side),
+        encoder,
+        num_frames=4,
+        frames="videos",
+        benchmark="msvd",
+        split="test",
+        note="made for this test",
+        annotations={"captions.json": "ab12"},
+        allow_missing=True,
+    )
+    return folder
+
+
+def test_cached_features_give_the_same_ranks(videos: Path, outcome: Outcome, tmp_path: Path) -> None:
+    model = load_model("zero-shot", dimension=6)
+    features = cache(tmp_path / "test", videos, CAPTIONS, ColourEncoder())
+    bank = cache(tmp_path / "train", videos, {"red.mp4": ["red", "blue"], "two.mp4": ["magenta"]}, ColourEncoder())
+    found = evaluate_cached(features, model, model_name="zero-shot", num_words=3, top=100, dsl=True, bank=bank)
+    assert torch.equal(found.measured.ranks.t2v, outcome.measured.ranks.t2v)
+    assert torch.equal(found.measured.ranks.v2t, outcome.measured.ranks.v2t)
+    for mine, theirs in zip(found.measured.rescored, outcome.measured.rescored, strict=True):
+        assert mine.ranks.keys() == theirs.ranks.keys()
+        assert all(torch.equal(mine.ranks[side], theirs.ranks[side]) for side in mine.ranks)
+    report = found.report
+    assert (report.queries_digest, report.gallery_digest) == (
+        outcome.report.queries_digest,
+        outcome.report.gallery_digest,
+    )
+    assert (report.protocol, report.split, report.annotations) == ("msvd", "test", {"captions.json": "ab12"})
+    assert [video.file for video in report.skipped] == ["gone.mp4"]
+    assert report.gallery_note == outcome.report.gallery_note
+    assert report.frames.startswith("1 a second, then at most 4 spread evenly; from features in float16")
+    fewer = evaluate_cached(features, model, model_name="zero-shot", num_frames=2).report
+    assert fewer.frames.startswith("1 a second, then at most 4 spread evenly, of these at most 2; from features")
+
+
+def test_cached_captions_are_cut_before_their_last_word(videos: Path, tmp_path: Path) -> None:
+    from wordframe.data.feature_cache import CachedFeatures
+
+    encoder = ColourEncoder()
+    folder = cache(tmp_path, videos, {"red.mp4": ["red green blue white", "cyan"]}, encoder)
+    texts = CachedTexts(CachedFeatures.open(folder), numbers=[1, 0], num_words=3)
+    (block,) = list(texts)
+    expected = encoder.encode_text(["cyan", "red green white"])
+    assert torch.equal(block.word_mask, expected.word_mask)
+    torch.testing.assert_close(block.words[block.word_mask], expected.words[expected.word_mask], atol=1e-3, rtol=0)
+
+
+def test_a_bank_of_another_encoder_is_refused(videos: Path, tmp_path: Path) -> None:
+    captions = {"red.mp4": ["red"]}
+    features = cache(tmp_path / "test", videos, captions, ColourEncoder())
+    bank = cache(tmp_path / "train", videos, captions, ColourEncoder(fingerprint="colours-2"))
+    with pytest.raises(CheckpointError, match=r"encoder 'colours' \(fingerprint colours-2\), the test's are of .*-1\)"):
+        evaluate_cached(features, load_model("zero-shot", dimension=6), model_name="zero-shot", bank=bank)
+
+
+def test_a_bank_is_drawn_once_for_a_seed() -> None:
+    assert bank_numbers(3, seed=1) == [0, 1, 2]
+    assert len(set(bank_numbers(20_000, seed=1))) == 5000
+    assert bank_numbers(20_000, seed=1) == bank_numbers(20_000, seed=1) != bank_numbers(20_000, seed=2)
+
+
+# Comparison of folders -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def others(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Runs of three other settings on the same queries."""
+    place = tmp_path_factory.mktemp("others")
+    for number, frames in enumerate((1, 2, 3)):
+        write_folder(place / str(number), evaluated(videos, num_frames=frames))
+    return [place / str(number) for number in range(3)]
+
+
+def test_groups_are_compared_with_the_first(folder: Path, others: list[Path]) -> None:
+    one, *more = [read_run(place) for place in (folder, *others)]
+    found = compare_folders({"a": [one, more[0]], "b": more[1:]})
+    told = json.loads(json.dumps(found.to_json()))
+    assert (told["baseline"], told["protocol"]) == ("a", "msvd test")
+    assert told["groups"]["a"]["runs"] == [str(folder), str(others[0])]
+    change = told["differences"]["b"]["t2v"]["recall_at_1"]
+    means = [told["groups"][name]["t2v"]["recall_at_1"]["mean"] for name in ("a", "b")]
+    assert change["difference"] == pytest.approx(means[1] - means[0])
+    assert told["differences"]["b"]["smallest_p_seeds"] == pytest.approx(1 / 3)
+    screen = Console(file=io.StringIO(), width=80)
+    screen.print(render(found))
+    shown = screen.file.getvalue()  # type: ignore[attr-defined]
+    assert "p seed: all runs are dealt out anew; for b it can be no smaller than 0.33" in shown
+    assert "video → text" in shown
+    assert "…" not in shown
+    alone = compare_folders({"a": [one], "b": [more[0]], "c": [more[1]]})
+    assert list(alone.differences) == ["b", "c"]
+    assert alone.differences["c"]["v2t"]["recall_at_1"].p_seeds is None
+
+
+def test_runs_on_other_queries_are_refused(videos: Path, folder: Path, tmp_path: Path) -> None:
+    write_folder(tmp_path / "queries", evaluated(videos, CAPTIONS | {"red.mp4": ["blue"]}))
+    write_folder(tmp_path / "gallery", evaluated(videos, {name: CAPTIONS[name] for name in ("red.mp4", "two.mp4")}))
+    write_folder(tmp_path / "files", evaluated(videos, source=Source("msvd", annotations={"captions.json": "cd34"})))
+    for name, told in (("queries", "queries"), ("gallery", "gallery, queries"), ("files", "annotations")):
+        with pytest.raises(RunError, match=f"cannot be compared: they differ in {told}; evaluate both on the same"):
+            compare_folders({"a": [read_run(folder)], "b": [read_run(tmp_path / name)]})
+    with pytest.raises(RunError, match="a comparison needs at least two runs"):
+        compare_folders({"a": [read_run(folder)]})
+    with pytest.raises(RunError, match="the group 'b' names a run twice; every seed counts once"):
+        compare_folders({"a": [read_run(folder)], "b": [read_run(folder)] * 2})
