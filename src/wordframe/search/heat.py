@@ -1,9 +1,10 @@
 """How much each moment of a video answers a query: the strip under a player.
 
 Attention sums to one inside a segment, so it tells where to look in a segment and not which segment to look into. A
-frame's heat is its attention against an even share, times how far its segment's score lies above the library's usual
-one; so it can be compared over the whole video. A model without attention gives its frames' cosines instead.
-Neighbours: ``explain.py`` (one segment in detail), ``usual.py`` (the level that counts as nothing).
+frame's heat is its attention against an even share, times how far its segment's score lies above a level that counts
+as nothing; so it can be compared over the whole video. A word's heat is that of the word as if it were the sentence,
+above the segment it fits least. A model without attention gives its frames' cosines instead, and no words.
+Neighbours: ``explain.py`` (one segment in detail), ``usual.py`` (the level of a sentence).
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -26,7 +26,7 @@ class Heat:
     """Over a video's frames in time, overlapping segments joined.
 
     seconds: ascending; values: from 0, where nothing answers the query, to 1 at the best frame (all 0 if none does);
-    words: the same for each word of the query, on one scale, None where the model does not look by words.
+    words: the same for each word of the query, None where the model does not look by words.
     """
 
     seconds: tuple[float, ...]
@@ -44,39 +44,50 @@ def video_heat(
         query: one text, ``T = 1``; words: the text of each of its positions.
         usual: the score that counts as nothing.
     """
-    assert video.seconds is not None
+    joined = _Joined(video)
     found = model.explain(query, video)
     above = (found.output.logits[0] / model.scale - usual).clamp(min=0)  # (V,)
-    counts = video.frame_mask.sum(dim=1, keepdim=True)  # (V, 1)
     if found.sentence_attention is None:
         cosines = F.cosine_similarity(video.frames, query.sentence[0], dim=-1).clamp(min=0)  # (V, F)
-        share = cosines / cosines.amax(dim=1, keepdim=True).clamp(min=1e-9)
-    else:
-        share = found.sentence_attention[0] * counts
-    joined = _Joined(video)
-    values = joined(share * above[:, None])
-    by_word = None
-    if found.word_attention is not None:
-        each = [joined(attention * counts * above[:, None]) for attention in found.word_attention[0]]
-        top = max(max(value.max() for value in each), 1e-12)
-        by_word = tuple((word, _rounded(value / top)) for word, value in zip(words, each, strict=True))
-    return Heat(_rounded(joined.seconds), _rounded(values / max(values.max(), 1e-12)), by_word)
+        values = joined(cosines / cosines.amax(dim=1, keepdim=True).clamp(min=1e-9) * above[:, None])
+        return Heat(joined.seconds, values, None)
+    return Heat(
+        joined.seconds,
+        joined(found.sentence_attention[0] * joined.counts * above[:, None]),
+        None if found.word_attention is None else _words(model, query, words, video, joined),
+    )
+
+
+def _words(
+    model: TextVideoModel, query: TextFeatures, words: Sequence[str], video: VideoFeatures, joined: _Joined
+) -> tuple[tuple[str, tuple[float, ...]], ...]:
+    """The heat of each word as if it were the sentence."""
+    vectors = query.words[0]  # (W, D)
+    alone = TextFeatures(vectors, vectors[:, None], torch.ones(len(vectors), 1, dtype=torch.bool))
+    found = model.explain(alone, video)
+    scores = found.output.logits / model.scale  # (W, V)
+    # in a video of one segment nothing lies below it
+    above = scores - scores.amin(dim=1, keepdim=True) if len(video) > 1 else torch.ones_like(scores)
+    assert found.sentence_attention is not None
+    heats = found.sentence_attention * joined.counts * above[..., None]  # (W, V, F)
+    return tuple((word, joined(heat)) for word, heat in zip(words, heats, strict=True))
 
 
 class _Joined:
-    """Values of the frames of segments ``(V, F)`` in the order of time; of one time the largest."""
+    """Values of the frames of segments ``(V, F)`` in the order of time, the largest of one time, from 0 to 1.
+
+    counts: ``(V, 1)``, frames of each segment; attention times it is attention against an even share.
+    """
 
     def __init__(self, video: VideoFeatures) -> None:
         assert video.seconds is not None
         self._real = video.frame_mask.numpy()
+        self.counts = video.frame_mask.sum(dim=1, keepdim=True)
         times = np.round(video.seconds.numpy()[self._real].astype(np.float64), 3)
-        self.seconds, self._place = np.unique(times, return_inverse=True)
+        unique, self._place = np.unique(times, return_inverse=True)
+        self.seconds: tuple[float, ...] = tuple(unique.tolist())
 
-    def __call__(self, values: Tensor) -> NDArray[np.float64]:
+    def __call__(self, values: Tensor) -> tuple[float, ...]:
         joined = np.zeros(len(self.seconds))
         np.maximum.at(joined, self._place, values.numpy()[self._real].astype(np.float64))
-        return joined
-
-
-def _rounded(values: NDArray[np.float64]) -> tuple[float, ...]:
-    return tuple(np.round(values, 4).tolist())
+        return tuple(np.round(joined / max(joined.max(), 1e-12), 4).tolist())
