@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import typer
 
 from wordframe import __version__
-from wordframe.app.commands import data
+from wordframe.app.commands import cache, data
 from wordframe.app.commands.compare import compare
 from wordframe.app.commands.convert import convert
 from wordframe.app.commands.doctor import doctor
@@ -24,6 +24,7 @@ from wordframe.app.commands.mcp import mcp
 from wordframe.app.commands.models import models
 from wordframe.app.commands.search import search
 from wordframe.app.commands.serve import serve
+from wordframe.app.commands.train import train
 from wordframe.errors import WordframeError
 
 app = typer.Typer(
@@ -42,10 +43,12 @@ app.command()(mcp)
 app.command()(export)
 app.command()(evaluate)
 app.command()(compare)
+app.command()(train)
 app.command()(models)
 app.command()(convert)
 app.command()(doctor)
 app.add_typer(data.app, name="data")
+app.add_typer(cache.app, name="cache")
 
 
 def _show_version(wanted: bool) -> None:

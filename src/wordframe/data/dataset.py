@@ -1,14 +1,35 @@
-"""Training sets: numbered captions and videos that give batches of matching pairs.
+"""Training sets: numbered captions and videos that give batches of matching pairs, and whole splits for ranking.
 
-Axes as in ``batch.py``. Which pairs come together, and in what order, is decided by ``training``.
+``FeatureSet`` reads cached features, or holds made-up ones; ``FrameSet`` and ``VideoSet`` (``pixel_sets.py``) are for a
+model whose backbone makes the features. Which pairs come together, and in what order, is decided by ``training``. Every
+text is padded to ``num_words`` and every video to ``num_frames``; of longer texts the last position
+(EOS) stays with the leading ones, of longer videos the frames that are spread evenly, the papers' rule.
+Axes as in ``batch.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol, overload
 
-from wordframe.data.batch import Batch
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from wordframe.data.batch import Batch, FeatureBatch
+from wordframe.data.cache_folder import CacheError, short_hash
+from wordframe.data.feature_cache import CachedFeatures
+from wordframe.data.pixel_sets import FrameSet, VideoSet
+from wordframe.features import TextFeatures, VideoFeatures
+from wordframe.models.in_use import kept_words
+from wordframe.video.sampling import benchmark_indices
+
+__all__ = ["FeatureSet", "Features", "FrameSet", "TrainingSet", "VideoSet"]
+
+Rows = NDArray[np.floating]
 
 
 class TrainingSet(Protocol):
@@ -33,3 +54,249 @@ class TrainingSet(Protocol):
     def batch(self, captions: Sequence[int]) -> Batch:
         """The captions of these numbers with their videos, in this order. Called from worker threads."""
         ...
+
+
+class Features(Protocol):
+    """Features by number, without padding: of a cache, or in memory."""
+
+    word_counts: NDArray[np.int64]
+    frame_counts: NDArray[np.int64]
+
+    @property
+    def dimension(self) -> int: ...
+
+    def sentence(self, caption: int) -> Rows: ...
+
+    def words(self, caption: int) -> Rows: ...
+
+    def frames(self, video: int) -> Rows: ...
+
+    def seconds(self, video: int) -> Rows | None: ...
+
+
+class FeatureSet:
+    """A training set of features: no backbone is needed, nor is all of it ever in memory.
+
+    Args:
+        features: where they come from.
+        video_of, video_ids, fingerprint: as in ``TrainingSet``.
+        num_words, num_frames: what texts and videos are cut or padded to; by default the most that there are.
+    """
+
+    def __init__(
+        self,
+        *,
+        features: Features,
+        video_of: Sequence[int],
+        video_ids: Sequence[str],
+        fingerprint: str,
+        num_words: int | None = None,
+        num_frames: int | None = None,
+    ) -> None:
+        self.video_of, self.video_ids = video_of, video_ids
+        self.num_words = int(features.word_counts.max()) if num_words is None else num_words
+        self.num_frames = int(features.frame_counts.max()) if num_frames is None else num_frames
+        for name, value, least in (("num_words", self.num_words, 2), ("num_frames", self.num_frames, 1)):
+            if value < least:
+                raise ValueError(f"{name}={value} must be at least {least}")
+        self.fingerprint = short_hash(fingerprint, self.num_words, self.num_frames)
+        self._features = features
+
+    @classmethod
+    def open(
+        cls,
+        folder: str | Path,
+        *,
+        num_words: int | None = None,
+        num_frames: int | None = None,
+        encoder_fingerprint: str | None = None,
+        benchmark: str | None = None,
+        split: str | None = None,
+    ) -> FeatureSet:
+        """The split cached in ``folder`` by ``wordframe cache features``.
+
+        Args:
+            num_words, num_frames: as above.
+            encoder_fingerprint, benchmark, split: what the features must be of, where the caller knows.
+
+        Raises:
+            CacheError: there is no such cache, it is not complete or damaged, has fewer frames a video, or is of
+                another encoder, benchmark or split.
+        """
+        features = CachedFeatures.open(folder)
+        described = features.description
+        for told, there, wanted in (
+            ("the encoder's fingerprint", described.fingerprint, encoder_fingerprint),
+            ("benchmark", described.benchmark, benchmark),
+            ("split", described.split, split),
+        ):
+            if wanted is not None and there != wanted:
+                raise CacheError(f"{folder}: {told} is {there}, {wanted} is needed; use the cache made for it")
+        if num_frames is not None and num_frames > described.num_frames:
+            raise CacheError(
+                f"{folder}: holds at most {described.num_frames} frames a video, {num_frames} are wanted; "
+                f"make a cache with --frames {num_frames}"
+            )
+        return cls(
+            features=features,
+            video_of=features.video_of.tolist(),
+            video_ids=features.video_ids,
+            fingerprint=features.fingerprint,
+            num_words=num_words,
+            num_frames=described.num_frames if num_frames is None else num_frames,
+        )
+
+    @classmethod
+    def in_memory(
+        cls,
+        texts: TextFeatures,
+        videos: VideoFeatures,
+        video_of: Sequence[int],
+        *,
+        video_ids: Sequence[str] | None = None,
+        num_words: int | None = None,
+        num_frames: int | None = None,
+    ) -> FeatureSet:
+        """A set of features made elsewhere: text ``t`` belongs to raw frames ``video_of[t]``; real ones come first."""
+        owners = [int(video) for video in video_of]
+        if len(owners) != len(texts) or not all(0 <= video < len(videos) for video in owners):
+            raise ValueError(f"video_of must give one of {len(videos)} videos for each of {len(texts)} texts")
+        features = _InMemory(texts, videos)
+        return cls(
+            features=features,
+            video_of=owners,
+            video_ids=[f"video {row}" for row in range(len(videos))] if video_ids is None else video_ids,
+            fingerprint=short_hash(features.fingerprint, owners),
+            num_words=num_words,
+            num_frames=num_frames,
+        )
+
+    @property
+    def dimension(self) -> int:
+        return self._features.dimension
+
+    def batch(self, captions: Sequence[int]) -> FeatureBatch:
+        """The captions of these numbers with their videos, in this order."""
+        videos = [self.video_of[caption] for caption in captions]
+        text, video = self._texts(captions), self._videos(videos)
+        return FeatureBatch(
+            captions=torch.tensor(captions),
+            videos=torch.tensor(videos),
+            sentence=text.sentence,
+            words=text.words,
+            word_mask=text.word_mask,
+            frames=video.frames,
+            frame_mask=video.frame_mask,
+        )
+
+    def all_videos(self) -> VideoFeatures:
+        """The raw frames of all videos, in the order of their numbers, float32."""
+        return self._videos(range(len(self.video_ids)))
+
+    def text_blocks(self, size: int) -> Sequence[TextFeatures]:
+        """All captions in the order of their numbers, ``size`` at a time; a block is read when it is asked for."""
+        return _TextBlocks(self._texts, len(self.video_of), size)
+
+    def _texts(self, captions: Sequence[int]) -> TextFeatures:
+        rows: list[Rows] = []
+        for caption in captions:
+            words = self._features.words(caption)
+            rows.append(words if len(words) <= self.num_words else words[kept_words(len(words), self.num_words)])
+        padded, mask = _padded(rows, self.num_words, self.dimension)
+        sentence = np.stack([self._features.sentence(caption) for caption in captions])
+        return TextFeatures(torch.from_numpy(sentence).float(), padded, mask)
+
+    def _videos(self, videos: Sequence[int]) -> VideoFeatures:
+        rows: list[Rows] = []
+        seconds: list[Rows] = []
+        for video in videos:
+            frames, times = self._features.frames(video), self._features.seconds(video)
+            kept: list[int] | slice = slice(None)
+            if len(frames) > self.num_frames:
+                kept = benchmark_indices(len(frames), self.num_frames)
+            rows.append(frames[kept])
+            if times is not None:
+                seconds.append(times[kept][:, None])
+        padded, mask = _padded(rows, self.num_frames, self.dimension)
+        in_seconds = _padded(seconds, self.num_frames, 1)[0][..., 0] if seconds else None
+        return VideoFeatures(padded, padded, mask, in_seconds)
+
+
+class _InMemory:
+    """``Features`` of tensors."""
+
+    def __init__(self, texts: TextFeatures, videos: VideoFeatures) -> None:
+        if texts.sentence.shape[1] != videos.frames.shape[2]:
+            raise ValueError(
+                f"texts have D = {texts.sentence.shape[1]}, videos D = {videos.frames.shape[2]}; they must agree"
+            )
+        self._words = _real(texts.words, texts.word_mask)
+        self._frames = _real(videos.frames, videos.frame_mask)
+        self._sentence: Rows = texts.sentence.numpy()
+        self._seconds: Rows | None = None if videos.seconds is None else videos.seconds.numpy()
+        self.word_counts = texts.word_mask.sum(dim=1).numpy()
+        self.frame_counts = videos.frame_mask.sum(dim=1).numpy()
+        if not (self.word_counts.all() and self.frame_counts.all()):
+            raise ValueError("a text without a word or a video without a frame cannot be trained on; leave it out")
+
+    @property
+    def dimension(self) -> int:
+        return int(self._sentence.shape[1])
+
+    @property
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256()
+        for rows in (self._sentence, *self._words, *self._frames):
+            digest.update(f"{rows.shape} {rows.dtype}".encode() + np.ascontiguousarray(rows).tobytes())
+        return digest.hexdigest()[:16]
+
+    def sentence(self, caption: int) -> Rows:
+        row: Rows = self._sentence[caption]
+        return row
+
+    def words(self, caption: int) -> Rows:
+        return self._words[caption]
+
+    def frames(self, video: int) -> Rows:
+        return self._frames[video]
+
+    def seconds(self, video: int) -> Rows | None:
+        return None if self._seconds is None else self._seconds[video, : self.frame_counts[video]]
+
+
+def _real(rows: Tensor, mask: Tensor) -> list[Rows]:
+    """The real rows of ``(N, L, D)``, one ``(L_i, D)`` for each of N."""
+    return [some[real].numpy() for some, real in zip(rows, mask, strict=True)]
+
+
+class _TextBlocks(Sequence[TextFeatures]):
+    """All texts in blocks of one size; the last may be smaller."""
+
+    def __init__(self, texts: Callable[[Sequence[int]], TextFeatures], total: int, size: int) -> None:
+        if size < 1:
+            raise ValueError(f"size must be at least 1, got {size}")
+        self._texts, self._total, self._size = texts, total, size
+
+    def __len__(self) -> int:
+        return -(-self._total // self._size)
+
+    @overload
+    def __getitem__(self, number: int) -> TextFeatures: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[TextFeatures]: ...
+
+    def __getitem__(self, number: int | slice) -> TextFeatures | Sequence[TextFeatures]:
+        if isinstance(number, slice):
+            return [self[place] for place in range(*number.indices(len(self)))]
+        start = range(len(self))[number] * self._size
+        return self._texts(range(start, min(start + self._size, self._total)))
+
+
+def _padded(rows: Sequence[Rows], length: int, dimension: int) -> tuple[Tensor, Tensor]:
+    """Rows ``(L_i, D)`` as one ``(B, length, D)`` float32 with zeros behind them, and the mask ``(B, length)``."""
+    padded = np.zeros((len(rows), length, dimension), np.float32)
+    for place, row in enumerate(rows):
+        padded[place, : len(row)] = row
+    counts = torch.tensor([len(row) for row in rows])
+    return torch.from_numpy(padded), torch.arange(length) < counts[:, None]

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from torch import nn
 
 from wordframe.models.settings import ModelSettings
+from wordframe.similarity.ablated import ABLATIONS, AblatedSimilarity
 from wordframe.similarity.base import Similarity
 from wordframe.similarity.multi_grained import MultiGrainedSimilarity
 from wordframe.similarity.pooled import PooledSimilarity
@@ -164,7 +166,11 @@ def _xclip(settings: ModelSettings, dimension: int) -> Similarity:
 
 def _tcmgc(settings: ModelSettings, dimension: int) -> Similarity:
     assert settings.keep_rate is not None
-    return TextConditionedSimilarity(
+    unknown = sorted(set(settings.options) - set(ABLATIONS))
+    if unknown:
+        raise ValueError(f"options.{unknown[0]} is not known for family='tcmgc'; use some of {', '.join(ABLATIONS)}")
+    kind = partial(AblatedSimilarity, **settings.options) if settings.options else TextConditionedSimilarity
+    return kind(
         dimension=dimension,
         max_words=settings.max_words,
         keep_rate=settings.keep_rate,

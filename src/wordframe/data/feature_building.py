@@ -1,0 +1,287 @@
+"""Writes a feature cache: frames of all videos and all captions of a split through an encoder, block by block.
+
+Videos are read and encoded by several threads, a video each (torch on one core in each of them), in the order of the
+blocks; captions by all cores, a few hundred at a time. A block is written whole or not at all, so a run goes on where
+another was ended; a video is encoded again only if it has changed or had failed.
+Neighbours: ``sampled.py`` gives the frames, ``feature_cache.py`` knows the format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import safe_open
+
+from wordframe.data.cache_folder import CacheError, read_told, short_hash, write_json, write_tensors, writing
+from wordframe.data.feature_cache import (
+    BLOCK_TEXTS,
+    BLOCK_VIDEOS,
+    CAPTIONS,
+    FeatureDescription,
+    block_name,
+    damaged_blocks,
+)
+from wordframe.data.sampled import FrameSource, in_order
+from wordframe.encoders.base import Encoder
+from wordframe.errors import EncoderError, VideoError
+
+_TEXTS_AT_ONCE = 256
+
+OnProgress = Callable[[str, int], None]
+"""Called with ``captions`` or ``videos`` and how many of them are done."""
+
+
+@dataclass
+class FeatureSummary:
+    """What a run did.
+
+    encoded, kept: numbers of videos; damaged: videos whose frames are in the cache although something is wrong with
+    the file; left_out: videos that could not be read. complete: the cache can be used.
+    """
+
+    encoded: int = 0
+    kept: int = 0
+    damaged: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    interrupted: bool = False
+    complete: bool = False
+
+
+def build_feature_cache(
+    folder: str | Path,
+    captions: Mapping[str, Sequence[str]],
+    source: FrameSource,
+    encoder: Encoder,
+    *,
+    num_frames: int,
+    frames: str,
+    benchmark: str,
+    split: str,
+    note: str = "",
+    annotations: Mapping[str, str] | None = None,
+    allow_missing: bool = False,
+    should_stop: Callable[[], bool] = lambda: False,
+    on_progress: OnProgress = lambda what, done: None,
+) -> FeatureSummary:
+    """Bring the cache in ``folder`` up to date with the captioned videos of a split.
+
+    Args:
+        captions: of each video, by the name under which ``source`` has it.
+        num_frames: at most, a video.
+        frames: where the frames come from, in words; another place than before is refused.
+        benchmark, split, note, annotations: what the captions are; hashes of the annotation files by name.
+        allow_missing: leave out videos that cannot be read. Without it such a cache is not complete.
+        should_stop: True ends the run in order.
+
+    Raises:
+        CacheError: the folder holds other features or cannot be written, or no video could be read.
+    """
+    listed = [[video, list(several)] for video, several in captions.items()]
+    asked = FeatureDescription(
+        encoder=encoder.name,
+        fingerprint=encoder.fingerprint,
+        dimension=encoder.dimension,
+        max_words=encoder.max_words,
+        num_frames=num_frames,
+        frames=frames,
+        benchmark=benchmark,
+        split=split,
+        note=note,
+        annotations=dict(annotations or {}),
+        captions=short_hash(listed),
+    )
+    place = Path(folder)
+    with writing(place):
+        builder = _Builder(place, _started(place, asked), source, encoder, should_stop, on_progress)
+        write_json(place / CAPTIONS, listed)
+        builder.write_texts([caption for several in captions.values() for caption in several])
+        builder.write_videos(list(captions))
+        return builder.finish(allow_missing=allow_missing)
+
+
+def _started(folder: Path, asked: FeatureDescription) -> FeatureDescription:
+    """The description to go on from: the folder's without blocks that are damaged, or a new one."""
+    there = FeatureDescription.read(folder)
+    if there is not None:
+        there.refuse_other(asked, folder)
+        damaged = damaged_blocks(folder, there)
+        asked = replace(asked, blocks={name: sum_ for name, sum_ in there.blocks.items() if name not in damaged})
+    asked.write(folder)
+    return asked
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A video in a block: frames ``(F, D)`` and seconds ``(F,)``, F = 0 where it could not be read, which told says."""
+
+    stamp: str
+    told: str
+    frames: NDArray[np.float16]
+    seconds: NDArray[np.float32]
+
+
+class _Builder:
+    """One run."""
+
+    def __init__(
+        self,
+        folder: Path,
+        description: FeatureDescription,
+        source: FrameSource,
+        encoder: Encoder,
+        should_stop: Callable[[], bool],
+        on_progress: OnProgress,
+    ) -> None:
+        self._folder, self._description = folder, description
+        self._source, self._encoder = source, encoder
+        self._should_stop, self._on_progress = should_stop, on_progress
+        self._summary = FeatureSummary()
+
+    def write_texts(self, captions: Sequence[str]) -> None:
+        for number, start in enumerate(range(0, len(captions), BLOCK_TEXTS)):
+            stop = min(start + BLOCK_TEXTS, len(captions))
+            if block_name("texts", number) not in self._description.blocks:
+                tensors = self._encoded_texts(captions, start, stop)
+                if tensors is None:
+                    self._summary.interrupted = True
+                    return
+                self._write(block_name("texts", number), tensors, {})
+            self._on_progress("captions", stop)
+
+    def write_videos(self, videos: Sequence[str]) -> None:
+        if self._summary.interrupted:
+            return
+        blocks = [videos[start : start + BLOCK_VIDEOS] for start in range(0, len(videos), BLOCK_VIDEOS)]
+        kept = [self._still_right(number, names) for number, names in enumerate(blocks)]
+        wanted = [name for names, right in zip(blocks, kept, strict=True) for name in names if name not in right]
+        results = in_order(self._encoded_video, wanted, should_stop=self._should_stop)
+        for number, (names, right) in enumerate(zip(blocks, kept, strict=True)):
+            rows = self._rows(number, names, right, results)
+            if rows is None:
+                self._summary.interrupted = True
+                return
+            if len(right) < len(names):
+                self._write_videos_block(number, rows)
+            self._sum_up(names, rows, right)
+
+    def finish(self, *, allow_missing: bool) -> FeatureSummary:
+        summary = self._summary
+        if summary.interrupted:
+            return summary
+        if summary.encoded + summary.kept == 0:
+            reason = next(iter(summary.left_out.values()), "the split is empty")
+            raise CacheError(f"{self._folder}: no video could be read, the first: {reason}")
+        summary.complete = allow_missing or not summary.left_out
+        self._describe(left_out=summary.left_out, complete=summary.complete)
+        return summary
+
+    def _encoded_texts(self, captions: Sequence[str], start: int, stop: int) -> dict[str, NDArray[Any]] | None:
+        """The captions ``[start, stop)``; None if the run was ended meanwhile."""
+        sentences, words, counts = [], [], []
+        for first in range(start, stop, _TEXTS_AT_ONCE):
+            if self._should_stop():
+                return None
+            text = self._encoder.encode_text(captions[first : min(first + _TEXTS_AT_ONCE, stop)])
+            sentences.append(_half(text.sentence.numpy()))
+            words.append(_half(text.words[text.word_mask].numpy()))  # (ΣW, D)
+            counts.append(text.word_mask.sum(dim=1).numpy())
+            self._on_progress("captions", first + len(text))
+        return {
+            "sentence": np.concatenate(sentences),
+            "words": np.concatenate(words),
+            "ends": np.cumsum(np.concatenate(counts)),
+        }
+
+    def _encoded_video(self, video: str) -> _Row:
+        try:
+            stamp = self._source.stamp(video)
+            sampled = self._source.read(video, self._description.num_frames)
+            features = _half(self._encoder.encode_frames(sampled.rgb).numpy())
+        except (VideoError, EncoderError) as error:
+            nothing = np.zeros((0, self._description.dimension), np.float16)
+            return _Row("", str(error), nothing, np.zeros(0, np.float32))
+        return _Row(stamp, sampled.problem or "", features, sampled.seconds.astype(np.float32))
+
+    def _still_right(self, number: int, names: Sequence[str]) -> dict[str, int]:
+        """The rows of a written block whose videos have not changed, by name."""
+        name = block_name("videos", number)
+        if name not in self._description.blocks:
+            return {}
+        with safe_open(self._folder / name, framework="numpy") as opened:
+            stamps = read_told(opened)["stamps"]
+        return {video: row for row, video in enumerate(names) if stamps[row] and stamps[row] == self._stamp(video)}
+
+    def _stamp(self, video: str) -> str | None:
+        try:
+            return self._source.stamp(video)
+        except VideoError:
+            return None
+
+    def _rows(
+        self, number: int, names: Sequence[str], right: Mapping[str, int], results: Iterator[_Row]
+    ) -> list[_Row] | None:
+        """All rows of a block, kept and new; None if the run was ended meanwhile."""
+        old = _read_rows(self._folder / block_name("videos", number)) if right else []
+        rows = []
+        for video in names:
+            row = old[right[video]] if video in right else next(results, None)
+            if row is None:
+                return None
+            rows.append(row)
+            self._on_progress("videos", number * BLOCK_VIDEOS + len(rows))
+        return rows
+
+    def _write_videos_block(self, number: int, rows: Sequence[_Row]) -> None:
+        V, F, D = len(rows), self._description.num_frames, self._description.dimension
+        frames, seconds = np.zeros((V, F, D), np.float16), np.zeros((V, F), np.float32)
+        for place, row in enumerate(rows):
+            frames[place, : len(row.frames)] = row.frames
+            seconds[place, : len(row.seconds)] = row.seconds
+        tensors: dict[str, NDArray[Any]] = {
+            "frames": frames,
+            "seconds": seconds,
+            "counts": np.array([len(row.frames) for row in rows]),
+        }
+        told = {"stamps": [row.stamp for row in rows], "told": [row.told for row in rows]}
+        self._write(block_name("videos", number), tensors, told)
+
+    def _write(self, name: str, tensors: Mapping[str, NDArray[Any]], told: Mapping[str, Any]) -> None:
+        written = write_tensors(self._folder / name, tensors, told)
+        self._describe(blocks={**self._description.blocks, name: written})
+
+    def _describe(self, **changes: Any) -> None:
+        self._description = replace(self._description, **changes)
+        self._description.write(self._folder)
+
+    def _sum_up(self, names: Sequence[str], rows: Sequence[_Row], right: Mapping[str, int]) -> None:
+        for video, row in zip(names, rows, strict=True):
+            if not len(row.frames):
+                self._summary.left_out[video] = row.told
+                continue
+            self._summary.kept += video in right
+            self._summary.encoded += video not in right
+            if row.told:
+                self._summary.damaged[video] = row.told
+
+
+def _half(features: NDArray[np.float32]) -> NDArray[np.float16]:
+    with np.errstate(over="ignore"):
+        half = features.astype(np.float16)
+    if not np.isfinite(half).all():
+        raise EncoderError("the encoder gives features that are not finite in float16")
+    return half
+
+
+def _read_rows(path: Path) -> list[_Row]:
+    with safe_open(path, framework="numpy") as opened:
+        counts, frames, seconds = (opened.get_tensor(name) for name in ("counts", "frames", "seconds"))
+        told = read_told(opened)
+    return [
+        _Row(told["stamps"][row], told["told"][row], frames[row, :count], seconds[row, :count])
+        for row, count in enumerate(counts.tolist())
+    ]

@@ -1,0 +1,232 @@
+"""Features of a split on disk, by one encoder: what every head is trained and compared on without a backbone.
+
+    folder/wordframe-features.json      encoder, sampling, annotations, and the checksum of each block
+    folder/captions.json                [[video, [captions]], …], in the order of the blocks
+    folder/videos-00000.safetensors     128 videos: frames (V, F, D) float16, counts (V,), seconds (V, F)
+    folder/texts-00000.safetensors      2,048 captions: sentence (T, D), words (ΣW, D) float16, ends (T,) of their words
+
+Blocks are mapped into memory, so a split of any size is read row by row. Features are those of the encoder, not
+normalised, words without padding; float16 moves a cosine by less than 1e-6. A video that could not be read has no
+frame; it and its captions are left out here, and named.
+Neighbours: ``feature_building.py`` writes the blocks, ``dataset.py`` makes training sets of what is read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from wordframe.data.cache_folder import CacheError, checksum, read_description, short_hash, write_description
+
+KIND = "features"
+CAPTIONS = "captions.json"
+BLOCK_VIDEOS = 128
+BLOCK_TEXTS = 2048
+_DECIDING = {
+    "fingerprint": "the encoder's fingerprint",
+    "max_words": "words a caption",
+    "num_frames": "frames a video",
+    "frames": "frames from",
+    "benchmark": "benchmark",
+    "split": "split",
+    "annotations": "annotation files",
+    "captions": "captions with the hash",
+}
+"""What must agree for a run to go on in a folder, and how a person is told of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureDescription:
+    """What all features of a folder depend on, and how far they have come.
+
+    encoder, fingerprint, dimension, max_words: of the encoder; num_frames: at most, a video; frames: where they came
+    from; benchmark, split, note, annotations: what the captions are, with the hashes of their files; captions: hash of
+    their text; blocks: checksum of each block that is written; left_out: videos without a frame, and why; complete:
+    nothing is left to do.
+    """
+
+    encoder: str
+    fingerprint: str
+    dimension: int
+    max_words: int
+    num_frames: int
+    frames: str
+    benchmark: str
+    split: str
+    note: str
+    annotations: Mapping[str, str]
+    captions: str
+    blocks: Mapping[str, int] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    complete: bool = False
+
+    @classmethod
+    def read(cls, folder: Path) -> FeatureDescription | None:
+        """The description of the cache in ``folder``; None if there is none. CacheError: it is damaged."""
+        values = read_description(folder, KIND)
+        if values is None:
+            return None
+        names = {item.name for item in fields(cls)}
+        if names - values.keys():
+            raise CacheError(f"{folder}: its description lacks {min(names - values.keys())!r}; make the cache anew")
+        return cls(**{name: values[name] for name in names})
+
+    def write(self, folder: Path) -> None:
+        write_description(folder, KIND, asdict(self))
+
+    def refuse_other(self, asked: FeatureDescription, folder: Path) -> None:
+        """Raise CacheError if a run that ``asked`` for something else may not write here."""
+        for name, told in _DECIDING.items():
+            mine, theirs = getattr(self, name), getattr(asked, name)
+            if mine != theirs:
+                raise CacheError(
+                    f"{folder}: holds features of other settings ({told} {_short(mine)}, this run has "
+                    f"{_short(theirs)}); use another folder"
+                )
+
+
+class CachedFeatures:
+    """The features of a folder by the numbers of captions and videos, those that were left out not counted.
+
+    Attributes:
+        description: what they depend on.
+        video_ids: names of the videos.
+        video_of: ``(T,)``, the video of each caption.
+        word_counts, frame_counts: ``(T,)`` and ``(V,)``.
+    """
+
+    def __init__(self, folder: Path, description: FeatureDescription) -> None:
+        self.description = description
+        self._folder = folder
+        self._blocks: dict[str, Any] = {}
+        captions = read_captions_file(folder)
+        counts = self._all("videos", "counts", len(captions), BLOCK_VIDEOS)
+        owners = np.repeat(np.arange(len(captions)), [len(several) for _, several in captions])
+        ends = self._all("texts", "ends", len(owners), BLOCK_TEXTS)
+        numbers = np.arange(len(ends))
+        # ends count from the start of their block
+        self._starts, self._ends = np.where(numbers % BLOCK_TEXTS == 0, 0, ends[numbers - 1]), ends
+        self._video_rows = np.flatnonzero(counts > 0)
+        self._text_rows = np.flatnonzero(counts[owners] > 0)
+        place = np.cumsum(counts > 0) - 1
+        self.video_ids = [captions[row][0] for row in self._video_rows.tolist()]
+        self.video_of: NDArray[np.int64] = place[owners[self._text_rows]]
+        self.frame_counts: NDArray[np.int64] = counts[self._video_rows]
+        self.word_counts: NDArray[np.int64] = (ends - self._starts)[self._text_rows]
+
+    @classmethod
+    def open(cls, folder: str | Path) -> CachedFeatures:
+        """Open a folder for reading.
+
+        Raises:
+            CacheError: there is no feature cache, it is not complete, or a block is missing or damaged.
+        """
+        place = Path(folder)
+        description = FeatureDescription.read(place)
+        if description is None:
+            raise CacheError(f"{folder}: there is no feature cache; make one with wordframe cache features")
+        if not description.complete:
+            raise CacheError(f"{folder}: is not complete{_because(description)}")
+        return cls(place, description)
+
+    @property
+    def dimension(self) -> int:
+        return self.description.dimension
+
+    @property
+    def fingerprint(self) -> str:
+        """Short hash of the content: of all blocks and of what they depend on."""
+        return short_hash(asdict(replace(self.description, encoder="")))
+
+    def sentence(self, caption: int) -> NDArray[np.float16]:
+        """The sentence ``(D,)`` of a caption."""
+        row = int(self._text_rows[caption])
+        found: NDArray[np.float16] = self._slice("texts", row // BLOCK_TEXTS, "sentence")[row % BLOCK_TEXTS]
+        return found
+
+    def words(self, caption: int) -> NDArray[np.float16]:
+        """The words ``(W, D)`` of a caption, all of them real."""
+        row = int(self._text_rows[caption])
+        start, end = int(self._starts[row]), int(self._ends[row])
+        found: NDArray[np.float16] = self._slice("texts", row // BLOCK_TEXTS, "words")[start:end]
+        return found
+
+    def frames(self, video: int) -> NDArray[np.float16]:
+        """The frames ``(F, D)`` of a video, all of them real."""
+        return self._of_video(video, "frames")
+
+    def seconds(self, video: int) -> NDArray[np.float32]:
+        """The second ``(F,)`` of each frame."""
+        return self._of_video(video, "seconds")
+
+    def _of_video(self, video: int, name: str) -> NDArray[Any]:
+        row, count = int(self._video_rows[video]), int(self.frame_counts[video])
+        found: NDArray[Any] = self._slice("videos", row // BLOCK_VIDEOS, name)[row % BLOCK_VIDEOS, :count]
+        return found
+
+    def _all(self, kind: str, name: str, total: int, size: int) -> NDArray[np.int64]:
+        """One small tensor of all blocks of a kind, ``(total,)``; every block must be there and whole."""
+        parts = [self._slice(kind, number, name)[:] for number in range(-(-total // size))]
+        joined: NDArray[np.int64] = np.concatenate(parts)
+        if len(joined) != total:
+            raise CacheError(
+                f"{self._folder}: its {kind} are {len(joined)}, its captions speak of {total}; make it anew"
+            )
+        return joined
+
+    def _slice(self, kind: str, number: int, name: str) -> Any:
+        """A tensor of a block, whose rows are read when they are asked for. Blocks stay mapped once opened."""
+        file = block_name(kind, number)
+        if file not in self._blocks:
+            try:
+                opened: Any = safe_open(self._folder / file, framework="numpy")
+                self._blocks[file] = {key: opened.get_slice(key) for key in opened.keys()}  # noqa: SIM118
+            except (OSError, SafetensorError) as error:
+                raise CacheError(
+                    f"{self._folder / file}: missing or damaged ({error}); the command that made the cache mends it"
+                ) from error
+        return self._blocks[file][name]
+
+
+def block_name(kind: str, number: int) -> str:
+    """The file of a block.
+
+    >>> block_name("texts", 3)
+    'texts-00003.safetensors'
+    """
+    return f"{kind}-{number:05d}.safetensors"
+
+
+def read_captions_file(folder: Path) -> list[tuple[str, list[str]]]:
+    """The videos of a cache with their captions, in the order of the blocks. CacheError: they cannot be read."""
+    try:
+        return [(video, several) for video, several in json.loads((folder / CAPTIONS).read_text(encoding="utf-8"))]
+    except (OSError, ValueError) as error:
+        raise CacheError(f"{folder / CAPTIONS}: cannot be read ({error}); make the cache anew") from error
+
+
+def damaged_blocks(folder: Path, description: FeatureDescription) -> list[str]:
+    """Blocks whose content is no longer what was written."""
+    return [name for name, written in description.blocks.items() if checksum(folder / name) != written]
+
+
+def _because(description: FeatureDescription) -> str:
+    if not description.left_out:
+        return "; run the same wordframe cache features again to go on"
+    first, reason = next(iter(description.left_out.items()))
+    return (
+        f": {len(description.left_out)} videos could not be read, the first: {first} ({reason}); mend them and run "
+        "wordframe cache features again, or say --allow-missing there to leave them out"
+    )
+
+
+def _short(value: object) -> str:
+    text = ", ".join(sorted(value)) if isinstance(value, Mapping) else str(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"

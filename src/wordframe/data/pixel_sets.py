@@ -1,0 +1,162 @@
+"""Training sets whose features a backbone makes: from cached frames, or from video files decoded in passing.
+
+Frames become levels from 0 to 255 at the backbone's size, cropped as CLIP was published; the device makes CLIP's pixels
+of them (``batch.py``). The frames of a batch are read by as many threads as there are cores. A video that is not there
+ends the making of the set, or is left out and named where that is allowed; one that turns out broken ends the run.
+Neighbours: ``dataset.py`` (the contract, and sets of features), ``sampled.py`` (where frames come from).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from typing import NotRequired, TypedDict, Unpack
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from wordframe.data.batch import PixelBatch
+from wordframe.data.cache_folder import short_hash
+from wordframe.data.frame_cache import FrameCache
+from wordframe.data.sampled import FrameSource, VideoFiles
+from wordframe.encoders.base import RgbFrames
+from wordframe.encoders.preprocess import Preprocessing
+from wordframe.errors import AnnotationError, VideoError
+
+Tokenize = Callable[[Sequence[str]], tuple[Tensor, Tensor]]
+"""Sentences into ``input_ids (T, W)`` and ``mask (T, W)``, cut to ``num_words`` as CLIP cuts them."""
+
+_ZEROS, _LEVELS = (0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255)
+"""Mean and std that leave levels from 0 to 255 as they are."""
+_PROBE_CAPTIONS = 16
+
+
+class PixelSet:
+    """Captions and frames of videos by number.
+
+    Args:
+        captions: of each video, by the name under which ``source`` has it.
+        source: where frames come from.
+        tokenize: sentences into ids.
+        image_size: pixels a side that the backbone takes.
+        num_words, num_frames: what texts are padded to, and videos cut or padded to.
+        allow_missing: leave out videos that ``source`` does not have.
+
+    Attributes:
+        left_out: their names, and why.
+
+    Raises:
+        AnnotationError: videos are missing and that is not allowed, or none is left.
+        CacheError: cached frames are too few a video, or too small.
+    """
+
+    dimension = None
+
+    def __init__(
+        self,
+        *,
+        captions: Mapping[str, Sequence[str]],
+        source: FrameSource,
+        tokenize: Tokenize,
+        image_size: int,
+        num_words: int,
+        num_frames: int,
+        allow_missing: bool = False,
+    ) -> None:
+        self.num_words, self.num_frames = num_words, num_frames
+        self._source, self._tokenize = source, tokenize
+        self._preprocessing = Preprocessing(height=image_size, width=image_size, mean=_ZEROS, std=_LEVELS)
+        source.refuse_less(num_frames=num_frames, short_side=image_size)
+        stamps, self.left_out = _stamps(source, captions)
+        _refuse(self.left_out, len(captions), allow_missing)
+        self.video_ids = list(stamps)
+        self.captions = [caption for video in stamps for caption in captions[video]]
+        self.video_of = [place for place, video in enumerate(stamps) for _ in captions[video]]
+        probe = tokenize(self.captions[:_PROBE_CAPTIONS])[0].tolist()
+        sizes = (image_size, num_words, num_frames)
+        self.fingerprint = short_hash(list(stamps.items()), self.captions, self.video_of, probe, sizes)
+
+    def batch(self, captions: Sequence[int]) -> PixelBatch:
+        """The captions of these numbers with their videos, in this order. VideoError: a video cannot be read."""
+        videos = [self.video_of[caption] for caption in captions]
+        input_ids, word_mask = self._ids([self.captions[caption] for caption in captions])
+        frames = dict(zip(dict.fromkeys(videos), self._pool.map(self._levels, dict.fromkeys(videos)), strict=True))
+        counts = torch.tensor([len(frames[video]) for video in videos])
+        side = self._preprocessing.height
+        pixels = torch.zeros(len(videos), self.num_frames, 3, side, side, dtype=torch.uint8)
+        for place, video in enumerate(videos):
+            pixels[place, : len(frames[video])] = frames[video]
+        return PixelBatch(
+            captions=torch.tensor(captions),
+            videos=torch.tensor(videos),
+            input_ids=input_ids,
+            word_mask=word_mask,
+            pixels=pixels,
+            frame_mask=torch.arange(self.num_frames) < counts[:, None],
+        )
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="frames")
+
+    def _levels(self, video: int) -> Tensor:
+        """The frames of a video, ``(N, 3, H, W)`` uint8."""
+        rgb: RgbFrames = self._source.read(self.video_ids[video], self.num_frames).rgb
+        return self._preprocessing(rgb).round_().to(torch.uint8)
+
+    def _ids(self, sentences: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Token ids and their mask ``(B, num_words)``; CLIP pads with id 0."""
+        input_ids, mask = self._tokenize(sentences)
+        missing = self.num_words - input_ids.shape[1]
+        if missing < 0:
+            raise ValueError(f"tokenize gave {input_ids.shape[1]} positions, at most num_words={self.num_words} fit")
+        return F.pad(input_ids, (0, missing)), F.pad(mask, (0, missing))
+
+
+class _Shared(TypedDict):
+    """What sets on any source take."""
+
+    captions: Mapping[str, Sequence[str]]
+    tokenize: Tokenize
+    image_size: int
+    num_words: int
+    num_frames: int
+    allow_missing: NotRequired[bool]
+
+
+class FrameSet(PixelSet):
+    """A set on frames that ``wordframe cache frames`` keeps."""
+
+    def __init__(self, *, cache: FrameCache, **shared: Unpack[_Shared]) -> None:
+        super().__init__(source=cache, **shared)
+
+
+class VideoSet(PixelSet):
+    """A set on video files by the captions' names. Every video is decoded anew each time it is asked for."""
+
+    def __init__(self, *, paths: Mapping[str, Path], **shared: Unpack[_Shared]) -> None:
+        super().__init__(source=VideoFiles(paths, short_side=shared["image_size"]), **shared)
+
+
+def _stamps(source: FrameSource, videos: Mapping[str, object]) -> tuple[dict[str, str], dict[str, str]]:
+    """What identifies each video that is there, and why others are not."""
+    stamps: dict[str, str] = {}
+    left_out: dict[str, str] = {}
+    for video in videos:
+        try:
+            stamps[video] = source.stamp(video)
+        except VideoError as error:
+            left_out[video] = str(error)
+    return stamps, left_out
+
+
+def _refuse(left_out: Mapping[str, str], total: int, allow_missing: bool) -> None:
+    if left_out and (not allow_missing or len(left_out) == total):
+        raise AnnotationError(
+            f"{len(left_out)} of {total} captioned videos are not there, the first: {next(iter(left_out.values()))}; "
+            "add them, or say --allow-missing to go on with the others"
+        )

@@ -1,0 +1,117 @@
+"""One loss over many processes, with the gradients of one process.
+
+The whole loss is the sum of the processes' shares. So a value that all processes see, such as the videos of the whole
+batch, collects in its backward pass what each share makes of it, and parameters sum their gradients over the processes
+once a step. Released codes keep only the local slice there, and their gradients depend on the number of GPUs (METHODS
+section 10). Processes are started by torchrun or ``accelerate launch``; in a single one everything here does nothing.
+``step.py`` is the one user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from accelerate import PartialState
+from accelerate.utils import parse_flag_from_env
+from torch import Tensor
+
+BUCKET_NUMBERS = 2**24
+"""Gradients travel in pieces of about this many numbers: few messages, and no second copy of all of them."""
+
+
+def join() -> PartialState:
+    """This process's place among those that were started together, and its device; the same at every call.
+
+    accelerate waits to be told where several processes are to meet on CPUs.
+    """
+    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available())
+
+
+def world() -> tuple[int, int]:
+    """This process's number and how many there are."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return 0, 1
+    return dist.get_rank(), dist.get_world_size()
+
+
+def shares(count: int, processes: int) -> list[int]:
+    """``count`` things over ``processes``, as evenly as can be.
+
+    >>> shares(128, 3)
+    [43, 43, 42]
+    """
+    return [count // processes + (rank < count % processes) for rank in range(processes)]
+
+
+def gather_rows(x: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Rows of all processes, in their order: ``(B, ...) → (sum of sizes, ...)``. Differentiable.
+
+    Args:
+        x: the rows of this process; processes may hold different numbers of them.
+        sizes: those numbers, which all processes know.
+    """
+    if len(sizes) == 1:
+        return x
+    gathered: Tensor = _GatherRows.apply(x, tuple(sizes))  # type: ignore[no-untyped-call]
+    return gathered
+
+
+class _GatherRows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, sizes: tuple[int, ...]) -> Tensor:
+        rank, _ = world()
+        ctx.own = slice(sum(sizes[:rank]), sum(sizes[: rank + 1]))
+        padded = x.new_zeros(max(sizes), *x.shape[1:])  # messages must have one size
+        padded[: len(x)] = x
+        pieces = [torch.empty_like(padded) for _ in sizes]
+        dist.all_gather(pieces, padded)
+        return torch.cat([piece[:size] for piece, size in zip(pieces, sizes, strict=True)])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        total = gradients[0].contiguous().clone()
+        dist.all_reduce(total)
+        return total[ctx.own], None
+
+
+def sum_over_processes(x: Tensor) -> Tensor:
+    """The sum of ``x`` over all processes, without a gradient."""
+    x = x.detach().clone()
+    if world()[1] > 1:
+        dist.all_reduce(x)
+    return x
+
+
+def sum_gradients(parameters: Iterable[Tensor]) -> None:
+    """Replace each gradient by its sum over all processes. One that is missing is missing in all of them: they differ
+    in their pairs, not in what is computed."""
+    if world()[1] == 1:
+        return
+    bucket: list[Tensor] = []
+    for gradient in (parameter.grad for parameter in parameters if parameter.grad is not None):
+        bucket.append(gradient)
+        if sum(some.numel() for some in bucket) >= BUCKET_NUMBERS:
+            _reduce(bucket)
+            bucket = []
+    _reduce(bucket)
+
+
+def copy_from_first(tensors: Iterable[Tensor]) -> None:
+    """Overwrite ``tensors`` by those of the first process, so that all start alike."""
+    if world()[1] > 1:
+        for tensor in tensors:
+            dist.broadcast(tensor.data, src=0)
+
+
+def _reduce(bucket: Sequence[Tensor]) -> None:
+    for dtype in {gradient.dtype for gradient in bucket}:
+        alike = [gradient for gradient in bucket if gradient.dtype == dtype]
+        flat = torch.cat([gradient.flatten() for gradient in alike])
+        dist.all_reduce(flat)
+        start = 0
+        for gradient in alike:
+            gradient.copy_(flat[start : start + gradient.numel()].view_as(gradient))
+            start += gradient.numel()

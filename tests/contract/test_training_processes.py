@@ -1,0 +1,199 @@
+"""Two processes with uneven batches give the loss and the gradients of one process with all of it, for every head.
+
+One pair of gloo processes does all cases in float64; what one process alone makes of them is the plain published
+computation on the whole batch, by autograd, without anything of ``wordframe.training``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.multiprocessing as multiprocessing
+from torch import Tensor
+
+from wordframe.data.batch import FeatureBatch, PixelBatch
+from wordframe.losses import contrastive, decorrelation
+from wordframe.models import PRESETS, ModelSettings, TextVideoModel
+from wordframe.training import build_model, make_recipe, train
+from wordframe.training.build import set_up, train_mode
+from wordframe.training.distributed import join, sum_gradients, sum_over_processes
+from wordframe.training.made_up import MadeUpFeatures, MadeUpPixels, small, tiny_clip
+from wordframe.training.step import backward
+from wordframe.training.validation import encode_pixels
+
+SIZES = (3, 2)
+W, F, D = 6, 4, 16
+LENGTHS = {"max_words": W, "max_frames": F}
+SMALL = {**LENGTHS, "heads": 2, "layers": 1, "dropout": 0.0}
+PRESET_HEADS = [name for name in PRESETS if name not in ("zero-shot", "tcmgc-didemo", "tcmgc-vatex")]
+EA = {"family": "ea-clip4clip", "sim_header": "seqTransf", "reduction_ratio": 0.5}
+HEADS: dict[str, ModelSettings] = {
+    **{name: replace(PRESETS[name].settings, **SMALL) for name in PRESET_HEADS},
+    "tcmgc heads, projections, all words": replace(
+        PRESETS["tcmgc-msrvtt"].settings, **SMALL, conditional_heads=2, projections=True, keep_rate=1.0
+    ),
+    "tcmgc released padding": replace(PRESETS["tcmgc-msrvtt"].settings, **SMALL, mask_padding=False),
+    "ea around a head": ModelSettings(**EA, se_type="excitation_seq_aggregation", **SMALL),
+}
+for name in ("tcmgc-msrvtt", "tcmgc released padding"):
+    HEADS[name] = replace(HEADS[name], keep_rate=0.5)
+CASES = [
+    *((head, "features", None) for head in HEADS),
+    ("tcmgc-msrvtt", "features", 2),
+    ("tcmgc-msrvtt", "pixels", None),
+    ("tcmgc-msrvtt", "pixels", 2),
+    ("clip4clip-mean", "pixels", None),
+]
+
+
+def case_name(case: tuple[str, str, int | None]) -> str:
+    head, data, chunk = case
+    return f"{head} on {data}" + (f" in chunks of {chunk}" if chunk else "")
+
+
+def make_case(head: str, data: str) -> tuple[TextVideoModel, FeatureBatch | PixelBatch]:
+    """A model with every parameter off its start, and a batch of ``sum(SIZES)`` pairs with padding."""
+    torch.manual_seed(0)
+    recipe = make_recipe({"name": "t", "model": HEADS[head].to_dict(), "backbone": "x" if data == "pixels" else None})
+    backbone = tiny_clip(recipe) if data == "pixels" else None
+    model = build_model(recipe, dimension=None if backbone else D, backbone=backbone).double()
+    set_up(model, recipe)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.05 * torch.randn_like(parameter)
+        if hasattr(model.similarity, "logit_scale"):
+            model.similarity.logit_scale.fill_(2.0)
+    train_mode(model)
+    rows = torch.arange(sum(SIZES))
+    word_mask = torch.arange(W) < torch.tensor([6, 3, 5, 2, 6])[:, None]
+    frame_mask = torch.arange(F) < torch.tensor([4, 2, 1, 4, 3])[:, None]
+    if data == "features":
+        sentence, words = torch.randn(5, D).double(), torch.randn(5, W, D).double()
+        frames = torch.randn(5, F, D).double()
+        return model, FeatureBatch(rows, rows, sentence, words, word_mask, frames, frame_mask)
+    ids = torch.randint(1, 60, (5, W)).masked_fill(~word_mask, 0)
+    ids[rows, word_mask.sum(dim=1) - 1] = 63
+    return model, PixelBatch(rows, rows, ids, word_mask, torch.randn(5, F, 3, 16, 16).double(), frame_mask)
+
+
+def alone(model: TextVideoModel, batch: FeatureBatch | PixelBatch, weight: float) -> tuple[float, dict[str, Tensor]]:
+    """Loss and gradients of the whole batch by the plain computation."""
+    model.zero_grad()
+    output = model.score(*batch.encode(model), method="plain")
+    loss = contrastive(output.logits) + (weight * decorrelation(output.parts) if weight else 0.0)
+    loss.backward()
+    return loss.item(), {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+
+
+def compare(rank: int, case: tuple[str, str, int | None]) -> dict[str, Any]:
+    """The largest differences of this process, gradients relative to the largest of their tensor.
+
+    Some are zero by mathematics, such as a key's bias under softmax; those are held against the largest of all.
+    """
+    head, data, chunk = case
+    model, batch = make_case(head, data)
+    weight = 0.5 if HEADS[head].family == "tcmgc" else 0.0
+    expected_loss, expected = alone(model, batch, weight)
+    model.zero_grad()
+    own = batch[sum(SIZES[:rank]) : sum(SIZES[: rank + 1])]
+    shares = backward(model, own, sizes=SIZES, decorrelation=weight, chunk=chunk)
+    sum_gradients(model.parameters())
+    found = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    largest = max(gradient.abs().max() for gradient in expected.values())
+    differing = {
+        name: ((found[name] - gradient).abs().max() / gradient.abs().max().clamp(min=1e-6 * largest)).item()
+        for name, gradient in expected.items()
+        if name in found
+    }
+    return {
+        "loss": abs(sum_over_processes(shares)[0].item() - expected_loss),
+        "gradients": differing,
+        "missing": sorted(set(expected) - set(found)),
+        "zero": [name for name, gradient in expected.items() if not gradient.any()],
+    }
+
+
+def trained(out: Path, name: str) -> dict[str, Any]:
+    """A short run of the whole loop: its losses and what became of the weights."""
+    pixels = name == "pixels"
+    values = {"name": "t", "model": {"preset": "tcmgc-msrvtt", "dropout": 0.0, "keep_rate": 0.5, **LENGTHS}}
+    recipe = make_recipe({**values, "backbone": "x" if pixels else None, "optimizer": {"lr": 1e-3}})
+    recipe = small(recipe, steps=3).model_copy(update={"batch_size": 5, "gradient_accumulation": 2, "epochs": 3})
+    data = MadeUpPixels(recipe) if pixels else MadeUpFeatures(recipe)
+    backbone = tiny_clip(recipe) if pixels else None
+    model = build_model(recipe, dimension=None if pixels else 64, backbone=backbone)
+    torch.manual_seed(os.getpid())  # processes start alike whatever their generators were at
+    result = train(recipe, data, model=model, out=out, validation=data)
+    losses = [json.loads(line).get("loss") for line in (out / "metrics.jsonl").read_text().splitlines()]
+    numbers = {name: tensor.double().sum().item() for name, tensor in model.state_dict().items()}
+    return {"losses": [loss for loss in losses if loss is not None], "numbers": numbers, "steps": result.steps}
+
+
+def encoded() -> list[list[float]]:
+    """What validation makes of texts and videos, however many processes encode them."""
+    recipe = small(make_recipe({"name": "t", "model": "tcmgc-msrvtt", "backbone": "x"}), steps=1)
+    model = build_model(recipe, backbone=tiny_clip(recipe)).eval()
+    texts, videos = encode_pixels(model, MadeUpPixels(recipe))
+    return [
+        torch.cat([text.sentence for text in texts]).sum(dim=1).tolist(),
+        torch.cat([text.word_mask for text in texts]).sum(dim=1).tolist(),
+        videos.frames.sum(dim=(1, 2)).tolist(),
+        videos.frame_mask.sum(dim=1).tolist(),
+    ]
+
+
+def process(rank: int, folder: str, port: int) -> None:
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}
+    torch.set_num_threads(1)
+    assert join().num_processes == 2
+    told: dict[str, Any] = {case_name(case): compare(rank, case) for case in CASES}
+    for name in ("features", "pixels"):
+        told[f"trained on {name}"] = trained(Path(folder) / name, name)
+    told["encoded"] = encoded()
+    (Path(folder) / f"{rank}.json").write_text(json.dumps(told))
+    join().destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("processes")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    multiprocessing.spawn(process, args=(str(folder), port), nprocs=2)
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
+
+
+@pytest.mark.parametrize("case", CASES, ids=case_name)
+def test_two_processes_have_the_loss_and_gradients_of_one(
+    told: list[dict[str, Any]], case: tuple[str, str, int | None]
+) -> None:
+    for found in (process[case_name(case)] for process in told):
+        assert found["loss"] < 1e-10
+        assert found["missing"] == []
+        worst = max(found["gradients"], key=found["gradients"].__getitem__)
+        assert found["gradients"][worst] < 1e-7, worst
+        assert len(found["gradients"]) - len(found["zero"]) >= 1
+
+
+@pytest.mark.parametrize("name", ["features", "pixels"])
+def test_a_run_of_two_processes_is_that_of_one(told: list[dict[str, Any]], name: str, tmp_path: Path) -> None:
+    found = [process[f"trained on {name}"] for process in told]
+    expected = trained(tmp_path / "run", name)
+    assert found[0]["numbers"] == found[1]["numbers"], "the processes ended with different weights"
+    assert found[0]["steps"] == expected["steps"] == 3
+    assert found[0]["losses"] == pytest.approx(expected["losses"], rel=1e-4)
+    assert found[0]["numbers"] == pytest.approx(expected["numbers"], rel=1e-3, abs=2e-3)
+
+
+def test_validation_loses_and_doubles_nothing(told: list[dict[str, Any]]) -> None:
+    for found, expected in zip(told[0]["encoded"], encoded(), strict=True):
+        assert found == pytest.approx(expected, rel=1e-4, abs=1e-4)

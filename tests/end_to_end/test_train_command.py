@@ -1,0 +1,266 @@
+"""``wordframe train`` as a user runs it: a dry run, features, frames, videos; what is printed and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import typer
+from safetensors.torch import load_file, save_file
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from typer.testing import CliRunner
+
+from tests.unit.clip_models import clip_tokenizer
+from tests.videos import write_video
+from wordframe.app.commands.cache import app as cache_app
+from wordframe.app.commands.train import train as command
+from wordframe.encoders.clip_backbone import ClipBackbone
+from wordframe.errors import WordframeError
+from wordframe.models import load_model
+from wordframe.training import RecipeError
+from wordframe.training.logs import read_log
+
+ROOT = Path(__file__).parents[2]
+RECIPE = """
+name: small
+model: {preset: tcmgc-msrvtt, max_words: 10, max_frames: 4, layers: 1}
+batch_size: 4
+epochs: 2
+"""
+
+app = typer.Typer()
+app.command()(command)
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    file = tmp_path / "recipe.yaml"
+    file.write_text(RECIPE)
+    return file
+
+
+def run(*arguments: str | Path) -> str:
+    """What a run in this process prints; its error is raised."""
+    done = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_a_dry_run_shows_the_schedule_and_leaves_nothing(recipe: Path, tmp_path: Path) -> None:
+    output = run(recipe, "--dry-run", "3", "--set", "model.keep_rate=0.5")
+    assert "4 an epoch, 3 in 0.75 epochs" in output
+    assert "1 step of warm-up, then cosine" in output
+    assert "head matrices  lr 0.0001, decay 0.2" in output
+    assert "step 3, epoch 0.75: loss" in output
+    assert "validation R@1 text→video" in output
+    assert "3 steps in" in output
+    assert list(tmp_path.iterdir()) == [recipe]
+
+
+def test_a_dry_run_may_be_kept_and_tunes_a_tiny_clip(recipe: Path, tmp_path: Path) -> None:
+    output = run(recipe, "--dry-run", "2", "--out", tmp_path / "run", "--set", "backbone=any/clip", "--json")
+    report = json.loads(output)
+    assert report["steps"] == 2
+    assert {group["name"] for group in report["plan"]["groups"]} >= {"backbone matrices", "head matrices"}
+    assert report == json.loads((tmp_path / "run" / "report.json").read_text())
+    model = load_model(tmp_path / "run" / "best")
+    assert model.backbone is not None
+    assert model.settings.max_words == 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((), "--out is missing"),
+        (("--out", "run"), "give one of --features, --frames and --videos"),
+        (("--out", "run", "--features", "a", "--frames", "b"), "give one of --features, --frames and --videos"),
+        (("--out", "run", "--features", "a", "--captions", "b"), "leave --annotations and --captions out"),
+        (("--out", "run", "--frames", "a", "--validation", "b"), "goes with --features"),
+        (("--out", "run", "--frames", "a"), "give --annotations of the recipe's benchmark, or --captions"),
+    ],
+)
+def test_wrong_usage_is_told(recipe: Path, arguments: tuple[str, ...], told: str) -> None:
+    done = CliRunner().invoke(app, [str(recipe), *arguments])
+    assert done.exit_code == 2
+    assert told in " ".join(done.output.replace("│", " ").split())
+
+
+def test_what_does_not_go_together_is_told(recipe: Path, tmp_path: Path) -> None:
+    captions = tmp_path / "captions.json"
+    captions.write_text('{"a.mp4": "a dog"}')
+    with pytest.raises(RecipeError, match="backbone names no CLIP, which frames and videos need"):
+        run(recipe, "--out", tmp_path / "run", "--videos", tmp_path, "--captions", captions)
+    with pytest.raises(RecipeError, match=r"data.benchmark is missing"):
+        run(recipe, "--out", tmp_path / "run", "--videos", tmp_path, "--annotations", tmp_path)
+    with pytest.raises(WordframeError, match="there is no feature cache"):
+        run(recipe, "--out", tmp_path / "run", "--features", tmp_path)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small CLIP, videos of several lengths, captions of two splits, and both kinds of caches."""
+    folder = tmp_path_factory.mktemp("material")
+    torch.manual_seed(0)
+    tokenizer = clip_tokenizer()
+    sizes = {"dimension": 64, "image_size": 32, "patch_size": 16, "vocabulary": len(tokenizer), "max_words": 24}
+    towers = {f"{tower}_{what}": size for tower in ("vision", "text") for what, size in TOWER.items()}
+    clip = ClipBackbone(**sizes, **towers).model
+    with torch.no_grad():
+        clip.logit_scale.fill_(torch.tensor(100.0).log())  # where a model without a CLIP starts
+    for part in (
+        clip,
+        tokenizer,
+        CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=dict.fromkeys(SIDES, 32)),
+    ):
+        part.save_pretrained(folder / "clip")
+    (folder / "videos").mkdir()
+    for number in range(8):
+        write_video(folder / "videos" / f"{number}.mp4", num_frames=10 + 10 * number)
+    captions = {f"{number}.mp4": [f"the dog {number}", f"video {number * 111}"] for number in range(8)}
+    for split, videos in (("train", range(6)), ("val", range(6, 8))):
+        told = {f"{number}.mp4": captions[f"{number}.mp4"] for number in videos}
+        (folder / f"{split}.json").write_text(json.dumps(told))
+        shared = ("--captions", folder / f"{split}.json", "--videos", folder / "videos", "--frames", "4")
+        cached("frames", *shared, "--to", folder / "frames", "--exact", "--short-side", "32")
+        cached("features", *shared, "--to", folder / "features" / split, "--encoder", folder / "clip", "--words", "10")
+    return folder
+
+
+TOWER = {"width": 64, "layers": 2, "heads": 2}
+SIDES = ("height", "width")
+
+
+def cached(*arguments: str | Path) -> None:
+    done = CliRunner().invoke(cache_app, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+
+
+def losses(out: Path) -> list[float]:
+    return [line["loss"] for line in read_log(out / "metrics.jsonl") if "loss" in line]
+
+
+def test_features_frames_and_videos_train_the_same_model(recipe: Path, tmp_path: Path, material: Path) -> None:
+    frozen = ("--set", f"backbone={{name: {material / 'clip'}, tuned: false}}", "--set", "optimizer.lr=1e-3")
+    own = ("--captions", material / "train.json", "--validation-captions", material / "val.json")
+    output = run(recipe, "--out", tmp_path / "frames", "--frames", material / "frames", *own, *frozen)
+    assert "12 pairs, 0 left out of each epoch" in output
+    assert "frozen" in output
+    run(recipe, "--out", tmp_path / "videos", "--videos", material / "videos", *own, *frozen)
+    run(recipe, "--out", tmp_path / "features", "--features", material / "features", *frozen)
+    runs = [tmp_path / name for name in ("frames", "videos", "features")]
+    assert losses(runs[0]) == losses(runs[1]), "exact frames are those of the decoder"
+    assert losses(runs[2]) == pytest.approx(losses(runs[0]), rel=1e-2), "features are kept in float16"
+    reports = [json.loads((folder / "report.json").read_text()) for folder in runs]
+    assert all(report["best"]["t2v"]["queries"] == 4 for report in reports)
+    assert all(report["best"]["t2v"]["gallery"] == 2 for report in reports)
+    assert reports[0]["data"]["annotations"].keys() == {"train.json", "val.json"}
+    assert reports[2]["data"]["features"]["encoder"] == str(material / "clip")
+    model = load_model(runs[0] / "best")
+    assert model.encode_text(["the dog"]).sentence.shape == (1, 64), "the checkpoint brings its vocabulary"
+    assert load_model(runs[2] / "best").backbone is None
+
+
+def test_a_tuned_clip_changes_and_needs_pixels(recipe: Path, tmp_path: Path, material: Path) -> None:
+    tuned = ("--set", f"backbone={material / 'clip'}", "--set", "optimizer.backbone_lr=1e-3")
+    run(
+        recipe,
+        "--out",
+        tmp_path / "run",
+        "--frames",
+        material / "frames",
+        "--captions",
+        material / "train.json",
+        *tuned,
+    )
+    trained, first = load_model(tmp_path / "run" / "last"), torch.load(tmp_path / "run" / "state.pt")["model"]
+    assert trained.backbone is not None
+    assert not (tmp_path / "run" / "best").exists(), "there was no validation set"
+    name = "backbone.model.visual_projection.weight"
+    start = ClipBackbone.from_weights(trained.backbone.sizes, load_safetensors(material / "clip"))
+    assert torch.equal(first[name], trained.state_dict()[name])
+    assert not torch.equal(first[name], start.model.visual_projection.weight)
+    with pytest.raises(RecipeError, match=r"cached features leave no room for; .* say --set backbone.tuned=false"):
+        run(recipe, "--out", tmp_path / "other", "--features", material / "features", *tuned)
+
+
+def test_features_of_another_clip_are_refused(recipe: Path, tmp_path: Path, material: Path) -> None:
+    shutil.copytree(material / "clip", tmp_path / "clip")
+    weights = load_safetensors(tmp_path / "clip")
+    save_file({**weights, "logit_scale": torch.tensor(1.0)}, tmp_path / "clip" / "model.safetensors", {"format": "pt"})
+    other = ("--set", f"backbone={{name: {tmp_path / 'clip'}, tuned: false}}", "--set", "epochs=0.4")
+    with pytest.raises(
+        RecipeError, match=r"the features are of .*, but backbone.name is .*; name the same one, or say"
+    ):
+        run(recipe, "--out", tmp_path / "run", "--features", material / "features", *other)
+    run(recipe, "--out", tmp_path / "run", "--features", material / "features", "--set", "epochs=0.4")
+
+
+def load_safetensors(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def test_missing_videos_are_told_and_left_out_when_asked(recipe: Path, tmp_path: Path, material: Path) -> None:
+    captions = tmp_path / "more.json"
+    captions.write_text(json.dumps({**json.loads((material / "train.json").read_text()), "gone.mp4": "a dog"}))
+    arguments = ("--frames", material / "frames", "--captions", captions, "--set", f"backbone={material / 'clip'}")
+    with pytest.raises(WordframeError, match=r"1 of 7 captioned videos are not there"):
+        run(recipe, "--out", tmp_path / "run", *arguments)
+    run(recipe, "--out", tmp_path / "run", *arguments, "--allow-missing", "--set", "epochs=0.4")
+    assert list(json.loads((tmp_path / "run" / "report.json").read_text())["data"]["left_out"]) == ["gone.mp4"]
+
+
+def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(recipe: Path, tmp_path: Path) -> None:
+    code = "import sys; from tests.end_to_end.test_train_command import app; app(sys.argv[1:], standalone_mode=True)"
+    arguments = [
+        str(recipe),
+        "--dry-run",
+        "4000",
+        "--out",
+        str(tmp_path / "run"),
+        "--set",
+        "validation.every_steps=9000",
+    ]
+    started = subprocess.Popen(
+        [sys.executable, "-c", code, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    log = tmp_path / "run" / "metrics.jsonl"
+    until = time.monotonic() + 120
+    while not (log.is_file() and log.read_text().count("\n") > 3) and time.monotonic() < until:
+        time.sleep(0.05)
+    os.kill(started.pid, signal.SIGINT)
+    _, errors = started.communicate(timeout=60)
+    assert started.returncode == 130, errors
+    assert "the same command goes on from here" in errors
+    done = log.read_text().count("\n")
+    assert (tmp_path / "run" / "state.pt").is_file()
+    assert 3 < done < 4000
+
+
+@pytest.mark.slow
+def test_torchrun_starts_several_processes(recipe: Path, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text("import sys; from tests.end_to_end.test_train_command import app; app(sys.argv[1:])")
+    arguments = [str(recipe), "--dry-run", "3", "--out", str(tmp_path / "run"), "--json"]
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(program)]
+    done = subprocess.run(
+        [sys.executable, *launch, *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["plan"]["processes"], report["plan"]["batch_per_process"]) == (2, [2, 2])
+    with pytest.raises(WordframeError, match="processes is 2 there and 1 here; choose another folder"):
+        run(recipe, "--dry-run", "3", "--out", tmp_path / "run")

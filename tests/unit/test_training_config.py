@@ -1,0 +1,124 @@
+"""Recipes: what they hold by default, what changes them, and how their mistakes are told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wordframe.models import PRESETS
+from wordframe.training import RecipeError, load_recipe, make_recipe
+
+RECIPE = """
+name: tcmgc
+published: {msrvtt_9k_1ka: 47.4}
+model: tcmgc-msrvtt
+backbone: openai/clip-vit-base-patch32
+optimizer: {lr: 1e-4}
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    file = tmp_path / "recipe.yaml"
+    file.write_text(RECIPE)
+    return file
+
+
+def test_defaults_are_the_published_ones(path: Path) -> None:
+    recipe = load_recipe(path)
+    assert recipe.settings == PRESETS["tcmgc-msrvtt"].settings
+    assert (recipe.batch_size, recipe.epochs, recipe.decorrelation) == (128, 5, 0.5)
+    optimizer = recipe.optimizer
+    assert (optimizer.lr, optimizer.backbone_lr, optimizer.weight_decay) == (1e-4, 1e-7, 0.2)
+    assert (optimizer.betas, optimizer.eps, optimizer.warmup, optimizer.clip) == ((0.9, 0.98), 1e-6, 0.1, 1.0)
+    assert recipe.tuned
+    assert recipe.published == {"msrvtt_9k_1ka": 47.4}
+
+
+def test_only_tcmgc_is_decorrelated_unless_asked() -> None:
+    assert make_recipe({"name": "x", "model": "xclip"}).decorrelation == 0
+    assert make_recipe({"name": "x", "model": "tcmgc-vatex", "loss": {"decorrelation": 0}}).decorrelation == 0
+    assert make_recipe({"name": "x", "model": "xclip", "loss": {"decorrelation": 0.2}}).decorrelation == 0.2
+
+
+def test_overrides_reach_any_depth_and_words_become_sections(path: Path) -> None:
+    changes = [
+        "model.keep_rate=0.5",
+        "optimizer.betas=[0.8, 0.9]",
+        "backbone.tuned=false",
+        "chunk=16",
+        "data.benchmark=vatex",
+    ]
+    recipe = load_recipe(path, changes)
+    assert recipe.settings.keep_rate == 0.5
+    assert recipe.settings.sim_header == "seqTransf"
+    assert recipe.optimizer.betas == (0.8, 0.9)
+    assert not recipe.tuned
+    assert recipe.backbone is not None
+    assert recipe.backbone.name == "openai/clip-vit-base-patch32"
+    assert recipe.chunk == 16
+    assert recipe.data.benchmark == "vatex"
+
+
+def test_a_model_may_be_a_family_of_its_own() -> None:
+    recipe = make_recipe({"name": "x", "model": {"family": "clip4clip", "sim_header": "seqLSTM", "max_frames": 64}})
+    assert (recipe.settings.sim_header, recipe.settings.max_frames) == ("seqLSTM", 64)
+
+
+def test_the_fingerprint_is_of_what_is_computed_alone(path: Path) -> None:
+    plain = load_recipe(path).fingerprint
+    assert load_recipe(path, ["name=other", "title=other"]).fingerprint == plain
+    assert load_recipe(path, ["seed=1"]).fingerprint != plain
+    assert load_recipe(path, ["model.preset=tcmgc-vatex"]).fingerprint == plain, "the same settings by another name"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("optimizer.lr=-1", "optimizer.lr: input should be greater than 0, got -1"),
+        ("optimizer.lr=.inf", "optimizer.lr: input should be a finite number, got inf"),
+        ("optimizer.rate=1", "unknown key optimizer.rate; allowed there: lr, backbone_lr, weight_decay, betas, eps"),
+        ("backbone.size=1", "unknown key backbone.size; allowed there: name, tuned, gradient_checkpointing"),
+        ("epoch=1", "unknown key epoch; allowed there: name, title, paper, published, model, backbone, data"),
+        ("model.keep=1", "model: unknown setting 'keep'; allowed: preset, conditional_heads"),
+        ("model.keep_rate=much", "model.keep_rate: input should be a valid number"),
+        ("model.preset=tcmg", "model: preset 'tcmg' is not known; use one of zero-shot, tcmgc-msrvtt"),
+        ("model.family=xclip", "model: keep_rate=0.1 has no meaning for family='xclip'; leave it out"),
+        ("model={}", r"model: give a preset \(wordframe models lists them\) or a family"),
+        ("batch_size=1", "batch_size: input should be greater than or equal to 2, got 1"),
+        ("precision=half", "precision: input should be 'float32' or 'bfloat16', got 'half'"),
+        ("backbone=offline", "backbone: the offline encoder is not tuned; say tuned: false, or name a CLIP"),
+        ("backbone={name: a, tuned: false, gradient_checkpointing: true}", "saves nothing where tuned is false"),
+        ("name.first=x", "'name.first=x': name is a value, it has no keys"),
+        ("seed", "'seed' is no setting; write key=value, such as optimizer.lr=1e-5"),
+        ("seed=[1", "the value is not valid YAML; put quotes around it"),
+    ],
+)
+def test_mistakes_are_told_by_the_path_of_their_key(path: Path, change: str, told: str) -> None:
+    with pytest.raises(RecipeError, match=told):
+        load_recipe(path, [change])
+
+
+def test_a_loss_that_the_model_cannot_have_is_refused() -> None:
+    values: dict[str, Any] = {"name": "x", "model": "clip4clip-mean", "loss": {"decorrelation": 0.5}}
+    with pytest.raises(
+        RecipeError, match=r"loss.decorrelation=0.5 needs a model with parts \(tcmgc, xclip\), got 'clip4"
+    ):
+        make_recipe(values)
+
+
+def test_files_that_are_no_recipe_are_told(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"cannot read the recipe .*: No such file"):
+        load_recipe(tmp_path / "none.yaml")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("a: [1")
+    with pytest.raises(RecipeError, match="is not valid YAML"):
+        load_recipe(broken)
+    broken.write_text("just words")
+    with pytest.raises(RecipeError, match="must hold keys with values, got str"):
+        load_recipe(broken)
+    broken.write_text("title: x")
+    with pytest.raises(RecipeError, match=r"name: field required; model: field required"):
+        load_recipe(broken)

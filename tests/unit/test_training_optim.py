@@ -1,0 +1,126 @@
+"""The update by hand, its rates over time, and which parameters get which."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from wordframe.training import build_model, make_recipe
+from wordframe.training.build import set_up
+from wordframe.training.config import OptimizerSettings
+from wordframe.training.made_up import tiny_clip
+from wordframe.training.optim import (
+    BertAdam,
+    clamp_scale,
+    is_tuned,
+    make_optimizer,
+    parameter_groups,
+    rate_factor,
+    set_rates,
+)
+
+
+def test_two_updates_by_hand() -> None:
+    parameter = nn.Parameter(torch.tensor([2.0], dtype=torch.float64))
+    optimizer = BertAdam([parameter], lr=0.1, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.2)
+    value, mean, square = 2.0, 0.0, 0.0
+    for gradient in (0.5, -3.0):
+        mean = 0.9 * mean + 0.1 * gradient
+        square = 0.98 * square + 0.02 * gradient**2
+        value -= 0.1 * (mean / (math.sqrt(square) + 1e-6) + 0.2 * value)
+        parameter.grad = torch.tensor([gradient], dtype=torch.float64)
+        optimizer.step()
+        assert parameter.item() == pytest.approx(value, rel=1e-12)
+
+
+def test_it_meets_adamw_once_the_bias_is_gone() -> None:
+    generator = torch.Generator().manual_seed(0)
+    ours, theirs = (nn.Parameter(torch.zeros(1000)) for _ in range(2))
+    settings = {"lr": 1e-3, "betas": (0.9, 0.98), "eps": 1e-6, "weight_decay": 0.0}
+    optimizers = BertAdam([ours], **settings), torch.optim.AdamW([theirs], **settings)
+    ratios = {}
+    for step in range(1, 301):
+        before = ours.detach().clone(), theirs.detach().clone()
+        gradient = torch.randn(1000, generator=generator)
+        for parameter, optimizer in zip((ours, theirs), optimizers, strict=True):
+            parameter.grad = gradient.clone()
+            optimizer.step()
+        moves = [(after - start).norm().item() for after, start in zip((ours, theirs), before, strict=True)]
+        ratios[step] = moves[0] / moves[1]
+    assert ratios[1] == pytest.approx(0.1 / math.sqrt(0.02), rel=1e-3), "the first step is as much smaller"
+    assert ratios[300] == pytest.approx(1.0, abs=0.01)
+
+
+def test_parameters_without_a_gradient_stay() -> None:
+    used, unused = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
+    optimizer = BertAdam([used, unused], lr=0.1, weight_decay=0.5)
+    used.grad = torch.ones(2)
+    optimizer.step()
+    assert torch.equal(unused, torch.ones(2))
+    assert not torch.equal(used, torch.ones(2))
+
+
+def test_rates_rise_and_fall() -> None:
+    factors = [rate_factor(step, total=20, warmup=4, schedule="cosine") for step in range(20)]
+    assert factors[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
+    assert all(later < earlier for earlier, later in itertools.pairwise(factors[4:]))
+    assert factors[12] == pytest.approx(0.5)
+    assert 0 < factors[-1] < 0.02
+    assert rate_factor(15, total=20, warmup=4, schedule="constant") == 1.0
+
+
+def recipe_with(*, tuned: bool):
+    backbone = {"name": "clip", "tuned": tuned}
+    return make_recipe({"name": "x", "model": "tcmgc-msrvtt", "backbone": backbone})
+
+
+def test_groups_go_by_module_and_rank() -> None:
+    recipe = recipe_with(tuned=True)
+    model = build_model(recipe, backbone=tiny_clip(recipe))
+    set_up(model, recipe)
+    groups = {group.name: group for group in parameter_groups(model, recipe.optimizer)}
+    assert set(groups) == {"backbone matrices", "backbone others", "head matrices", "head others"}
+    assert {name: (group.lr, group.weight_decay) for name, group in groups.items()} == {
+        "backbone matrices": (1e-7, 0.2),
+        "backbone others": (1e-7, 0.0),
+        "head matrices": (1e-4, 0.2),
+        "head others": (1e-4, 0.0),
+    }
+    assert model.backbone is not None
+    assert any(p is model.backbone.logit_scale for p in groups["backbone others"].parameters)
+    assert any(p is model.similarity.global_matrix for p in groups["head matrices"].parameters)
+    together = [parameter for group in groups.values() for parameter in group.parameters]
+    assert len(together) == len({id(p) for p in together}) == len(list(model.parameters()))
+
+
+def test_a_frozen_backbone_leaves_only_its_scale_to_the_head() -> None:
+    recipe = recipe_with(tuned=False)
+    model = build_model(recipe, backbone=tiny_clip(recipe))
+    set_up(model, recipe)
+    assert not is_tuned(model)
+    groups = {group.name: group for group in parameter_groups(model, recipe.optimizer)}
+    assert set(groups) == {"head matrices", "head others"}
+    assert model.backbone is not None
+    assert any(p is model.backbone.logit_scale for p in groups["head others"].parameters)
+
+
+def test_each_group_gets_its_share_of_its_own_rate() -> None:
+    recipe = recipe_with(tuned=True)
+    model = build_model(recipe, backbone=tiny_clip(recipe))
+    set_up(model, recipe)
+    optimizer = make_optimizer(parameter_groups(model, recipe.optimizer), OptimizerSettings())
+    set_rates(optimizer, 0.5)
+    assert {group["lr"] for group in optimizer.param_groups} == {0.5e-4, 0.5e-7}
+
+
+def test_the_scale_is_held_at_a_hundred() -> None:
+    model = build_model(make_recipe({"name": "x", "model": "clip4clip-mean"}), dimension=8)
+    with torch.no_grad():
+        model.similarity.logit_scale.fill_(7.0)
+    clamp_scale(model)
+    assert model.similarity.logit_scale.exp().item() == pytest.approx(100.0)
+    clamp_scale(build_model(make_recipe({"name": "x", "model": "clip4clip-tight"}), dimension=64))

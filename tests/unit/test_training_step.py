@@ -1,0 +1,188 @@
+"""Gradients of one batch: in chunks as at once, dropout and half precision included; shares of losses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from wordframe.data.batch import FeatureBatch, PixelBatch
+from wordframe.losses import contrastive, contrastive_share, decorrelation, decorrelation_share
+from wordframe.models import TextVideoModel
+from wordframe.training import build_model, make_recipe
+from wordframe.training.build import set_up, train_mode
+from wordframe.training.made_up import MadeUpFeatures, MadeUpPixels, small, tiny_clip
+from wordframe.training.step import backward, encode, loss_share
+
+PAIRS = [0, 3, 5, 6, 9]
+
+
+def prepared(*, pixels: bool, **values: Any) -> tuple[TextVideoModel, FeatureBatch | PixelBatch]:
+    settings = {"preset": "tcmgc-msrvtt", "max_words": 10, "max_frames": 4, "layers": 2}
+    backbone = {"name": "x", "gradient_checkpointing": values.pop("checkpointing", False)} if pixels else None
+    recipe = make_recipe({"name": "x", "model": settings, "backbone": backbone, **values})
+    model = build_model(recipe, dimension=None if pixels else 64, backbone=tiny_clip(recipe) if pixels else None)
+    set_up(model, recipe)
+    train_mode(model)
+    return model, (MadeUpPixels(recipe) if pixels else MadeUpFeatures(recipe)).batch(PAIRS)
+
+
+def doubled(batch: FeatureBatch | PixelBatch) -> FeatureBatch | PixelBatch:
+    names = ("pixels",) if isinstance(batch, PixelBatch) else ("sentence", "words", "frames")
+    return replace(batch, **{name: getattr(batch, name).double() for name in names})
+
+
+def gradients(model: TextVideoModel) -> dict[str, Tensor]:
+    found = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    return found
+
+
+def assert_alike(found: dict[str, Tensor], expected: dict[str, Tensor], tolerance: float) -> None:
+    assert found.keys() == expected.keys()
+    largest = max(gradient.abs().max() for gradient in expected.values())
+    for name, gradient in expected.items():
+        assert (found[name] - gradient).abs().max() <= tolerance * largest, name
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 4])
+@pytest.mark.parametrize("pixels", [False, True])
+def test_chunks_have_the_gradients_of_the_whole_batch_with_its_dropout(pixels: bool, chunk: int) -> None:
+    model, batch = prepared(pixels=pixels)
+    model, batch = model.double(), doubled(batch)
+    told = []
+    for size in (None, chunk):
+        torch.manual_seed(1)
+        shares = backward(model, batch, sizes=[5], decorrelation=0.5, chunk=size, weight=0.25)
+        told.append((shares, gradients(model), torch.get_rng_state()))
+    (whole, expected, after), (found, in_chunks, after_chunks) = told
+    assert torch.allclose(whole, found, rtol=1e-12)
+    assert_alike(in_chunks, expected, 1e-10)
+    assert torch.equal(after, after_chunks), "the generator went on from another place"
+    assert (whole[0] - whole[1] - 0.5 * whole[2]).abs() < 1e-12
+    torch.manual_seed(2)
+    assert backward(model, batch, sizes=[5], decorrelation=0.5)[0] != whole[0], "dropout took place"
+
+
+def test_chunks_encode_twice_with_one_dropout() -> None:
+    class Dropping(nn.Module):
+        """A temporal head that draws random numbers."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(64, 64)
+
+        def forward(self, frames: Tensor, frame_mask: Tensor) -> Tensor:
+            return frames + nn.functional.dropout(self.linear(frames), 0.5, self.training)
+
+    model, batch = prepared(pixels=False)
+    model.temporal = Dropping()
+    model, batch = model.double(), doubled(batch)
+    torch.manual_seed(4)
+    chunks = [encode(model, batch[start : start + 2]) for start in (0, 2, 4)]
+    text = type(chunks[0][0])(
+        *(torch.cat([getattr(t, n) for t, _ in chunks]) for n in ("sentence", "words", "word_mask"))
+    )
+    video = type(chunks[0][1])(
+        *(torch.cat([getattr(v, n) for _, v in chunks]) for n in ("frames", "contextual", "frame_mask"))
+    )
+    loss_share(model, text, video, sizes=[5], decorrelation=0.5).total.backward()
+    expected = gradients(model)
+    torch.manual_seed(4)
+    backward(model, batch, sizes=[5], decorrelation=0.5, chunk=2)
+    assert expected["temporal.linear.weight"].any()
+    assert_alike(gradients(model), expected, 1e-10)
+
+
+def test_weighted_batches_add_up() -> None:
+    model, batch = prepared(pixels=False)
+    model.eval()
+    backward(model, batch, sizes=[5], decorrelation=0.5)
+    once = gradients(model)
+    for _ in range(2):
+        backward(model, batch, sizes=[5], decorrelation=0.5, weight=0.5)
+    assert_alike(gradients(model), once, 1e-5)
+
+
+def test_checkpointed_towers_have_the_same_gradients() -> None:
+    found, calls = [], []
+    for checkpointing in (False, True):
+        model, batch = prepared(pixels=True, checkpointing=checkpointing)
+        assert model.backbone is not None
+        layers = [
+            tower.encoder.layers[0].mlp
+            for tower in (model.backbone.model.text_model, model.backbone.model.vision_model)
+        ]
+        counted: list[nn.Module] = []
+        for layer in layers:
+            layer.register_forward_pre_hook(lambda module, inputs, counted=counted: counted.append(module))
+        torch.manual_seed(1)
+        backward(model, batch, sizes=[5], decorrelation=0.5)
+        found.append(gradients(model))
+        calls.append(len(counted))
+    assert calls == [2, 4], "each layer is computed again in the backward pass"
+    assert_alike(found[1], found[0], 1e-5)
+
+
+def test_half_precision_encodes_and_leaves_the_loss_in_full() -> None:
+    model, batch = prepared(pixels=True)
+    model.eval()
+    text, video = encode(model, batch, bfloat16=True)
+    assert text.words.dtype == video.contextual.dtype == torch.float32
+    exact, _ = encode(model, batch)
+    assert not torch.equal(text.words, exact.words)
+    assert torch.allclose(text.words, exact.words, atol=0.05 * exact.words.abs().max().item())
+    shares = backward(model, batch, sizes=[5], decorrelation=0.5, bfloat16=True)
+    assert shares.dtype == torch.float32
+    assert all(gradient.dtype == torch.float32 for gradient in gradients(model).values())
+
+
+def test_a_frozen_backbone_gets_no_gradient() -> None:
+    model, batch = prepared(pixels=True)
+    recipe = make_recipe({"name": "x", "model": model.settings.to_dict(), "backbone": {"name": "x", "tuned": False}})
+    set_up(model, recipe)
+    train_mode(model)
+    assert model.backbone is not None
+    assert not model.backbone.training
+    for chunk in (None, 2):
+        backward(model, batch, sizes=[5], decorrelation=0.5, chunk=chunk)
+        touched = {name for name in gradients(model) if name.startswith("backbone.")}
+        assert touched == {"backbone.model.logit_scale"}
+
+
+def test_the_recipe_reaches_the_modules() -> None:
+    model, _ = prepared(pixels=False, dropout_mode="element")
+    assert model.similarity.attention.dropout_mode == "element"
+    model, _ = prepared(pixels=False)
+    assert model.similarity.attention.dropout_mode == "video"
+
+
+def test_models_of_other_settings_are_refused() -> None:
+    model, _ = prepared(pixels=False)
+    with pytest.raises(ValueError, match="the model's settings are not those of the recipe"):
+        set_up(model, make_recipe({"name": "x", "model": "xclip"}))
+
+
+def test_shares_sum_up_to_the_losses() -> None:
+    logits = torch.randn(7, 7, dtype=torch.float64)
+    parts = {name: torch.randn(7, 7, dtype=torch.float64) for name in ("video_sentence", "video_word", "frame_word")}
+    places = [slice(0, 3), slice(3, 4), slice(4, 7)]
+    shares = [contrastive_share(logits[at], logits[:, at], first=at.start) for at in places]
+    assert sum(shares).item() == pytest.approx(contrastive(logits).item(), rel=1e-12)
+    rows = [{name: part[at] for name, part in parts.items()} for at in places]
+    apart = [decorrelation_share(some, first=at.start) for some, at in zip(rows, places, strict=True)]
+    assert sum(apart).item() == pytest.approx(decorrelation(parts).item(), rel=1e-12)
+
+
+def test_shares_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"do not fit: rows \(2, 5\), columns \(5, 2\), first=4"):
+        contrastive_share(torch.zeros(2, 5), torch.zeros(5, 2), first=4)
+
+
+def test_dry_runs_are_small() -> None:
+    recipe = small(make_recipe({"name": "x", "model": "xclip", "batch_size": 300, "chunk": 64}), steps=3)
+    assert (recipe.batch_size, recipe.chunk) == (4, 2)
+    assert recipe.settings.max_words == 32
