@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help install demo test test-slow lint bench clean
+.PHONY: help install browser demo test test-slow lint bench clean
 
 help:  ## list what can be made
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/'
@@ -17,13 +17,19 @@ $(READY): pyproject.toml constraints.txt
 
 install: $(READY)  ## set up .venv with wordframe, the demo's pictures and the test tools
 
+browser:  ## Chromium for the tests of the page; Debian's, where this may install it
+	@command -v chromium chromium-browser google-chrome >/dev/null || \
+	{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	  { apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium >/dev/null; }; } || \
+	echo "no Chromium found: the tests of the page will be skipped (as root on Debian: apt-get install chromium)"
+
 demo: $(READY)  ## index real pictures and footage, search them, show the results
 	$(BIN)/python demo/run.py
 
-test: $(READY)  ## the tests (minutes)
+test: $(READY) browser  ## the tests (minutes)
 	$(BIN)/python -m pytest
 
-test-slow: $(READY)  ## the long tests as well
+test-slow: $(READY) browser  ## the long tests as well
 	$(BIN)/python -m pytest -m slow
 
 lint: $(READY)  ## format, style and types
