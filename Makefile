@@ -18,10 +18,12 @@ $(READY): pyproject.toml constraints.txt
 install: $(READY)  ## set up .venv with wordframe, the demo's pictures and the test tools
 
 browser:  ## Chromium for the tests of the page; Debian's, where this may install it
-	@command -v chromium chromium-browser google-chrome >/dev/null || \
-	{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
-	  { apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium >/dev/null; }; } || \
-	echo "no Chromium found: the tests of the page will be skipped (as root on Debian: apt-get install chromium)"
+	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit 0; done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium >/dev/null; \
+	else \
+	  echo "no Chromium found: the tests of the page will be skipped (on Debian, as root: apt-get install chromium)"; \
+	fi
 
 demo: $(READY)  ## index real pictures and footage, search them, show the results
 	$(BIN)/python demo/run.py
