@@ -1,4 +1,4 @@
-"""Runs the benchmarks and writes benchmarks/results: what ``make bench`` does.
+"""Runs the benchmarks and writes benchmarks/results with its page: what ``make bench`` does.
 
     python benchmarks/run_all.py [--clips FOLDER]
 
@@ -14,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+import page
 
 HERE = Path(__file__).parent
 DEMO = HERE.parent / "demo" / "output" / "videos"
@@ -44,13 +46,18 @@ def main() -> int:
             "cold_search": run("cold_search", library),
             "model_cost": run("model_cost"),
             "scoring": run("scoring"),
+            "precision": run("precision"),
+            "training_step": run("training_step"),
+            "server": run("server"),
             "two_stage": run("two_stage", "--queries", "200"),
+            "frame_cache": run("frame_cache", folder),
         }
     if (folder / "captions.json").exists():
         succeeded["offline_encoder"] = run("offline_encoder", folder)
         succeeded["segments"] = run("segments", folder)
     else:
         print("\nleft out, since the folder has no captions.json: offline_encoder, segments")
+    page.main()
     failed = [name for name, fine in succeeded.items() if not fine]
     print(f"\nfailed: {', '.join(failed)}" if failed else "\nall benchmarks ran")
     return 1 if failed else 0

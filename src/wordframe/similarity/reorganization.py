@@ -55,10 +55,27 @@ def keep_largest_block(x: Tensor, mask: Tensor, k: int) -> Tensor:
 
     ``x (..., W words, W frames)``, ``mask (..., W)`` of both axes (broadcast) → ``(..., k, k)``.
     """
+    return keep_places(x, largest_places(x, mask, k), mask, k)
+
+
+@torch.no_grad()
+def largest_places(x: Tensor, mask: Tensor, k: int) -> Tensor:
+    """Where Bi-SR finds its entries: ``(..., k · k)`` places in ``x.flatten(-2)``; 0 where there are fewer."""
     real = mask[..., :, None] & mask[..., None, :]
-    columns = _top(x.masked_fill(~real, float("-inf")).mT, k).mT  # (..., k, W)
+    kept, num_words = min(k, x.shape[-1]), x.shape[-1]
+    columns = x.masked_fill(~real, float("-inf")).mT.topk(kept, dim=-1)  # (..., W frames, k)
+    frames = columns.values.mT.topk(kept, dim=-1).indices  # (..., k, k)
+    words = columns.indices.mT.gather(-1, frames)
+    places = words * num_words + frames
+    return F.pad(places, (0, k - kept, 0, k - kept)).flatten(-2)
+
+
+def keep_places(x: Tensor, places: Tensor, mask: Tensor, k: int) -> Tensor:
+    """The entries at ``largest_places``, 0 where there are fewer: ``x (..., W, W) → (..., k, k)``."""
     present = present_ranks(mask, k)
-    return _top(columns, k).masked_fill(~(present[..., :, None] & present[..., None, :]), 0.0)
+    kept = x.flatten(-2).gather(-1, places)
+    kept = kept.view(*kept.shape[:-1], k, k)
+    return kept.masked_fill(~(present[..., :, None] & present[..., None, :]), 0.0)
 
 
 def _top(x: Tensor, k: int) -> Tensor:

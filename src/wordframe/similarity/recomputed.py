@@ -1,0 +1,58 @@
+"""Scores with gradients in little memory: tiles of texts, each computed again when its gradient is asked for.
+
+Autograd keeps what every pair's computation leaves behind until the backward pass. Here a tile of some texts against
+all videos runs under activation checkpointing (Chen et al., arXiv 1604.06174): only what goes into it is kept, and one
+tile at a time is worked out anew on the way back. A tile draws no random numbers and waits for no other process.
+``text_conditioned.py`` trains by it; at inference ``base.py`` cuts blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from wordframe.features import SimilarityOutput, TextFeatures
+
+MIN_TILES = 4
+"""Tiles of a step, where it has as many texts: texts of like length stand together and carry less padding."""
+_CPU_MB = 48
+"""A tile on CPU: large enough to fill the matrix products, small enough to stay near the cache."""
+
+Compare = Callable[[TextFeatures, list[Tensor]], SimilarityOutput]
+
+
+def score_in_tiles(
+    text: TextFeatures, mask: Tensor, *, floats_per_text: int, max_mb: int, compare: Compare
+) -> SimilarityOutput:
+    """Score every text by ``compare``, the texts in the order of their length and each tile as wide as its longest.
+
+    Args:
+        text: ``T`` texts.
+        mask: ``(T, W)``, the words that take part; none behind a text's last is given to ``compare``.
+        floats_per_text: numbers that a text against all videos holds at once.
+        max_mb: memory a tile may take; one text is always done.
+        compare: scores some texts; what it puts into the list, without gradients, it finds there the second time.
+    """
+    lengths = (mask * torch.arange(1, mask.shape[1] + 1, device=mask.device)).amax(dim=1)
+    order = lengths.argsort(descending=True)
+    megabytes = min(max_mb, _CPU_MB) if mask.device.type == "cpu" else max_mb
+    fitting = megabytes * 2**20 // (floats_per_text * text.sentence.element_size())
+    rows = max(1, min(fitting, -(-len(text) // MIN_TILES)))
+    outputs: list[SimilarityOutput] = []
+    for index in torch.split(order, rows):
+        tile = partial(_tile, text, index, int(lengths[index[0]]), compare, [])
+        outputs.append(checkpoint(tile, use_reentrant=False, preserve_rng_state=False))
+    back = order.argsort()
+    return SimilarityOutput(
+        torch.cat([output.logits for output in outputs])[back],
+        {name: torch.cat([output.parts[name] for output in outputs])[back] for name in outputs[0].parts},
+    )
+
+
+def _tile(text: TextFeatures, index: Tensor, length: int, compare: Compare, found: list[Tensor]) -> SimilarityOutput:
+    some = TextFeatures(text.sentence[index], text.words[index, :length], text.word_mask[index, :length])
+    return compare(some, found)
