@@ -3,7 +3,12 @@
 Every baseline is measured in the same run. The plain order (``method="plain"``, language-video attention computed once,
 in blocks that fit memory) is timed on a subset of the texts against all videos and stated in pairs a second. The limit
 is what the two products of a pair cost at the measured rates of a product: that of ``torch.mm``, by which the goals
-were set, and that of the product the scoring uses.
+were set, and that of the product the scoring uses. ``bfloat16_…``: the same with ``products = "bfloat16"``, off unless
+asked.
+
+Reranking 200 candidates for a query of ten words: with videos prepared; prepared from their frames and the numbers that
+a library keeps beside them; from frames alone; and what a search engine takes for it, its candidates read from disk
+(through the system's memory) or kept from earlier searches.
 
     python benchmarks/scoring.py --captions MSRVTT_JSFUSION_test.csv
 
@@ -19,19 +24,26 @@ import json
 import re
 import resource
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from results import save
+from two_stage import World, build, make_model
 
 from wordframe.features import TextFeatures, VideoFeatures
+from wordframe.library.prepared import MOST_KEPT_AT_ONCE
 from wordframe.models import ModelSettings, TextVideoModel
+from wordframe.search import SearchEngine
 from wordframe.similarity.kernels.products import in_threads, product
 
 WORDS, FRAMES, DIMENSION = 32, 12, 512
+LIBRARY_SEGMENTS = 10_000
+"""So many that candidates drawn at random are seldom those of an earlier draw."""
 FLOPS_PER_WORD_PAIR = 1.35e6 / WORDS
 """Of a pair of TC-MGC, by word: 1.35 MFLOP at W = 32, F = 12, D = 512."""
 
@@ -97,6 +109,9 @@ def product_rates() -> dict[str, float]:
     one_core, repeats = left[:512], 100
     taken = seconds(lambda: in_threads(lambda _: product(one_core, right), range(repeats * cores)), 5)
     rates["scoring"] = repeats * flops / taken
+    halves = one_core.bfloat16(), right.bfloat16()
+    taken = seconds(lambda: in_threads(lambda _: product(*halves), range(repeats * cores)), 5)
+    rates["scoring_bfloat16"] = repeats * flops / taken
     return {name: round(rate / 1e9, 1) for name, rate in rates.items()}
 
 
@@ -114,7 +129,7 @@ def compare(
     exact = text[:plain_texts]
     error = model.score(exact, video).logits - model.score(exact, video, method="plain").logits
     fast_rate, plain_rate = pairs / fast, plain_texts * len(video) / plain
-    return {
+    return with_bfloat16(model, text, video, plain_rate) | {
         "seconds": round(fast, 3),
         "pairs_per_second": round(fast_rate),
         "plain_pairs_per_second": round(plain_rate),
@@ -124,28 +139,70 @@ def compare(
     }
 
 
+def with_bfloat16(
+    model: TextVideoModel, text: TextFeatures, video: VideoFeatures, plain_rate: float
+) -> dict[str, float]:
+    """What bfloat16 products bring and cost."""
+    exact = model.score(text, video).logits
+    model.similarity.products = "bfloat16"
+    rate = exact.numel() / seconds(lambda: model.score(text, video), 2)
+    error = (model.score(text, video).logits - exact).abs()
+    model.similarity.products = "float32"
+    return {
+        "bfloat16_pairs_per_second": round(rate),
+        "bfloat16_times_faster": round(rate / plain_rate, 1),
+        "bfloat16_largest_error_in_logits": float(error.max()),
+        "bfloat16_mean_error_in_logits": float(error.mean()),
+    }
+
+
 def with_limits(figures: dict[str, float], positions: float, rates: dict[str, float]) -> dict[str, float]:
     """Add the share of each limit; ``positions``: token positions of a text, on average."""
-    gflops = figures["pairs_per_second"] * FLOPS_PER_WORD_PAIR * positions / 1e9
-    return figures | {f"share_of_limit_{name}": round(gflops / rate, 2) for name, rate in rates.items()}
+    shares = {}
+    for name, rate in rates.items():
+        made = "bfloat16_pairs_per_second" if name.endswith("bfloat16") else "pairs_per_second"
+        gflops = figures[made] * FLOPS_PER_WORD_PAIR * positions / 1e9
+        shares[f"share_of_limit_{name}"] = round(gflops / rate, 2)
+    return figures | shares
 
 
 def rerank(model: TextVideoModel, video: VideoFeatures, positions: int = 12) -> dict[str, float]:
-    """Milliseconds to score a query of ten words (and its two ends) against 200 candidates."""
+    """Milliseconds to score a query of ten words (and its two ends) against some candidates."""
     query = random_texts([positions], num_words=positions)
-    prepared = model.similarity.prepare(video)
-
-    def median(work: Callable[[], Any]) -> float:
-        work()
-        return round(1000 * statistics.median(_timed(work) for _ in range(50)), 2)
-
+    similarity = model.similarity
+    prepared, numbers = similarity.prepare(video), similarity.numbers(video)
     return {
         "candidates": len(video),
-        "prepared_ms": median(lambda: model.similarity(query, prepared)),
-        "preparation_ms": median(lambda: model.similarity.prepare(video)),
-        "together_ms": median(lambda: model.score(query, video)),
-        "plain_ms": median(lambda: model.score(query, video, method="plain")),
+        "prepared_ms": median_ms(lambda: similarity(query, prepared)),
+        "preparation_with_numbers_ms": median_ms(lambda: similarity.prepare(video, numbers)),
+        "together_with_numbers_ms": median_ms(lambda: similarity(query, similarity.prepare(video, numbers))),
+        "preparation_ms": median_ms(lambda: similarity.prepare(video)),
+        "together_ms": median_ms(lambda: model.score(query, video)),
+        "plain_ms": median_ms(lambda: model.score(query, video, method="plain")),
     }
+
+
+def median_ms(work: Callable[[], Any], times: int = 50) -> float:
+    """The median of some runs, after one that does not count."""
+    work()
+    return round(1000 * statistics.median(_timed(work) for _ in range(times)), 2)
+
+
+def rerank_in_library(segments: int, candidates: int = 200) -> dict[str, float]:
+    """Milliseconds for which a search engine scores candidates of a library of made-up features (``two_stage.py``)."""
+    world = World(segments, 0.75)
+    with tempfile.TemporaryDirectory() as place:
+        library = build(Path(place), world)
+        engine, query = SearchEngine(library, make_model()), world.queries(1)
+        engine.prepared.prepare()
+        row_ids = torch.tensor(library.store.row_ids())
+        engine.score_segments(query, row_ids[: 2 * MOST_KEPT_AT_ONCE].tolist())  # so many are not kept in memory
+        lists = [row_ids[torch.randperm(segments)[:candidates]].tolist() for _ in range(20)]
+        figures: dict[str, float] = {"segments": segments, "candidates": candidates}
+        for name in ("from_disk_ms", "from_memory_ms"):  # the second round finds what the first one kept
+            times = [_timed(partial(engine.score_segments, query, rows)) for rows in lists]
+            figures[name] = round(1000 * statistics.median(times), 2)
+    return figures
 
 
 def main() -> None:
@@ -183,6 +240,7 @@ def measure(captions: Path | None, num_texts: int, num_videos: int, plain_texts:
             found = compare(model, text, video, plain_texts=min(plain_texts, len(text)), plain_text=padded)
             found |= {"texts": len(lengths), "positions_per_text": round(positions, 2)}
             figures[f"tcmgc_captions_keep_{keep_rate}"] = with_limits(found, positions, rates)
+    figures["rerank_in_library"] = rerank_in_library(LIBRARY_SEGMENTS)
     figures["xclip_padded"] = compare(
         model_of("xclip"), padded, video, plain_texts=min(10 * plain_texts, num_texts), plain_text=padded
     )

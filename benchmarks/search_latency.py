@@ -23,7 +23,7 @@ from wordframe.library.segmenting import scene_vectors
 from wordframe.library.store import segment_rows
 from wordframe.search import SearchEngine
 from wordframe.search.recall import plain_sentences
-from wordframe.search.shortlist import candidates
+from wordframe.search.shortlist import DEFAULT_SIZE, candidates
 
 SEGMENTS_A_VIDEO, FRAMES = 10, 8
 
@@ -75,7 +75,7 @@ def main() -> None:
             t1 = time.perf_counter()
             query = engine.encode_query(text=sentence)
             t2 = time.perf_counter()
-            listed = candidates(engine.library.store, query.sentence[0].numpy(), size=200)
+            listed = candidates(engine.library.store, query.sentence[0].numpy(), size=DEFAULT_SIZE)
             t3 = time.perf_counter()
             engine.score_segments(query, listed)
             t4 = time.perf_counter()

@@ -278,7 +278,7 @@ def test_a_damaged_manifest_is_told(tmp_path: Path, videos: Path, encoder: Colou
 def test_another_format_is_told(tmp_path: Path, videos: Path, encoder: ColourEncoder) -> None:
     open_library(tmp_path, encoder).index([videos])
     (tmp_path / "library" / "wordframe.json").write_text('{"schema_version": 99}')
-    with pytest.raises(LibraryError, match="made with library format 99, this wordframe reads format 2"):
+    with pytest.raises(LibraryError, match="made with library format 99, this wordframe reads format 3"):
         Library.open(tmp_path / "library")
 
 

@@ -22,7 +22,7 @@ from wordframe.encoders.clip_backbone import ClipBackbone
 from wordframe.errors import CheckpointError, EncoderError, LibraryError, WordframeError
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.library import Library
-from wordframe.library.model_table import ModelTable, vector_schema
+from wordframe.library.model_table import ModelTable, model_schema
 from wordframe.library.prepared import Prepared
 from wordframe.library.store import Store
 from wordframe.models import PRESETS, ClipTokenizer, TextVideoModel
@@ -34,6 +34,8 @@ KINDS = {name: (name, {}) for name in PRESETS if name not in ("tcmgc-didemo", "t
 KINDS |= {f"{name}, padding takes part": (name, {"mask_padding": False}) for name in (
     "xclip", "tcmgc-msrvtt", "ea-clip4clip-mean", "ea-clip4clip-tight"
 )}  # fmt: skip
+KINDS["tcmgc on raw frames"] = ("tcmgc-msrvtt", {"sim_header": "meanP"})
+KINDS["tcmgc on raw frames, padding takes part"] = ("tcmgc-msrvtt", {"sim_header": "meanP", "mask_padding": False})
 KINDS["ea around a head"] = ("ea-clip4clip-lstm", {"se_type": "excitation_seq_aggregation", "mask_padding": False})
 QUERY = "red green blue cyan white black"  # six words: X-CLIP here takes four
 
@@ -146,7 +148,7 @@ def test_filters_hold_for_every_model(library: Library, kind: str) -> None:
         assert [Path(hit.path).name for hit in hits] == ["blue.mp4"]
 
 
-@pytest.mark.parametrize("kind", ["ea-clip4clip-mean", "tcmgc-msrvtt"])
+@pytest.mark.parametrize("kind", ["ea-clip4clip-mean", "tcmgc-msrvtt", "tcmgc on raw frames"])
 def test_preparation_is_incremental(
     library: Library, videos: Path, computed: list[int], kind: str, tmp_path: Path
 ) -> None:
@@ -170,6 +172,50 @@ def test_a_model_that_needs_nothing_stores_nothing(library: Library, computed: l
     with FileLock(library.folder / "indexing.lock"):
         engine.search("red", on_prepare=lambda done, total: pytest.fail("there is nothing to prepare"))
     assert (computed, engine.not_stored, library.store.model_tables()) == ([], None, [])
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many rows each read of a table asked for."""
+    calls: list[int] = []
+    for place in (Store, ModelTable):
+
+        def counting(self: Any, row_ids: list[int], *rest: Any, _take: Any = place.take) -> Any:
+            calls.append(len(row_ids))
+            return _take(self, row_ids, *rest)
+
+        monkeypatch.setattr(place, "take", counting)
+    return calls
+
+
+@pytest.mark.parametrize("kind", ["tcmgc-msrvtt", "tcmgc on raw frames", "xclip", "zero-shot"])
+def test_candidates_of_an_earlier_search_are_not_read_again(
+    library: Library, kind: str, read: list[int], computed: list[int], tmp_path: Path
+) -> None:
+    engine = SearchEngine(library, model_of(kind))
+    query, row_ids = engine.encode_query(text=QUERY), library.store.row_ids()
+    engine.search("red")  # stores what the model needs, and keeps the candidates
+    before = engine.score_segments(query, row_ids)
+    read.clear(), computed.clear()
+    assert engine.score_segments(query, row_ids) == before
+    assert (sum(read), sum(computed)) == (0, 0)
+    write_scenes(tmp_path / "new.mp4", ("yellow", 4))
+    library.index([tmp_path / "new.mp4"])
+    engine.search("red")
+    expected = alone(library, engine.model, cut(library.encoder.encode_text([QUERY]), engine.model))
+    rows = engine.score_segments(query, library.store.row_ids())
+    assert len(rows) > len(before)
+    assert {row["segment_id"]: row["score"] for row in rows} == pytest.approx(expected, abs=2e-5)
+
+
+def test_a_scan_of_everything_is_not_kept(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wordframe.library.prepared.MOST_KEPT_AT_ONCE", 3)
+    engine = SearchEngine(library, model_of("tcmgc on raw frames"))
+    query, row_ids = engine.encode_query(text=QUERY), library.store.row_ids()
+    engine.score_segments(query, row_ids)
+    assert len(engine.prepared._cache) == 0
+    engine.score_segments(query, row_ids[:3])
+    assert len(engine.prepared._cache) == 3
 
 
 def rows_of(library: Library) -> list[str]:
@@ -285,13 +331,14 @@ def test_many_vectors_get_an_index(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     generator = np.random.default_rng(0)
     vectors = generator.standard_normal((4000, 16)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    table = Store(tmp_path, 16).model_table("many", vector_schema(16))
+    table = Store(tmp_path, 16).model_table("many", model_schema(["vector"], 16))
     assert isinstance(table, ModelTable)
     facts = [{"segment_id": str(i), "video_id": "v"} for i in range(len(vectors))]
-    table.add(facts[:1000], [str(i) for i in range(1000)], list(vectors[:1000]))
+    made = [{"vector": vector} for vector in vectors]
+    table.add(facts[:1000], [str(i) for i in range(1000)], made[:1000])
     table.tidy()
     assert table._table.list_indices() == []
-    table.add(facts[1000:], [str(i) for i in range(1000, 4000)], list(vectors[1000:]))
+    table.add(facts[1000:], [str(i) for i in range(1000, 4000)], made[1000:])
     table.tidy()
     assert len(table._table.list_indices()) == 1
     found = 0

@@ -220,3 +220,13 @@ def test_memory_stays_within_the_budget(budget: int) -> None:
     """The whole matrix and its parts would be 360 MB."""
     done = subprocess.run([sys.executable, "-c", MEMORY, str(budget)], capture_output=True, text=True, check=True)
     assert float(done.stdout) < budget
+
+
+def test_reduced_products_are_asked_for_by_name_and_given_back() -> None:
+    model, (text, video) = model_of("tcmgc"), features(4, 6)
+    exact = rank(model, text, video, top=3)
+    near = rank(model, text, video, top=3, products=model.similarity.kinds_of_products[-1])
+    assert (near.logits - exact.logits).abs().max() < 3.0
+    assert model.similarity.products == "float32"
+    with pytest.raises(ValueError, match="products='int4' is not there for"):
+        rank(model, text, video, products="int4")

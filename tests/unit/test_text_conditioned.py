@@ -50,8 +50,10 @@ def norm(x: Tensor, layer: torch.nn.LayerNorm) -> Tensor:
     return centred / (centred.square().mean() + 1e-5).sqrt() * layer.weight + layer.bias
 
 
-def slow_look(model: TextConditionedSimilarity, query: Tensor, frames: list[Tensor]) -> Tensor:
-    """Language-video attention of one query and one video, normalised."""
+def slow_look(
+    model: TextConditionedSimilarity, query: Tensor, frames: list[Tensor], factors: Tensor | None = None
+) -> Tensor:
+    """Language-video attention of one query and one video, normalised; factors: dropout's ``(D,)`` of the video."""
     lva, size = model.attention, D // model.attention.heads
     x, q = [norm(f, lva.norm1) for f in frames], norm(query, lva.norm1)
     keys, values, q = [lva.key(f) for f in x], [lva.value(f) for f in x], lva.query(q)
@@ -61,7 +63,8 @@ def slow_look(model: TextConditionedSimilarity, query: Tensor, frames: list[Tens
         alpha = torch.stack([q[part] @ k[part] / math.sqrt(size) for k in keys]).softmax(0)
         pieces.append(sum(a * v[part] for a, v in zip(alpha, values, strict=True)))
     a = norm(lva.out(torch.cat(pieces)), lva.norm2)
-    o = norm(a + lva.linear.weight @ a + lva.linear.bias, lva.norm3)
+    turned = lva.linear.weight @ a + lva.linear.bias
+    o = norm(a + (turned if factors is None else turned * factors), lva.norm3)
     return o / o.norm()
 
 
@@ -72,14 +75,20 @@ def slow_isa(x: list[Tensor], matrix: Tensor, sharpness: float) -> Tensor:
 
 
 def slow_parts(
-    model: TextConditionedSimilarity, text: TextFeatures, video: VideoFeatures, t: int, v: int
+    model: TextConditionedSimilarity,
+    text: TextFeatures,
+    video: VideoFeatures,
+    t: int,
+    v: int,
+    factors: Tensor | None = None,
 ) -> list[Tensor]:
     """The four unscaled similarities of one pair, word by word, over lists that hold only what is real."""
     masked, k, sharpness = model.mask_padding, model.keep, model.over_words.softmax_lambda
     sentence = text.sentence[t] / text.sentence[t].norm()
     words = [w for w, real in zip(text.words[t], text.word_mask[t], strict=True) if real or not masked]
     frames = [f for f, real in zip(video.contextual[v], video.frame_mask[v], strict=True) if real or not masked]
-    seen, seen_by = slow_look(model, text.sentence[t], frames), [slow_look(model, w, frames) for w in words]
+    seen = slow_look(model, text.sentence[t], frames, factors)
+    seen_by = [slow_look(model, w, frames, factors) for w in words]
     unit = [w / w.norm() for w in words]
     down = lambda x: sorted(x, key=float, reverse=True)  # noqa: E731
     video_word = slow_isa(down([w @ seen for w in unit])[:k], model.over_words.matrix, sharpness)
@@ -162,27 +171,6 @@ def test_gradients_reach_every_trained_parameter(projections: bool) -> None:
         assert torch.isfinite(parameter.grad).all(), name
         # a bias of keys shifts all logits of a softmax alike: it has no gradient by mathematics
         assert name.endswith("attention.key.bias") or parameter.grad.abs().sum() > 0, name
-
-
-def test_span_gradients_equal_plain_gradients() -> None:
-    text, video = features()
-    gradients = []
-    for method in ("plain", "span"):
-        model = head(heads=2, projections=True).double()
-        model(text, video, method=method).logits.square().sum().backward()
-        gradients.append({name: parameter.grad for name, parameter in model.named_parameters()})
-    for name, plain in gradients[0].items():
-        torch.testing.assert_close(gradients[1][name], plain, rtol=1e-6, atol=1e-6, msg=name)
-
-
-def test_training_is_plain_with_dropout_and_refuses_the_span() -> None:
-    model = head().train()
-    text, video = features(torch.float32)
-    assert not torch.equal(model(text, video).logits, model(text, video).logits)
-    with pytest.raises(ValueError, match=r"method='span' has no dropout per pair; use 'plain' in training"):
-        model(text, video, method="span")
-    without = head(dropout=0.0).train()
-    torch.testing.assert_close(without(text, video).logits, without.eval()(text, video).logits)
 
 
 @torch.no_grad()

@@ -49,6 +49,7 @@ def rank(
     *,
     top: int = 10,
     max_memory_mb: int = 1024,
+    products: str = "float32",
     checkpoint: str | Path | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Ranking:
@@ -60,6 +61,8 @@ def rank(
         top: length of each list.
         max_memory_mb: memory for what is made on the way, beyond features and lists: it sets the sizes of the blocks.
             A few videos with one text are always done.
+        products: ``bfloat16`` trades exactness for speed where the model and the processor can
+            (``benchmarks/precision.py`` prints both).
         checkpoint: a folder to keep the state in; the same call goes on from there after an interruption.
         on_progress: called with the blocks done and their total, first with what a checkpoint brought.
 
@@ -78,11 +81,11 @@ def rank(
     lists = _Lists(top=min(top, len(videos)), num_blocks=len(texts))
     keeper = None
     if checkpoint is not None:
-        keeper = Checkpoint(checkpoint, _identity(model, texts, videos, columns[0].stop, top))
+        keeper = Checkpoint(checkpoint, _identity(model, texts, videos, columns[0].stop, top) | {"products": products})
         lists.restore(keeper.load())
     total = len(columns) * len(texts)
     on_progress(lists.done, total)
-    with torch.inference_mode(), bounded(model, max_memory_mb):
+    with torch.inference_mode(), bounded(model, max_memory_mb, products):
         for number in range(lists.done // len(texts), len(columns)):
             first = columns[number].start
             prepared = model.similarity.prepare(videos[columns[number]])
@@ -192,15 +195,20 @@ def _rows_at_once(texts: TextFeatures, num_videos: int, max_memory_mb: int) -> i
 
 
 @contextmanager
-def bounded(model: TextVideoModel, max_memory_mb: int) -> Iterator[None]:
-    """The last quarter is for what the similarity holds of its pairs; its own limit stays if it is lower."""
+def bounded(model: TextVideoModel, max_memory_mb: int, products: str | None = None) -> Iterator[None]:
+    """The last quarter is for what the similarity holds of its pairs; its own limit stays if it is lower.
+
+    Args:
+        products: the kind of products meanwhile; None leaves the model's.
+    """
     similarity = model.similarity
-    before = similarity.max_block_mb
-    similarity.max_block_mb = min(before, max_memory_mb // 4)
+    before = similarity.max_block_mb, similarity.products
+    similarity.products = products or similarity.products
+    similarity.max_block_mb = min(similarity.max_block_mb, max_memory_mb // 4)
     try:
         yield
     finally:
-        similarity.max_block_mb = before
+        similarity.max_block_mb, similarity.products = before
 
 
 def _identity(

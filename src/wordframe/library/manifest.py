@@ -14,7 +14,7 @@ from wordframe.errors import LibraryError
 from wordframe.library.written import write_whole
 
 FILE_NAME = "wordframe.json"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
-"""The table that a library keeps for one model: one cell a segment, made of the segment's frames.
+"""The table that a library keeps for one model: one row a segment, made of the segment's frames.
 
-The cell is a ``vector (D,)`` float32 for a model with one vector a video, or ``contextual`` frames ``(F, D)`` float16
-for one with a temporal head. A row carries the key of what it was made of: segment, content of the file, number of
-frames. A row whose key no segment has any more is stale: never used, and removed by the next indexing or preparing.
+A row holds a ``vector (D,)`` float32 for a model with one vector a video; else ``contextual`` frames ``(F, D)`` float16
+where there is a temporal head, and the similarity's ``numbers`` float32 where it keeps some. It carries the key of what
+it was made of: segment, content of the file, number of frames. A row whose key no segment has any more is stale: never
+used, and removed by the next indexing or preparing.
 Neighbours: ``store.py`` opens the tables, ``prepared.py`` fills and reads them.
 """
 
@@ -26,19 +27,16 @@ _FORMAT = 1  # counts up when the same segment and model would give another cell
 _DELETED_AT_ONCE = 1000
 
 Told = Callable[[str], AbstractContextManager[None]]
-
-
-def vector_schema(dimension: int) -> pa.Schema:
-    """Rows with one vector a segment."""
-    return pa.schema([*_KEYS, ("vector", pa.list_(pa.float32(), dimension))])
-
-
-def contextual_schema() -> pa.Schema:
-    """Rows with contextual frames, row by row in one binary cell."""
-    return pa.schema([*_KEYS, ("contextual", pa.large_binary())])
-
-
+Made = dict[str, NDArray[Any]]
+"""What was made of a segment, flat, by column."""
 _KEYS = [("segment_id", pa.string()), ("video_id", pa.string()), ("key", pa.string())]
+_BINARY = {"contextual": np.float16, "numbers": np.float32}
+
+
+def model_schema(columns: Sequence[str], dimension: int) -> pa.Schema:
+    """Rows with some of the columns ``vector``, ``contextual`` and ``numbers``; the latter two as one binary cell."""
+    types = {"vector": pa.list_(pa.float32(), dimension)} | dict.fromkeys(_BINARY, pa.large_binary())
+    return pa.schema([*_KEYS, *((name, types[name]) for name in columns)])
 
 
 def keys_of(segments: pa.Table) -> pa.Array:
@@ -57,7 +55,7 @@ class ModelTable:
 
     def __init__(self, table: Any, told: Told) -> None:
         self._table, self._told = table, told
-        self.is_vector = "vector" in table.schema.names
+        self._columns = [name for name in table.schema.names if name == "vector" or name in _BINARY]
 
     def refresh(self) -> int:
         """See what was committed since; gives the number of the snapshot."""
@@ -71,18 +69,15 @@ class ModelTable:
             found = self._table.search().select(["key"]).with_row_id(True).to_arrow()
         return found["_rowid"].to_numpy().astype(np.int64), found["key"].combine_chunks()
 
-    def take(self, row_ids: Sequence[int]) -> dict[str, NDArray[Any]]:
-        """The cells of some rows by key: a vector ``(D,)`` float32, or the numbers ``(F · D,)`` float16 of frames."""
+    def take(self, row_ids: Sequence[int]) -> dict[str, Made]:
+        """What some rows hold, by key."""
         if not row_ids:
             return {}
-        column = "vector" if self.is_vector else "contextual"
         with self._told("read"):
-            found = self._table.take_row_ids(list(row_ids)).select(["key", column]).to_arrow()
-        keys = found["key"].to_pylist()
-        if self.is_vector:
-            vectors = found["vector"].combine_chunks()
-            return dict(zip(keys, vectors.flatten().to_numpy().reshape(len(keys), -1), strict=True))
-        return dict(zip(keys, (np.frombuffer(cell, np.float16) for cell in found[column].to_pylist()), strict=True))
+            found = self._table.take_row_ids(list(row_ids)).select(["key", *self._columns]).to_arrow()
+        columns = [_arrays(name, found[name]) for name in self._columns]
+        made = (dict(zip(self._columns, cells, strict=True)) for cells in zip(*columns, strict=True))
+        return dict(zip(found["key"].to_pylist(), made, strict=True))
 
     def nearest(self, vector: NDArray[np.float32], limit: int, where: str | None) -> list[int]:
         """Row ids of the ``limit`` vectors nearest to ``vector (D,)``, best first."""
@@ -94,17 +89,12 @@ class ModelTable:
             found = query.limit(limit).select(["_distance"]).with_row_id(True).to_arrow()
         return [int(row) for row in found["_rowid"].to_pylist()]
 
-    def add(self, facts: Sequence[dict[str, Any]], keys: Sequence[str], cells: Sequence[NDArray[Any]]) -> None:
+    def add(self, facts: Sequence[dict[str, Any]], keys: Sequence[str], made: Sequence[Made]) -> None:
         """Add rows, in one commit; ``facts`` name each one's segment and video."""
-        column = "vector" if self.is_vector else "contextual"
         rows = [
-            {
-                "segment_id": fact["segment_id"],
-                "video_id": fact["video_id"],
-                "key": key,
-                column: cell if self.is_vector else cell.tobytes(),
-            }
-            for fact, key, cell in zip(facts, keys, cells, strict=True)
+            {"segment_id": fact["segment_id"], "video_id": fact["video_id"], "key": key}
+            | {name: cell.astype(_BINARY[name]).tobytes() if name in _BINARY else cell for name, cell in one.items()}
+            for fact, key, one in zip(facts, keys, made, strict=True)
         ]
         with self._told("write"):
             self._table.add(pa.Table.from_pylist(rows, schema=self._table.schema))
@@ -121,7 +111,13 @@ class ModelTable:
     def tidy(self) -> None:
         """Merge small files, drop old versions, and keep a vector index once there are many vectors."""
         with self._told("write"):
-            tidy_table(self._table, "vector" if self.is_vector else None, distance="dot")
+            tidy_table(self._table, "vector" if "vector" in self._columns else None, distance="dot")
+
+
+def _arrays(name: str, column: pa.ChunkedArray) -> list[NDArray[Any]]:
+    if name in _BINARY:
+        return [np.frombuffer(cell, _BINARY[name]) for cell in column.to_pylist()]
+    return list(column.combine_chunks().flatten().to_numpy().reshape(len(column), -1))
 
 
 def forget_stale(store: Store) -> None:

@@ -1,9 +1,11 @@
-"""What a model needs of a library's segments, made once and kept: one vector each, or contextual frames.
+"""What a model needs of a library's segments, made once and kept: one vector each, or what reranking reads.
 
-A model with one vector a video is searched by these vectors; one with a temporal head reranks by contextual frames;
-any other works on the stored frames as they are and needs nothing. What is not stored (a read-only library, an
-indexer at work) is made on the fly, with the same numbers: contextual frames are float16 either way.
-Neighbours: ``model_table.py`` (the rows), ``models/in_use.py`` (what is computed), ``search/engine.py`` (the reader).
+A model with one vector a video is searched by these vectors; one with a temporal head reranks by contextual frames; a
+similarity may keep some numbers of each segment's frames that take long to make (TC-MGC). Any other works on the stored
+frames as they are and needs nothing. What is not stored (a read-only library, an indexer at work) is made on the fly,
+with the same result: contextual frames are float16 either way, and numbers are made of them.
+Neighbours: ``model_table.py`` (the rows), ``segment_cache.py`` (those read last), ``models/in_use.py`` (what is
+computed), ``search/engine.py`` (the reader).
 """
 
 from __future__ import annotations
@@ -20,16 +22,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wordframe.features import VideoFeatures
+from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.library.library import Library
-from wordframe.library.model_table import ModelTable, contextual_schema, keys_of, vector_schema
-from wordframe.models.in_use import contextualize, fit_frames, video_vectors
+from wordframe.library.model_table import Made, ModelTable, keys_of, model_schema
+from wordframe.library.segment_cache import SegmentCache, SegmentRow
+from wordframe.models.in_use import contextualize, fit_frames, score, video_numbers, video_vectors
 from wordframe.models.model import TextVideoModel
 
 SEGMENTS_AT_ONCE = 512
 COMMIT_SECONDS = 5.0
-
-_KEY_COLUMNS = ["segment_id", "video_id", "content_hash", "num_frames"]
+CACHE_MB = 256
+"""For candidates of earlier searches: some 17,000 segments of 12 frames at D = 512."""
+MOST_KEPT_AT_ONCE = 1024
+FACTS = ("segment_id", "video_id", "path_bytes", "duration_seconds", "start_seconds", "end_seconds")
+"""The columns of a segment that a search shows."""
+_ONLY_KEYS = ("content_hash", "num_frames")
+_KEY_COLUMNS = ["segment_id", "video_id", *_ONLY_KEYS]
 
 
 @dataclass(frozen=True)
@@ -51,12 +59,14 @@ class Prepared:
         self._library, self._store, self.model = library, library.store, model
         self._table: ModelTable | None = None
         self._state: _State | None = None
-        self.keeps_something = model.one_vector or model.temporal is not None
-        self._fingerprint = model.fingerprint if self.keeps_something else ""
+        self._cache = SegmentCache(CACHE_MB * 2**20)
+        self._columns = _columns_of(model)
+        self._reranks_by_made = bool(self._columns) and not model.one_vector
+        self._table_name = "-".join([model.fingerprint, *self._columns]) if self._columns else ""
 
     def missing(self) -> list[int]:
         """Row ids of the segments that nothing is stored for yet, in the snapshot that the store reads."""
-        if not self.keeps_something:
+        if not self._columns:
             return []
         state = self._look()
         rows: list[int] = state.segments[state.places < 0].tolist()
@@ -77,8 +87,8 @@ class Prepared:
             return 0
         with self._library.locked():
             self._store.refresh()
-            schema = vector_schema(self.model.dimension) if self.model.one_vector else contextual_schema()
-            self._table = table = self._store.model_table(self._fingerprint, schema)
+            schema = model_schema(self._columns, self.model.dimension)
+            self._table = table = self._store.model_table(self._table_name, schema)
             assert table is not None
             table.drop_stale(self._store.segment_keys()[1])
             missing = self.missing()
@@ -89,7 +99,7 @@ class Prepared:
     def _fill(self, table: ModelTable, missing: list[int], on_progress: Callable[[int, int], None]) -> None:
         facts: list[dict[str, Any]] = []
         keys: list[str] = []
-        cells: list[NDArray[Any]] = []
+        made: list[Made] = []
         last_commit = time.monotonic()
         on_progress(0, len(missing))
         for start in range(0, len(missing), SEGMENTS_AT_ONCE):
@@ -97,33 +107,67 @@ class Prepared:
             found = self._store.take(block, _KEY_COLUMNS)
             facts += found.to_pylist()
             keys += keys_of(found).to_pylist()
-            cells += self._computed(block)
+            made += self._computed(block)
             done = start + len(block)
             if done == len(missing) or time.monotonic() - last_commit > COMMIT_SECONDS:
-                table.add(facts, keys, cells)
-                facts, keys, cells = [], [], []
+                table.add(facts, keys, made)
+                facts, keys, made = [], [], []
                 last_commit = time.monotonic()
             on_progress(done, len(missing))
 
     def features(self, row_ids: Sequence[int], columns: Sequence[str]) -> tuple[list[dict[str, Any]], VideoFeatures]:
-        """Some columns and the features of some segments, as the model scores them."""
-        facts, raw = self._library.read_segments(row_ids, _with_keys(columns))
-        video = fit_frames(raw, self.model.max_frames)
-        if self.model.temporal is None:
-            return facts, video
-        contextual = torch.zeros_like(video.frames)
-        if len(row_ids):
-            cells = np.concatenate([cell.reshape(-1) for cell in self._cells(row_ids, facts)])
-            real = torch.from_numpy(cells.astype(np.float32)).view(-1, self.model.dimension)
-            contextual[video.frame_mask] = real
-        return facts, video.with_contextual(contextual)
+        """Some of ``FACTS`` and the features of some segments, as the model scores them."""
+        rows = self._read(row_ids)
+        return _facts(rows, columns), self._video(rows)
+
+    def logits(
+        self, text: TextFeatures, row_ids: Sequence[int], columns: Sequence[str]
+    ) -> tuple[list[dict[str, Any]], Tensor]:
+        """Some of ``FACTS`` of some segments, and the model's logits ``(T, V)``."""
+        rows = self._read(row_ids)
+        numbers = [row.made["numbers"] for row in rows] if "numbers" in self._columns else None
+        return _facts(rows, columns), score(self.model, text, self._video(rows), numbers)
+
+    def _video(self, rows: Sequence[SegmentRow]) -> VideoFeatures:
+        counts = torch.tensor([len(row.frames) for row in rows], dtype=torch.long)
+        mask = torch.arange(int(counts.max()) if rows else 1) < counts[:, None]
+        frames = _padded([row.frames for row in rows], mask, self.model.dimension)
+        seconds = _padded([row.seconds for row in rows], mask, 1)[..., 0]
+        video = fit_frames(VideoFeatures(frames, frames, mask, seconds), self.model.max_frames)
+        if "contextual" not in self._columns:
+            return video
+        cells = [row.made["contextual"] for row in rows]
+        return video.with_contextual(_padded(cells, video.frame_mask, self.model.dimension))
+
+    def _read(self, row_ids: Sequence[int]) -> list[SegmentRow]:
+        """Rows from memory or the disk; what a whole scan reads passes memory by."""
+        self._cache.belongs_to(self._look().versions if self._reranks_by_made else self._store.version())
+        kept = [self._cache.get(row_id) for row_id in row_ids]
+        missing = [row_id for row_id, row in zip(row_ids, kept, strict=True) if row is None]
+        fresh = self._read_from_disk(missing)
+        if len(row_ids) <= MOST_KEPT_AT_ONCE:
+            for row_id, row in zip(missing, fresh, strict=True):
+                self._cache.put(row_id, row)
+        rest = iter(fresh)
+        return [next(rest) if row is None else row for row in kept]
+
+    def _read_from_disk(self, row_ids: Sequence[int]) -> list[SegmentRow]:
+        if not row_ids:
+            return []
+        table = self._store.take(row_ids, [*FACTS, *_ONLY_KEYS, "frames", "seconds"])
+        facts = table.select([*FACTS, *_ONLY_KEYS]).to_pylist()
+        made = self._made(row_ids, facts) if self._reranks_by_made else [Made()] * len(facts)
+        cells = (np.frombuffer(cell, np.float16) for cell in table["frames"].to_pylist())
+        frames = [cell.reshape(-1, self.model.dimension) for cell in cells]
+        seconds = [np.array(cell, np.float32) for cell in table["seconds"].to_pylist()]
+        return [SegmentRow(*parts) for parts in zip(facts, frames, seconds, made, strict=True)]
 
     def vectors(self, row_ids: Sequence[int], columns: Sequence[str]) -> tuple[list[dict[str, Any]], Tensor]:
         """Some columns and the one vector of some segments, ``(V, D)``; frames are read only where none is stored."""
-        facts = self._store.take(row_ids, _with_keys(columns)).to_pylist()
+        facts = self._store.take(row_ids, list(dict.fromkeys([*columns, *_KEY_COLUMNS]))).to_pylist()
         if not facts:
             return [], torch.empty(0, self.model.dimension)
-        return facts, torch.from_numpy(np.stack(self._cells(row_ids, facts)))
+        return facts, torch.from_numpy(np.stack([one["vector"] for one in self._made(row_ids, facts)]))
 
     def nearest(self, vector: NDArray[np.float32], size: int, where: str | None) -> list[int]:
         """Row ids of the segments whose vectors are nearest to ``vector (D,)``, and of those without a stored one."""
@@ -142,7 +186,7 @@ class Prepared:
 
     def _look(self) -> _State:
         """Match the two tables as they are now; the last answer where neither has changed."""
-        self._table = self._table or self._store.model_table(self._fingerprint)
+        self._table = self._table or self._store.model_table(self._table_name)
         versions = (self._store.version(), -1 if self._table is None else self._table.refresh())
         if self._state is None or self._state.versions != versions:
             segments, keys = self._store.segment_keys()
@@ -155,33 +199,60 @@ class Prepared:
             self._state = _State(versions, segments[order], places[order])
         return self._state
 
-    def _cells(self, row_ids: Sequence[int], facts: Sequence[dict[str, Any]]) -> list[NDArray[Any]]:
-        """The cell of each segment: stored under the key it has now, else made on the fly."""
+    def _made(self, row_ids: Sequence[int], facts: Sequence[dict[str, Any]]) -> list[Made]:
+        """What was made of each segment: stored under the key it has now, else made on the fly."""
         state = self._look()
-        stored: dict[str, NDArray[Any]] = {}
+        stored: dict[str, Made] = {}
         if self._table is not None and len(state.segments):
             at = np.searchsorted(state.segments, row_ids).clip(max=len(state.segments) - 1)
             places = state.places[at]
             stored = self._table.take(places[places >= 0].tolist())
         keys = keys_of(pa.Table.from_pylist([{name: fact[name] for name in _KEY_COLUMNS} for fact in facts]))
-        cells = [stored.get(key) for key in keys.to_pylist()]
-        unknown = [row_id for row_id, cell in zip(row_ids, cells, strict=True) if cell is None]
-        made = iter(self._computed(unknown))
-        return [next(made) if cell is None else cell for cell in cells]
+        found = [stored.get(key) for key in keys.to_pylist()]
+        unknown = [row_id for row_id, one in zip(row_ids, found, strict=True) if one is None]
+        computed = iter(self._computed(unknown))
+        return [next(computed) if one is None else one for one in found]
 
-    def _computed(self, row_ids: Sequence[int]) -> list[NDArray[Any]]:
-        """Cells from the stored frames: vectors ``(D,)`` float32, or contextual frames ``(F, D)`` float16."""
-        cells: list[NDArray[Any]] = []
+    def _computed(self, row_ids: Sequence[int]) -> list[Made]:
+        """What is kept of some segments, from their stored frames."""
+        made: list[Made] = []
         for start in range(0, len(row_ids), SEGMENTS_AT_ONCE):
             _, raw = self._library.read_segments(row_ids[start : start + SEGMENTS_AT_ONCE])
-            video = contextualize(self.model, raw)
-            if self.model.one_vector:
-                cells += list(video_vectors(self.model, video).numpy())
-            else:
-                half = video.contextual.half().numpy()
-                cells += [frames[real] for frames, real in zip(half, video.frame_mask.numpy(), strict=True)]
-        return cells
+            made += self._made_of(contextualize(self.model, raw))
+        return made
+
+    def _made_of(self, video: VideoFeatures) -> list[Made]:
+        columns: dict[str, Sequence[NDArray[Any]]] = {}
+        if "vector" in self._columns:
+            columns["vector"] = list(video_vectors(self.model, video).numpy())
+        if "contextual" in self._columns:
+            half, mask = video.contextual.half(), video.frame_mask.numpy()
+            columns["contextual"] = [frames[real].ravel() for frames, real in zip(half.numpy(), mask, strict=True)]
+            video = video.with_contextual(half.float())
+        if "numbers" in self._columns:
+            columns["numbers"] = video_numbers(self.model, video)
+        return [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
 
 
-def _with_keys(columns: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys([*columns, *_KEY_COLUMNS]))
+def _columns_of(model: TextVideoModel) -> list[str]:
+    """What is kept for a model, by the names of ``model_table.py``."""
+    if model.one_vector:
+        return ["vector"]
+    contextual = [] if model.temporal is None else ["contextual"]
+    return contextual + ["numbers"] * model.similarity.keeps_numbers
+
+
+def _facts(rows: Sequence[SegmentRow], columns: Sequence[str]) -> list[dict[str, Any]]:
+    return [{name: row.facts[name] for name in columns} for row in rows]
+
+
+def _padded(cells: Sequence[NDArray[Any]], mask: Tensor, size: int) -> Tensor:
+    """Numbers of the real frames of each video, ``size`` a frame, as ``(V, F, size)`` float32; padding holds zeros."""
+    if not cells:
+        return torch.zeros(*mask.shape, size)
+    real = torch.from_numpy(np.concatenate([cell.ravel() for cell in cells])).float().view(-1, size)
+    if mask.all():
+        return real.view(*mask.shape, size)
+    out = torch.zeros(*mask.shape, size)
+    out[mask] = real
+    return out

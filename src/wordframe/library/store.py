@@ -2,8 +2,9 @@
 
 ``segments``: one row a segment, with its video's facts beside it, so that one commit adds, replaces or moves whole
 videos and a reader at any version sees whole videos only. ``failures``: files that gave nothing, so that an unchanged
-one is not tried at every run. Frame features are float16, ``(F, D)`` row by row in one binary cell. What models need
-beyond the frames lies in tables of their own (``model_table.py``).
+one is not tried at every run. Frame features are float16, ``(F, D)`` row by row in one binary cell; the directions of
+scenes, by which segments are found, one byte a number. What models need beyond lies in tables of their own
+(``model_table.py``).
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from wordframe.library.model_table import ModelTable, keys_of
+from wordframe.library.tidying import tidy_table
 from wordframe.library.told import Told
-from wordframe.library.vector_index import num_probes, tidy_table
+from wordframe.library.vector_index import VectorIndex, row_ids_of, to_codes
 
 _VIDEO_COLUMNS = [
     ("video_id", pa.string()),
@@ -39,10 +41,24 @@ _VIDEO_COLUMNS = [
     ("num_segments", pa.int32()),
 ]
 SCENES = 3
-"""Vectors a segment, at most: one alone would hide a short scene (``benchmarks/two_stage.py`` compares)."""
+"""Directions a segment, at most: one alone would hide a short scene (``benchmarks/two_stage.py`` compares)."""
 _MODEL_PREFIX = "model_"
 _MANY = 100_000
 _VIDEO_NAMES = [name for name, _ in _VIDEO_COLUMNS]
+_SEGMENT_SCHEMA = pa.schema(
+    [
+        ("segment_id", pa.string()),
+        *_VIDEO_COLUMNS,
+        ("segment_index", pa.int32()),
+        ("start_seconds", pa.float64()),
+        ("end_seconds", pa.float64()),
+        ("num_frames", pa.int32()),
+        ("frames", pa.large_binary()),
+        ("seconds", pa.list_(pa.float32())),
+        ("scenes", pa.binary()),
+        ("thumbnail", pa.binary()),
+    ]
+)
 _FAILURE_SCHEMA = pa.schema(
     [
         ("path", pa.string()),
@@ -76,8 +92,8 @@ class VideoEntry:
 class Segment:
     """A part ``[start_seconds, end_seconds)`` of a video with its frames.
 
-    frames: ``(F, D)`` float16, raw; seconds: ``(F,)``; vectors: ``(K, D)``, of length 1, for the vector index;
-    thumbnail: JPEG.
+    frames: ``(F, D)`` float16, raw; seconds: ``(F,)``; vectors: ``(K, D)``, directions for the vector index, at least
+    one; thumbnail: JPEG.
     """
 
     start_seconds: float
@@ -96,24 +112,6 @@ class FailureEntry:
     size: int
     modified_ns: int
     reason: str
-
-
-def segment_schema(dimension: int) -> pa.Schema:
-    """The columns of ``segments`` for features of ``dimension`` numbers."""
-    return pa.schema(
-        [
-            ("segment_id", pa.string()),
-            *_VIDEO_COLUMNS,
-            ("segment_index", pa.int32()),
-            ("start_seconds", pa.float64()),
-            ("end_seconds", pa.float64()),
-            ("num_frames", pa.int32()),
-            ("frames", pa.large_binary()),
-            ("seconds", pa.list_(pa.float32())),
-            ("vectors", pa.list_(pa.list_(pa.float16(), dimension))),
-            ("thumbnail", pa.binary()),
-        ]
-    )
 
 
 def display_path(path: str) -> str:
@@ -138,7 +136,7 @@ def segment_rows(video: VideoEntry, segments: Sequence[Segment]) -> list[dict[st
             "num_frames": len(segment.frames),
             "frames": segment.frames.astype(np.float16).tobytes(),
             "seconds": segment.seconds.astype(np.float32),
-            "vectors": list(segment.vectors.astype(np.float16)),
+            "scenes": to_codes(segment.vectors).tobytes(),
             "thumbnail": segment.thumbnail,
         }
         for index, segment in enumerate(segments)
@@ -169,10 +167,10 @@ class Store:
     def __init__(self, folder: Path, dimension: int) -> None:
         self._folder = folder
         self.dimension = dimension
-        self._schema = segment_schema(dimension)
         with self._told("open"):
             self._database = lancedb.connect(folder / "tables")
-            self.segments = self._table("segments", self._schema)
+            self.segments = self._table("segments", _SEGMENT_SCHEMA)
+            self._index = VectorIndex(self.segments, "scenes", dimension)
             self._failures = self._table("failures", _FAILURE_SCHEMA)
 
     def _table(self, name: str, schema: pa.Schema) -> Any:
@@ -208,6 +206,12 @@ class Store:
         ]
         return sorted(entries, key=lambda entry: os.fsencode(entry.path))
 
+    def paths(self) -> dict[str, str]:
+        """Where each video lies, by its id."""
+        with self._told("read"):
+            found = self.segments.search().where("segment_index = 0").select(["video_id", "path_bytes"]).to_arrow()
+        return dict(zip(found["video_id"].to_pylist(), map(os.fsdecode, found["path_bytes"].to_pylist()), strict=True))
+
     def failures(self) -> list[FailureEntry]:
         """Files that could not be read when they were last tried."""
         with self._told("read"):
@@ -217,29 +221,30 @@ class Store:
         ]
 
     def nearest(self, vector: NDArray[np.float32], limit: int, where: str | None = None) -> list[int]:
-        """Row ids of the ``limit`` segments that have the vectors nearest to ``vector (D,)`` by cosine, best first."""
+        """Row ids of the ``limit`` segments that have the scenes nearest to ``vector (D,)`` by cosine, best first.
+
+        The first call after a change of the tables reads what is new into memory.
+        """
         with self._told("read"):
-            query = self.segments.search(vector.astype(np.float32), vector_column_name="vectors")
-            query = query.distance_type("cosine").nprobes(num_probes(SCENES * self.segments.count_rows()))
-            if where is not None:  # few rows may pass: look on until there are enough
-                query = query.where(where, prefilter=True).maximum_nprobes(0)
-            found = query.limit(limit).select(["_distance"]).with_row_id(True).to_arrow()
-        return [int(row) for row in found["_rowid"].to_pylist()]
+            return self._index.nearest(vector, limit, where)
+
+    def select(self, where: str, columns: Sequence[str]) -> list[dict[str, Any]]:
+        """Some columns of the rows that ``where`` lets through."""
+        with self._told("read"):
+            rows: list[dict[str, Any]] = self.segments.search().where(where).select([*columns]).to_arrow().to_pylist()
+            return rows
 
     def row_ids(self, where: str | None = None) -> list[int]:
         """Row ids of all segments, or of those that ``where`` lets through."""
         with self._told("read"):
-            query = self.segments.search()
-            if where is not None:
-                query = query.where(where)
-            found = query.select(["segment_index"]).with_row_id(True).to_arrow()
-        return [int(row) for row in found["_rowid"].to_pylist()]
+            rows: list[int] = row_ids_of(self.segments, where).tolist()
+        return rows
 
     def take(self, row_ids: Sequence[int], columns: Sequence[str]) -> pa.Table:
         """The wanted columns of the wanted rows, in that order, in one random-access read."""
         with self._told("read"):
             if not row_ids:
-                return self._schema.empty_table().select(columns)
+                return _SEGMENT_SCHEMA.empty_table().select(columns)
             found = self.segments.take_row_ids(list(row_ids)).select([*columns]).with_row_id().to_arrow()
         place = {row: i for i, row in enumerate(found["_rowid"].to_pylist())}
         return found.take(pa.array([place[row] for row in row_ids])).select(columns)
@@ -273,20 +278,20 @@ class Store:
     def add(self, rows: list[dict[str, Any]]) -> None:
         """Add whole videos, in one commit."""
         with self._told("write"):
-            self.segments.add(pa.Table.from_pylist(rows, schema=self._schema))
+            self.segments.add(pa.Table.from_pylist(rows, schema=_SEGMENT_SCHEMA))
 
     def replace(self, video_ids: Sequence[str], rows: list[dict[str, Any]]) -> None:
         """Put ``rows`` in the place of all rows of ``video_ids``, in one commit."""
         with self._told("write"):
             merge = self.segments.merge_insert("segment_id").when_matched_update_all().when_not_matched_insert_all()
             merge = merge.when_not_matched_by_source_delete(ids_clause("video_id", video_ids))
-            merge.execute(pa.Table.from_pylist(rows, schema=self._schema))
+            merge.execute(pa.Table.from_pylist(rows, schema=_SEGMENT_SCHEMA))
 
     def copy_video(self, source_id: str, entry: VideoEntry, *, replaced: bool) -> None:
         """Give ``entry`` the segments of the video ``source_id``; ``replaced`` if ``entry.video_id`` has rows now."""
         with self._told("write"):
             where = ids_clause("video_id", [source_id])
-            rows = self.segments.search().where(where).select(self._schema.names).to_arrow().to_pylist()
+            rows = self.segments.search().where(where).select(_SEGMENT_SCHEMA.names).to_arrow().to_pylist()
             ids = [{"segment_id": f"{entry.video_id}-{row['segment_index']:05d}"} for row in rows]
             copies = [row | _video_cells(entry) | new_id for row, new_id in zip(rows, ids, strict=True)]
         if replaced:
@@ -307,7 +312,7 @@ class Store:
                 place = {"path": display_path(path), "path_bytes": os.fsencode(path)}
                 cells.append({"segment_id": row["segment_id"], **place, "size": size, "modified_ns": modified_ns})
             names = ["segment_id", "path", "path_bytes", "size", "modified_ns"]
-            table = pa.Table.from_pylist(cells, schema=pa.schema([self._schema.field(name) for name in names]))
+            table = pa.Table.from_pylist(cells, schema=pa.schema([_SEGMENT_SCHEMA.field(name) for name in names]))
             self.segments.merge_insert("segment_id").when_matched_update_all().execute(table)
 
     def delete(self, video_ids: Sequence[str]) -> None:
@@ -332,7 +337,7 @@ class Store:
             self._failures.add(pa.Table.from_pylist(rows, schema=_FAILURE_SCHEMA), mode="overwrite")
 
     def tidy(self) -> None:
-        """Merge small files, keep the index, and drop versions older than an hour, which no reader still holds."""
+        """Merge small files, and drop versions older than an hour, which no reader still holds."""
         with self._told("write"):
-            tidy_table(self.segments, "vectors", vectors_a_row=SCENES)
+            tidy_table(self.segments)
             tidy_table(self._failures)

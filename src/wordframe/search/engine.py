@@ -29,7 +29,7 @@ from wordframe.library import Library
 from wordframe.library.prepared import Prepared
 from wordframe.library.store import ids_clause
 from wordframe.models import TextVideoModel, load_model
-from wordframe.models.in_use import fit_text, kept_words, load_ready, refuse_other_features, score
+from wordframe.models.in_use import fit_text, kept_words, load_ready, refuse_other_features
 from wordframe.search.explain import Reasons, explain_segment
 from wordframe.search.heat import Heat, video_heat
 from wordframe.search.hits import Hit, group_by_video
@@ -285,8 +285,8 @@ class SearchEngine:
         if self.model.one_vector:
             facts, vectors = self.prepared.vectors(row_ids, _COLUMNS)
             return facts, vectors @ _unit(query)
-        facts, video = self.prepared.features(row_ids, _COLUMNS)
-        return facts, score(self.model, query, video)[0] / self.model.scale
+        facts, logits = self.prepared.logits(query, row_ids, _COLUMNS)
+        return facts, logits[0] / self.model.scale
 
     def _with_peaks(self, query: TextFeatures, hits: Sequence[Hit], row_ids: dict[str, int]) -> list[Hit]:
         """The hits with the time of each moment's frame that is nearest to the sentence, by cosine."""

@@ -1,7 +1,7 @@
 """Stage one of a search: which segments are worth an exact score.
 
-The segments with the vectors nearest to the query's, among those that the filters let through; a segment has up to
-three, one a scene. While a library is not larger than the shortlist, all of it is taken.
+The segments with the scenes nearest to the query, among those that the filters let through; a segment has up to three
+(``library/vector_index.py``). While a library is not larger than the shortlist, all of it is taken.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from wordframe.library import VideoEntry
 from wordframe.library.store import Store, ids_clause
 
-DEFAULT_SIZE = 300
+DEFAULT_SIZE = 500
 """What keeps 99 % of the exact top 10 where scenes of one video differ (``benchmarks/two_stage.py``)."""
 
 
@@ -41,23 +41,46 @@ class Filters:
         """Whether a video may be looked at."""
         length, modified = video.duration_seconds, video.modified_ns
         return (
-            (self.folder is None or video.path.startswith(self.folder.rstrip("/") + "/"))
-            and (self.path is None or fnmatch.fnmatchcase(video.path, _whole(self.path)))
+            self._passes_path(video.path)
             and (self.min_seconds is None or length >= self.min_seconds)
             and (self.max_seconds is None or length <= self.max_seconds)
             and (self.after is None or modified >= _nanoseconds(self.after))
             and (self.before is None or modified < _nanoseconds(self.before))
         )
 
+    def _passes_path(self, path: str) -> bool:
+        return (self.folder is None or path.startswith(self.folder.rstrip("/") + "/")) and (
+            self.path is None or fnmatch.fnmatchcase(path, _whole(self.path))
+        )
+
     def where(self, store: Store) -> str | None:
         """The SQL condition on segments; None if nothing is filtered."""
-        if self == Filters():
-            return None
-        return ids_clause("video_id", [video.video_id for video in store.videos() if self.passes(video)])
+        clauses = []
+        if self.min_seconds is not None:
+            clauses.append(f"duration_seconds >= {_number(self.min_seconds)}")
+        if self.max_seconds is not None:
+            clauses.append(f"duration_seconds <= {_number(self.max_seconds)}")
+        if self.after is not None:
+            clauses.append(f"modified_ns >= {_nanoseconds(self.after)}")
+        if self.before is not None:
+            clauses.append(f"modified_ns < {_nanoseconds(self.before)}")
+        if self.folder is not None or self.path is not None:
+            passing = [video_id for video_id, path in store.paths().items() if self._passes_path(path)]
+            clauses.append(ids_clause("video_id", passing))
+        return " AND ".join(clauses) or None
 
 
 def _whole(pattern: str) -> str:
     return pattern if pattern.startswith(("/", "*")) else f"*/{pattern}"
+
+
+def _number(value: float) -> str:
+    """As SQL; infinity has no literal.
+
+    >>> _number(2.5), _number(float("inf"))
+    ("CAST('2.5' AS DOUBLE)", "CAST('inf' AS DOUBLE)")
+    """
+    return f"CAST('{float(value)!r}' AS DOUBLE)"
 
 
 def _nanoseconds(day: datetime.date) -> int:

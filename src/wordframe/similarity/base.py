@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -36,6 +38,10 @@ class Explanation:
     part_weights: Tensor | None = None
     sentence_attention: Tensor | None = None
     word_attention: Tensor | None = None
+
+
+VideoNumbers = NDArray[np.float32]
+"""What ``Similarity.numbers`` makes of one video, flat."""
 
 
 class VideoGroups(Protocol):
@@ -81,10 +87,25 @@ class Similarity(nn.Module, ABC):
     """
 
     methods: tuple[str, ...] = ("plain",)
+    kinds_of_products: tuple[str, ...] = ("float32",)
+    keeps_numbers = False
 
     def __init__(self, *, max_block_mb: int = 256) -> None:
         super().__init__()
         self.max_block_mb = max_block_mb
+        self._products = "float32"
+
+    @property
+    def products(self) -> str:
+        """In which numbers the large products are made, one of ``kinds_of_products``; less than float32 only if set."""
+        return self._products
+
+    @products.setter
+    def products(self, name: str) -> None:
+        if name not in self.kinds_of_products:
+            allowed = ", ".join(map(repr, self.kinds_of_products))
+            raise ValueError(f"products={name!r} is not there for {type(self).__name__}; use one of {allowed}")
+        self._products = name
 
     def forward(
         self, text: TextFeatures, video: VideoFeatures | PreparedVideos, *, method: str = "auto"
@@ -101,10 +122,22 @@ class Similarity(nn.Module, ABC):
         with torch.autocast(device_type=text.sentence.device.type, enabled=False):
             return self._in_blocks(text, video, method)
 
-    def prepare(self, video: VideoFeatures) -> PreparedVideos:
-        """What can be made of videos once and used for every text."""
+    def prepare(self, video: VideoFeatures, numbers: Sequence[VideoNumbers] | None = None) -> PreparedVideos:
+        """What can be made of videos once and used for every text.
+
+        Args:
+            numbers: what ``numbers`` gave for these videos; None to make them where they are needed.
+        """
         refuse_empty("video", video.frame_mask)
         return PreparedVideos(video, None)
+
+    def numbers(self, video: VideoFeatures) -> list[VideoNumbers]:
+        """A few numbers of each video that take most of ``prepare``'s time, for keeping beside its frames.
+
+        Raises:
+            TypeError: there are none (``keeps_numbers`` is False).
+        """
+        raise TypeError(f"{type(self).__name__} has no numbers of videos to keep; look at keeps_numbers first")
 
     def explain(self, text: TextFeatures, video: VideoFeatures) -> Explanation:
         """The output together with the attention behind it, for the heads that have one."""

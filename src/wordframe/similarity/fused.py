@@ -2,13 +2,14 @@
 
 A head adds to its tensor form what its loop reads of videos (``group``) and how a block of texts is scored against
 them (``score_groups``). The loop answers for the first of ``methods`` wherever it can run, which is float32 on CPU
-without gradients; the tensor form of ``compare`` answers everywhere else. Heads: ``text_conditioned.py``,
+without gradients; the tensor form of ``compare`` answers everywhere else, in float32. Heads: ``text_conditioned.py``,
 ``multi_grained.py``; loops: ``kernels/``.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -16,22 +17,28 @@ from numpy.typing import NDArray
 
 from wordframe.features import PART_NAMES, SimilarityOutput, TextFeatures, VideoFeatures
 from wordframe.similarity import kernels
-from wordframe.similarity.base import PreparedVideos, Similarity, VideoGroups, refuse_empty
+from wordframe.similarity.base import PreparedVideos, Similarity, VideoGroups, VideoNumbers, refuse_empty
 from wordframe.similarity.kernels.products import in_threads
 from wordframe.similarity.kernels.tiles import LANES, text_blocks
 
+PRODUCTS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 SMALL = 20_000
 """Words times videos that one thread scores within some milliseconds: less than several may wait for each other."""
 _COPIES_PER_COLUMN = 6
-"""Vectors of size ``D`` alive for a text's word: gathered, through LN1, normalised, turned, spare."""
+"""Vectors of size ``D`` alive for a text's word: gathered, the three that meet the frames, spare."""
 _COPIES_PER_FRAME = 4
-"""Vectors of size ``D`` kept for a frame, and as many on the way to them."""
+"""Vectors of size ``D`` alive for a frame: what is kept of it, and those on the way."""
 
 
 class FusedSimilarity(Similarity):
-    """A similarity whose first method has a compiled loop."""
+    """A similarity whose first method has a compiled loop.
+
+    With ``products = "bfloat16"`` the large products of videos prepared from then on are faster where the processor has
+    instructions for it, at errors that benchmarks/precision.py prints. The tensor form stays with float32.
+    """
 
     mask_padding: bool
+    kinds_of_products = tuple(PRODUCTS)
 
     def forward(
         self, text: TextFeatures, video: VideoFeatures | PreparedVideos, *, method: str = "auto"
@@ -55,12 +62,12 @@ class FusedSimilarity(Similarity):
         logits, *parts = torch.from_numpy(out)
         return SimilarityOutput(logits, dict(zip(PART_NAMES, parts, strict=True)))
 
-    def prepare(self, video: VideoFeatures) -> PreparedVideos:
+    def prepare(self, video: VideoFeatures, numbers: Sequence[VideoNumbers] | None = None) -> PreparedVideos:
         refuse_empty("video", video.frame_mask)
         if not kernels.usable(video.contextual.float()) or self._dtype() != torch.float32:
             return PreparedVideos(video, None)
         with torch.autocast(device_type="cpu", enabled=False):
-            return PreparedVideos(video, self.group(video.to(dtype=torch.float32)))
+            return PreparedVideos(video, self.group(video.to(dtype=torch.float32), numbers))
 
     def can_fuse(self, text: TextFeatures, video: VideoFeatures) -> bool:
         """Whether the loop gives these pairs' numbers."""
@@ -70,8 +77,8 @@ class FusedSimilarity(Similarity):
         return on_cpu and self._dtype() == torch.float32 and kernels.usable(*self.parameters())
 
     @abstractmethod
-    def group(self, video: VideoFeatures) -> VideoGroups:
-        """What the loop reads of float32 videos."""
+    def group(self, video: VideoFeatures, numbers: Sequence[VideoNumbers] | None = None) -> VideoGroups:
+        """What the loop reads of float32 videos, with the ``numbers`` that were kept of them."""
 
     @abstractmethod
     def score_groups(self, text: TextFeatures, groups: VideoGroups, max_floats: int, out: NDArray[np.float32]) -> None:

@@ -8,6 +8,7 @@ Neighbour: ``text_conditioned.py``, where videos depend on the text.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +18,8 @@ from torch import Tensor, nn
 
 from wordframe.features import PART_NAMES, SimilarityOutput, TextFeatures, VideoFeatures
 from wordframe.similarity.aggregation import masked_softmax
-from wordframe.similarity.base import VideoGroups, masked_mean, new_logit_scale, scale, unit
-from wordframe.similarity.fused import FusedSimilarity, put
+from wordframe.similarity.base import VideoGroups, VideoNumbers, masked_mean, new_logit_scale, scale, unit
+from wordframe.similarity.fused import PRODUCTS, FusedSimilarity, put
 from wordframe.similarity.kernels.products import product
 from wordframe.similarity.kernels.tiles import LANES, in_groups, in_lanes, pack, pick, score_tiles
 
@@ -53,10 +54,10 @@ class MatrixAggregation(nn.Module):
 
 @dataclass(frozen=True)
 class FrameGroups:
-    """Videos as the compiled loop reads them: ``C`` groups of ``LANES`` videos, float32.
+    """Videos as the compiled loop reads them: ``C`` groups of ``LANES`` videos.
 
-    frames: ``(C, F, LANES, D)`` normalised; vectors: ``(C, LANES, D)``; real: ``(C, F, LANES)``, 1 or 0; broken:
-    ``(V,)``, videos with a number that is not finite.
+    frames: ``(C, F, LANES, D)`` normalised and vectors: ``(C, LANES, D)``, both float32 or bfloat16; real: ``(C, F,
+    LANES)``, 1 or 0; broken: ``(V,)``, videos with a number that is not finite.
     """
 
     frames: Tensor
@@ -121,14 +122,17 @@ class MultiGrainedSimilarity(FusedSimilarity):
         z = scale(self.logit_scale) * torch.stack(parts)  # (4, T, V)
         return SimilarityOutput(z.mean(dim=0), dict(zip(PART_NAMES, z, strict=True)))
 
-    def group(self, video: VideoFeatures) -> FrameGroups:
+    def group(self, video: VideoFeatures, numbers: Sequence[VideoNumbers] | None = None) -> FrameGroups:
         self.over_frames.refuse_longer(video.frames.shape[1])
         mask, frames, contextual = video.frame_mask, video.frames, video.contextual
         real = mask if self.mask_padding else torch.ones_like(mask)
         frames = frames.masked_fill(~real[..., None], 0.0)  # padding may hold anything, NaN too
         vectors = unit(masked_mean(unit(contextual), mask))
         broken = ~(frames.sum(dim=(1, 2)) + vectors.sum(dim=1)).isfinite()
-        return FrameGroups(in_groups(unit(frames)), in_groups(vectors), in_lanes(real.to(frames.dtype)), broken)
+        dtype = PRODUCTS[self.products]
+        return FrameGroups(
+            in_groups(unit(frames).to(dtype)), in_groups(vectors.to(dtype)), in_lanes(real.to(frames.dtype)), broken
+        )
 
     def score_groups(self, text: TextFeatures, groups: VideoGroups, max_floats: int, out: NDArray[np.float32]) -> None:
         from wordframe.similarity.kernels import grained
@@ -142,7 +146,7 @@ class MultiGrainedSimilarity(FusedSimilarity):
             to_frames = product(to_vectors, self.local_matrix.T)
             to_frames[is_sentence] = to_vectors[is_sentence]
             to_vectors[is_sentence] = product(to_vectors[is_sentence], self.global_matrix.T)
-            return to_frames, to_vectors
+            return to_frames.to(groups.frames.dtype), to_vectors.to(groups.frames.dtype)
 
         to_frames, to_vectors = columns.transform(transform)
         matrices = [

@@ -8,6 +8,9 @@ predecessor X-CLIP, where videos do not depend on the text.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,28 +20,41 @@ from torch.nn import functional as F
 from wordframe.features import PART_NAMES, SimilarityOutput, TextFeatures, VideoFeatures
 from wordframe.similarity.aggregation import BidirectionalAggregation, InteractiveAggregation, LinearSoftmaxAggregation
 from wordframe.similarity.attention import LanguageVideoAttention
-from wordframe.similarity.base import Explanation, VideoGroups, new_logit_scale, scale, unit
-from wordframe.similarity.fused import FusedSimilarity, put
+from wordframe.similarity.base import Explanation, VideoGroups, VideoNumbers, new_logit_scale, scale, unit
+from wordframe.similarity.fused import PRODUCTS, FusedSimilarity, put
 from wordframe.similarity.kernels.products import product
 from wordframe.similarity.kernels.tiles import LANES, pack, score_tiles
+from wordframe.similarity.recomputed import score_in_tiles
 from wordframe.similarity.reorganization import (
     keep_largest,
     keep_largest_and_fuse,
     keep_largest_block,
+    keep_places,
+    largest_places,
     present_ranks,
 )
-from wordframe.similarity.span import SpanGroups, coefficients, projected, shared_rows, span_groups, video_span
+from wordframe.similarity.span import VideoSpan, coefficients, projected, video_span
+from wordframe.similarity.span_groups import (
+    SpanGroups,
+    kept_numbers,
+    looked_for,
+    pulled_back,
+    shared_numbers,
+    shared_rows,
+    span_groups,
+)
 
 _LIVE_COPIES = 5
-"""Tensors (W, D) of a pair alive at LVA's widest point: a, Linear(a), their sum, LN3's result, its normalisation.
-In the span, tensors (W, R) at the making of the coefficients."""
+"""Tensors (W, D) of a pair alive at LVA's widest point: a, Linear(a), their sum, LN3's result, its normalisation."""
+_LIVE_ROWS = 14
+"""Tensors (W, R) of a pair alive in the span: attention, its quadratic forms, coefficients, products, gradients."""
 _LIVE_MATRICES = 5
 """Matrices (W, W) of a pair alive at once in Bi-SR, its 8-byte indices counted twice."""
 
 
 class TextConditionedSimilarity(FusedSimilarity):
-    """The TC-MGC head. ``method="span"`` gives the numbers of ``"plain"`` at a fraction of the cost, at inference:
-    by a compiled loop under ``torch.no_grad()`` on CPU in float32, else by tensor operations.
+    """The TC-MGC head. ``method="span"`` gives the numbers of ``"plain"`` at a fraction of the cost and memory: by a
+    compiled loop under ``torch.no_grad()`` on CPU in float32, else by tensor operations, with gradients if wanted.
 
     Args:
         dimension: ``D``.
@@ -46,11 +62,12 @@ class TextConditionedSimilarity(FusedSimilarity):
         keep_rate: share of the words kept by SR, 0.1 in the released default.
         heads: heads of the language-video attention.
         softmax_lambda: ``λ`` of ISA.
-        dropout, projections: of the language-video attention.
+        dropout, dropout_mode, projections: of the language-video attention.
         mask_padding: leave padded words and frames out; False lets them take part, as the released code does.
     """
 
     methods = ("span", "plain")
+    keeps_numbers = True
 
     def __init__(
         self,
@@ -61,6 +78,7 @@ class TextConditionedSimilarity(FusedSimilarity):
         heads: int = 1,
         softmax_lambda: float = 100.0,
         dropout: float = 0.3,
+        dropout_mode: str = "video",
         projections: bool = False,
         mask_padding: bool = True,
         max_block_mb: int = 256,
@@ -70,7 +88,7 @@ class TextConditionedSimilarity(FusedSimilarity):
         self.mask_padding = mask_padding
         self.logit_scale = new_logit_scale()
         self.attention = LanguageVideoAttention(
-            dimension=dimension, heads=heads, dropout=dropout, projections=projections
+            dimension=dimension, heads=heads, dropout=dropout, dropout_mode=dropout_mode, projections=projections
         )
         self.global_matrix = nn.Parameter(torch.eye(dimension))
         self.local_matrix = nn.Parameter(torch.eye(dimension))
@@ -92,72 +110,109 @@ class TextConditionedSimilarity(FusedSimilarity):
 
     def _compare_in_span(self, text: TextFeatures, video: VideoFeatures) -> SimilarityOutput:
         """The numbers of ``_compare_plainly`` from coefficients over each video's basis, ``R = heads · F``."""
-        span = video_span(self.attention, video.contextual)
-        sentence, words, num_words = unit(text.sentence)[:, None], unit(text.words), text.words.shape[1]
-        queries = torch.cat([text.sentence[:, None], text.words], dim=1)
-        z = coefficients(self.attention, span, queries, self._frame_mask(video))  # (T, 1 + W, V, R + 2)
-        vectors = torch.cat([sentence @ self.global_matrix, sentence, words, words @ self.local_matrix], dim=1)
-        p = projected(span, vectors)  # (T, 2 + 2 W, V, R + 2)
+        return self._compare_with_side(text, self._video_side(video), [])
+
+    def _video_side(self, video: VideoFeatures) -> VideoSide:
+        frames = video.contextual
+        if self.mask_padding:
+            frames = frames.masked_fill(~video.frame_mask[..., None], 0.0)  # padding may hold anything, NaN too
+        span = video_span(self.attention, frames, self.attention.video_factors(frames))
+        return VideoSide(self.attention.to_key(frames), self._frame_mask(video), span)
+
+    def _compare_with_side(self, text: TextFeatures, video: VideoSide, places: list[Tensor]) -> SimilarityOutput:
+        """places: what Bi-SR keeps, if it was found before; else it is put there."""
+        mask, lva = self._word_mask(text.word_mask), self.attention
+        words = text.words.masked_fill(~mask[:, 0, :, None], 0.0)  # padding may hold anything, NaN too
+        columns = torch.cat([text.sentence[:, None], words], dim=1)  # (T, 1 + W, D)
+        vectors = unit(columns)
+        turned_vectors = torch.cat([vectors[:, :1] @ self.global_matrix, vectors[:, 1:] @ self.local_matrix], dim=1)
+        weights = lva.weights(lva.to_query(columns), video.keys, video.frame_mask)
+        z = coefficients(lva, video.span, weights)  # (T, 1 + W, V, R + 2)
+        plain, turned = projected(video.span, vectors), projected(video.span, turned_vectors)  # (T, 1 + W, V, R + 2)
+        both = torch.einsum("tivr,tjvr->tvij", turned[:, 1:], z[:, 1:])
+        if not places:
+            places.append(largest_places(both, mask, self.keep))
         return self.combine(
-            text.word_mask,
-            torch.einsum("tvr,tvr->tv", z[:, 0], p[:, 0]),
-            torch.einsum("tvr,twvr->tvw", z[:, 0], p[:, 2 : 2 + num_words]),
-            torch.einsum("twvr,tvr->tvw", z[:, 1:], p[:, 1]),
-            torch.einsum("tivr,tjvr->tvij", p[:, 2 + num_words :], z[:, 1:]),
+            mask,
+            torch.einsum("tvr,tvr->tv", z[:, 0], turned[:, 0]),
+            torch.einsum("tvr,twvr->tvw", z[:, 0], plain[:, 1:]),
+            torch.einsum("twvr,tvr->tvw", z[:, 1:], plain[:, 0]),
+            keep_places(both, places[0], mask, self.keep),
         )
 
     def _compare_plainly(self, text: TextFeatures, video: VideoFeatures) -> SimilarityOutput:
         conditioned_video, conditioned_frames = self.conditioned(text, video)
         sentence, words = unit(text.sentence), unit(text.words)
+        mask = self._word_mask(text.word_mask)
         return self.combine(
-            text.word_mask,
+            mask,
             torch.einsum("td,tvd->tv", sentence @ self.global_matrix, conditioned_video),
             torch.einsum("twd,tvd->tvw", words, conditioned_video),
             torch.einsum("td,twvd->tvw", sentence, conditioned_frames),
-            torch.einsum("tid,tjvd->tvij", words @ self.local_matrix, conditioned_frames),
+            keep_largest_block(
+                torch.einsum("tid,tjvd->tvij", words @ self.local_matrix, conditioned_frames), mask, self.keep
+            ),
         )
 
-    def group(self, video: VideoFeatures) -> SpanGroups:
-        return span_groups(self.attention, video.contextual, self._frame_mask(video))
+    def _in_blocks(self, text: TextFeatures, video: VideoFeatures, method: str) -> SimilarityOutput:
+        drops = self.attention.drops
+        if method == "span" and (torch.is_grad_enabled() or drops):
+            return self._in_tiles(text, video)
+        if drops and self.attention.dropout_mode == "video":
+            return self.compare(text, video, method)  # in one piece, since blocks would draw a video's mask anew
+        return super()._in_blocks(text, video, method)
+
+    def _in_tiles(self, text: TextFeatures, video: VideoFeatures) -> SimilarityOutput:
+        """The span form with gradients: videos prepared once, pairs computed again on the way back."""
+        side, (num_videos, num_frames, dimension) = self._video_side(video), video.contextual.shape
+        per_pair = self.floats_per_pair(text.words.shape[1], num_frames, dimension, "span")
+        return score_in_tiles(
+            text,
+            self._word_mask(text.word_mask)[:, 0],
+            floats_per_text=per_pair * num_videos,
+            max_mb=self.max_block_mb,
+            compare=lambda some, places: self._compare_with_side(some, side, places),
+        )
+
+    def group(self, video: VideoFeatures, numbers: Sequence[VideoNumbers] | None = None) -> SpanGroups:
+        dtype = PRODUCTS[self.products]
+        return span_groups(self.attention, video.contextual, self._frame_mask(video), numbers=numbers, dtype=dtype)
+
+    @torch.inference_mode()
+    def numbers(self, video: VideoFeatures) -> list[VideoNumbers]:
+        video = video.to(dtype=torch.float32)
+        return kept_numbers(self.attention, video.contextual, self._frame_mask(video))
 
     def score_groups(self, text: TextFeatures, groups: VideoGroups, max_floats: int, out: NDArray[np.float32]) -> None:
         from wordframe.similarity.kernels import conditioned
 
         assert isinstance(groups, SpanGroups)
-        lva, heads = self.attention, self.attention.heads
-        columns = pack(text, masked=self.mask_padding)
-        size = columns.values.shape[1] // heads
-        parts = [slice(h * size, (h + 1) * size) for h in range(heads)]
-        last_rows = shared_rows(lva)
+        lva, dtype = self.attention, groups.frames.dtype
+        columns, last_rows = pack(text, masked=self.mask_padding), shared_rows(self.attention)
 
         def transform(values: Tensor, is_sentence: Tensor) -> tuple[Tensor, ...]:
             plain = unit(values)
             turned = product(plain, self.local_matrix.T)
             turned[is_sentence] = product(plain[is_sentence], self.global_matrix.T)
-            queries = lva.query(lva.norm1(values)) / size**0.5
-            return queries, plain, turned, plain @ last_rows.T, turned @ last_rows.T
+            N = len(values)
+            back = pulled_back(lva, torch.cat([plain, turned]))  # (2 N, heads, D or D / heads)
+            to_frames = torch.stack([looked_for(lva, values), back[:N], back[N:]], dim=1)
+            return to_frames.to(dtype), torch.stack([values, plain, turned], dim=1) @ last_rows.T
 
-        queries, plain, turned, plain_last, turned_last = columns.transform(transform)
-        matrices = self._matrices(text.words.shape[1])
+        to_frames, fixed = columns.transform(transform)
+        matrices, constants = self._matrices(text.words.shape[1]), shared_numbers(lva)
         factors = np.float32(self.over_words.softmax_lambda), np.float32(scale(self.logit_scale))
 
         def score(texts: slice, at: slice, c: slice) -> None:
-            keys, basis = groups.keys[c], groups.basis[c]
-            rows, num_groups = basis.flatten(0, 2), len(basis)
-
-            def products(left: Tensor, right: Tensor) -> NDArray[np.float32]:
-                return product(left, right).view(len(left), num_groups, -1, LANES).numpy()
-
-            by_head = [products(queries[at, part], keys.flatten(0, 2)[:, part]) for part in parts]
-            tile = np.empty((1 + len(PART_NAMES), texts.stop - texts.start, num_groups, LANES), np.float32)
+            frames, real = groups.frames[c], groups.real[c].numpy()
+            tile = np.empty((1 + len(PART_NAMES), texts.stop - texts.start, len(frames), LANES), np.float32)
             conditioned.score_tile(
-                by_head[0][None] if heads == 1 else np.stack(by_head),
-                products(plain[at], rows),
-                products(turned[at], rows),
-                plain_last[at].numpy(),
-                turned_last[at].numpy(),
+                _products(to_frames[at], frames),
+                fixed[at].numpy(),
                 columns.starts[texts.start : texts.stop + 1] - at.start,
-                *(x[c].numpy() for x in (groups.real, groups.squares, groups.linears, groups.constants)),
+                real,
+                groups.numbers[c].numpy(),
+                constants,
                 *matrices,
                 *factors,
                 not self.mask_padding,
@@ -165,7 +220,7 @@ class TextConditionedSimilarity(FusedSimilarity):
             )
             put(tile, out, texts, c)
 
-        score_tiles(columns.starts, len(groups.basis), groups.basis.shape[1], max_floats, score)
+        score_tiles(columns.starts, len(groups.frames), lva.heads * groups.frames.shape[1], max_floats, score)
 
     def _matrices(self, num_words: int) -> list[NDArray[np.float32]]:
         """The learned matrices for the loop; where all ``num_words`` are kept, the fused entry comes right behind."""
@@ -179,14 +234,14 @@ class TextConditionedSimilarity(FusedSimilarity):
         return [tensor.detach().contiguous().numpy() for tensor in tensors]
 
     def combine(
-        self, word_mask: Tensor, video_sentence: Tensor, words: Tensor, frames: Tensor, both: Tensor
+        self, mask: Tensor, video_sentence: Tensor, words: Tensor, frames: Tensor, block: Tensor
     ) -> SimilarityOutput:
         """From raw similarities to logits.
 
-        video_sentence ``(T, V)``; words ``(T, V, W)`` against the conditioned video; frames ``(T, V, W)``, the
-        conditioned ones against the sentence; both ``(T, V, W, W)``, words against conditioned frames.
+        mask ``(T, 1, W)``; video_sentence ``(T, V)``; words ``(T, V, W)`` against the conditioned video; frames
+        ``(T, V, W)``, the conditioned ones against the sentence; block ``(T, V, k, k)``, what Bi-SR keeps of words
+        against conditioned frames.
         """
-        mask = (word_mask if self.mask_padding else torch.ones_like(word_mask))[:, None]  # (T, 1, W)
         ranks = present_ranks(mask, self.keep)  # (T, 1, k)
         has_fused = mask.sum(dim=-1, keepdim=True) > self.keep
         if not self.mask_padding:
@@ -195,7 +250,7 @@ class TextConditionedSimilarity(FusedSimilarity):
             video_sentence,
             self.over_words(keep_largest(words, mask, self.keep), ranks),
             self.over_frames(keep_largest_and_fuse(frames, mask, self.keep), torch.cat([ranks, has_fused], dim=-1)),
-            self.over_both(keep_largest_block(both, mask, self.keep), ranks),
+            self.over_both(block, ranks),
         )
         z = scale(self.logit_scale) * torch.stack(parts, dim=-1)  # (T, V, 4)
         return SimilarityOutput(self.over_parts(z), dict(zip(PART_NAMES, z.unbind(dim=-1), strict=True)))
@@ -206,30 +261,53 @@ class TextConditionedSimilarity(FusedSimilarity):
         Meant for the few pairs that a person looks at: the attention is made in one piece.
         """
         output = self(text, video)
-        z = torch.stack([output.parts[name] for name in PART_NAMES], dim=-1)
         text, video = self._prepare(text, video)
         queries = torch.cat([text.sentence[:, None], text.words], dim=1)
         weights = self.attention.attention(queries, video.contextual, self._frame_mask(video)).mean(dim=-2)
-        return Explanation(output, self.over_parts.weights(z), weights[:, 0], weights[:, 1:])
+        return Explanation(output, self.part_weights(output), weights[:, 0], weights[:, 1:])
+
+    def part_weights(self, output: SimilarityOutput) -> Tensor:
+        """How much each part counts, ``(T, V, P)``."""
+        return self.over_parts.weights(torch.stack(list(output.parts.values()), dim=-1))
 
     def floats_per_pair(self, num_words: int, num_frames: int, dimension: int, method: str) -> int:
         rows = self.attention.heads * num_frames + 3
         queries, matrix = 1 + num_words, _LIVE_MATRICES * num_words**2
         if method == "span":
-            return queries * _LIVE_COPIES * rows + 2 * queries * rows + matrix
+            return queries * _LIVE_ROWS * rows + matrix
         return queries * (_LIVE_COPIES * dimension + 2 * rows) + matrix
 
+    def can_fuse(self, text: TextFeatures, video: VideoFeatures) -> bool:
+        """The loop knows no dropout."""
+        return not self.attention.drops and super().can_fuse(text, video)
+
     def _choose(self, method: str) -> str:
-        """Dropout per pair leaves the span, so training is plain."""
-        drops = self.training and self.attention.dropout.p > 0
-        if method == "auto" and drops:
-            return "plain"
-        if method == "span" and drops:
-            raise ValueError("method='span' has no dropout per pair; use 'plain' in training, or model.eval()")
-        return super()._choose(method)
+        """Dropout by the element leaves the span: then training is plain."""
+        outside = self.attention.drops and self.attention.dropout_mode == "element"
+        if outside and method == "span":
+            raise ValueError(
+                "method='span' has no dropout by the element; use 'plain', dropout_mode='video', or model.eval()"
+            )
+        return super()._choose("plain" if outside and method == "auto" else method)
+
+    def _word_mask(self, word_mask: Tensor) -> Tensor:
+        """What takes part of each text, ``(T, 1, W)``."""
+        return (word_mask if self.mask_padding else torch.ones_like(word_mask))[:, None]
 
     def _frame_mask(self, video: VideoFeatures) -> Tensor | None:
         return video.frame_mask if self.mask_padding else None
+
+
+@dataclass(frozen=True)
+class VideoSide:
+    """What videos bring into the span form, whatever the text.
+
+    keys: ``(V, F, heads, D / heads)``; frame_mask: ``(V, F)``, or None where padding takes part.
+    """
+
+    keys: Tensor
+    frame_mask: Tensor | None
+    span: VideoSpan
 
 
 def kept_words(max_words: int, keep_rate: float) -> int:
@@ -244,3 +322,16 @@ def kept_words(max_words: int, keep_rate: float) -> int:
             f"keep_rate={keep_rate} keeps {k} of max_words={max_words} words; it must be from {1 / max_words:.3g} to 1"
         )
     return k
+
+
+def _products(to_frames: Tensor, frames: Tensor) -> NDArray[np.float32]:
+    """``(N, 3, heads, D or D / heads)`` times ``(C, F, LANES, D)``, each head its part: ``(N, 3, C, R, LANES)``."""
+    num_groups, num_frames, _, dimension = frames.shape
+    heads, size = to_frames.shape[2:]
+    right = frames.flatten(0, 2)
+    found = []
+    for head in range(heads):
+        part = right if size == dimension else right[:, head * size : (head + 1) * size]
+        made = product(to_frames[:, :, head].flatten(0, 1), part)
+        found.append(made.view(-1, 3, num_groups, num_frames, LANES))
+    return (found[0] if heads == 1 else torch.cat(found, dim=3)).numpy()

@@ -1,7 +1,8 @@
-"""Matrix products of float32 on CPU at the best rate there is, and work spread over torch's number of threads.
+"""Matrix products on CPU at the best rate there is, and work spread over torch's number of threads.
 
 oneDNN's product runs at about twice the rate of the BLAS that ``torch.mm`` calls on some processors and never much
-below it (benchmarks/scoring.py prints both); torch offers it for tensors in oneDNN's layout.
+below it (benchmarks/scoring.py prints both); torch offers it for float32 tensors in oneDNN's layout, and for bfloat16
+as they are. bfloat16 is summed in float32, but each result is rounded to bfloat16 before it comes back.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ Item = TypeVar("Item")
 
 
 def product(left: Tensor, right: Tensor) -> Tensor:
-    """``left rightᵀ``: ``(N, D), (M, D) → (N, M)``, float32 on CPU."""
+    """``left rightᵀ``: ``(N, D), (M, D) → (N, M)`` float32, both float32 or both bfloat16 on CPU."""
+    if left.dtype == torch.bfloat16:
+        return F.linear(left, right).float()
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return left @ right.T
     return F.linear(left.to_mkldnn(), right).to_dense()

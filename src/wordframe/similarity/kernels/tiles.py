@@ -62,24 +62,35 @@ def pack(text: TextFeatures, *, masked: bool) -> Columns:
 
 def join(pieces: Sequence[Tensor]) -> Tensor:
     """Tensors one behind the other. By one thread: torch's would wait for each other on a busy machine."""
-    return pieces[0] if len(pieces) == 1 else torch.from_numpy(np.concatenate([piece.numpy() for piece in pieces]))
+    if len(pieces) == 1:
+        return pieces[0]
+    if pieces[0].dtype == torch.bfloat16:  # which numpy does not know
+        return join([piece.view(torch.int16) for piece in pieces]).view(torch.bfloat16)
+    return torch.from_numpy(np.concatenate([piece.numpy() for piece in pieces]))
 
 
 def in_groups(x: Tensor) -> Tensor:
     """``(V, ..., D)`` into ``(C, ..., LANES, D)``, the last group filled up with zeros."""
-    return _grouped(x).movedim(1, -2).contiguous()
+    return _grouped(x, -2)
 
 
 def in_lanes(x: Tensor) -> Tensor:
     """``(V, ...)`` into ``(C, ..., LANES)``, the last group filled up with zeros."""
-    return _grouped(x).movedim(1, -1).contiguous()
+    return _grouped(x, -1)
 
 
-def _grouped(x: Tensor) -> Tensor:
-    missing = -len(x) % LANES
-    if missing:
-        x = torch.cat([x, x.new_zeros(missing, *x.shape[1:])])
-    return x.reshape(-1, LANES, *x.shape[1:])
+def _grouped(x: Tensor, axis: int) -> Tensor:
+    """``x (V, ...)`` with ``LANES`` at ``axis``, in one copy."""
+    whole, rest = len(x) // LANES, len(x) % LANES
+    shape = list(x.shape[1:])
+    shape.insert(len(shape) + 1 + axis, LANES)
+    out = x.new_empty(whole + (rest > 0), *shape)
+    by_lane = out.movedim(axis, 1)  # (C, LANES, ...)
+    by_lane[:whole] = x[: whole * LANES].reshape(whole, LANES, *x.shape[1:])
+    if rest:
+        by_lane[whole, :rest] = x[whole * LANES :]
+        by_lane[whole, rest:] = 0
+    return out
 
 
 def pick(grouped: Mapping[str, Tensor], lane_axes: Mapping[str, int], rows: Tensor) -> dict[str, Tensor]:
@@ -93,8 +104,7 @@ def pick(grouped: Mapping[str, Tensor], lane_axes: Mapping[str, int], rows: Tens
         return {name: grouped[name][groups] for name in lane_axes}
     picked = {}
     for name, axis in lane_axes.items():
-        one_by_one = grouped[name].movedim(axis, 1)[rows // LANES, rows % LANES]
-        picked[name] = _grouped(one_by_one).movedim(1, axis).contiguous()
+        picked[name] = _grouped(grouped[name].movedim(axis, 1)[rows // LANES, rows % LANES], axis)
     return picked
 
 

@@ -1,0 +1,70 @@
+"""When a library's files are merged: always while it is small, and then only where enough came in since."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wordframe.library import Segment, VideoEntry
+from wordframe.library.store import Store, segment_rows
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "library", 4)
+
+
+def add(store: Store, count: int) -> None:
+    """``count`` segments in one commit, so in one file group."""
+    start = store.count()
+    ones = np.ones((1, 4), np.float32)
+    rows = []
+    for number in range(start, start + count):
+        entry = VideoEntry(f"{number:06d}", f"/{number}.mp4", 1, 1, "", 6.0, 64, 48, "h264", "mp4", None, 1)
+        rows += segment_rows(entry, [Segment(0.0, 6.0, ones.astype(np.float16), ones[0, :1], ones, b"")])
+    store.add(rows)
+
+
+def groups(store: Store) -> list[int]:
+    """Rows in each file group."""
+    return np.unique(np.array(store.row_ids()) >> 32, return_counts=True)[1].tolist()
+
+
+def test_a_small_library_is_merged_each_time(store: Store) -> None:
+    add(store, 90)
+    add(store, 2)
+    assert groups(store) == [90, 2]
+    store.tidy()
+    assert groups(store) == [92]
+
+
+def test_a_large_one_is_merged_when_a_quarter_came_in(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wordframe.library.tidying._ALWAYS_BELOW_ROWS", 50)
+    for _ in range(5):
+        add(store, 20)
+    store.tidy()
+    assert groups(store) == [100]
+    add(store, 15)
+    add(store, 10)
+    store.tidy()
+    assert groups(store) == [100, 15, 10]
+    add(store, 1)
+    store.tidy()
+    assert groups(store) == [126]
+
+
+def test_full_groups_are_left_out_of_account(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wordframe.library.tidying._ALWAYS_BELOW_ROWS", 50)
+    monkeypatch.setattr("wordframe.library.tidying._FULL_ROWS", 100)
+    for count in (100, 120, 40, 8):
+        add(store, count)
+    store.tidy()
+    assert groups(store) == [100, 120, 40, 8]
+    add(store, 8)
+    store.tidy()
+    assert len(groups(store)) == 1  # LanceDB itself merges up to a million
+    add(store, 8)
+    store.tidy()
+    assert groups(store) == [276, 8]
