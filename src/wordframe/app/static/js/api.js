@@ -40,14 +40,14 @@ export const library = () => ask("/library");
 export const indexing = () => ask("/index");
 export const startIndexing = () => ask("/index", { method: "POST" });
 export const stopIndexing = () => ask("/index", { method: "DELETE" });
-export const video = (id) => ask(`/videos/${id}`);
+export const video = (id, signal) => ask(`/videos/${encodeURIComponent(id)}`, { signal });
 
-export function videos(state, { cursor, signal } = {}) {
-  return ask(`/videos?${parameters({ ...filters(state), limit: 24, cursor })}`, { signal });
+export function videos(state, { limit, cursor, signal } = {}) {
+  return ask(`/videos?${parameters({ ...filters(state), limit, cursor })}`, { signal });
 }
 
-export function search(state, { picture, cursor, signal } = {}) {
-  const choices = { ...filters(state), limit: 24, cursor };
+export function search(state, { picture, limit, cursor, signal } = {}) {
+  const choices = { ...filters(state), limit, cursor };
   if (picture) {
     const options = { method: "POST", body: picture, headers: { "Content-Type": picture.type }, signal };
     return ask(`/search?${parameters(choices)}`, options);

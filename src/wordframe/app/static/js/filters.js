@@ -2,11 +2,12 @@
 
 import { FILTERS } from "./address.js";
 import { byId, el } from "./dom.js";
+import { shortFolder } from "./words.js";
 
 const WORDS = {
-  folder: (value) => `in ${value}`,
-  min: (value) => `longer than ${value} s`,
-  max: (value) => `shorter than ${value} s`,
+  folder: (value) => `in ${shortFolder(value)}`,
+  min: (value) => `at least ${value} s`,
+  max: (value) => `at most ${value} s`,
   after: (value) => `files from ${value}`,
   before: (value) => `files before ${value}`,
 };
@@ -34,7 +35,7 @@ export function draw(state, folders, change) {
   const all = folders.some(({ name }) => name === state.folder) || !state.folder ? folders : [...folders, { name: state.folder }];
   byId("folder").replaceChildren(
     el("option", { value: "" }, "any"),
-    ...all.map(({ name }) => el("option", { value: name }, name)),
+    ...all.map(({ name }) => el("option", { value: name }, shortFolder(name))),
   );
   for (const name of FILTERS) byId(name).value = state[name];
   const chips = FILTERS.filter((name) => state[name]).map((name) =>

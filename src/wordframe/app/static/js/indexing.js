@@ -7,9 +7,10 @@ import { counted, duration } from "./words.js";
 const WHILE_RUNNING = 2000;
 const WHILE_IDLE = 15000;
 
-/** Keep the panel up to date; `finished()` is called when a run has ended. */
-export function watch(finished) {
+/** Keep the panel up to date; `changed()` is called when a run has ended, and during one while `isWaiting()` for videos. */
+export function watch(changed, isWaiting) {
   let before = null;
+  let grown = null;
   let timer = 0;
 
   async function look() {
@@ -18,12 +19,15 @@ export function watch(finished) {
     try {
       status = await api.indexing();
       draw(status, look);
-      if (before === "running" && status.state !== "running") finished();
+      const done = `${status.files_done} ${status.ended}`;
+      if (before === "running" && status.state !== "running") changed();
+      else if (isWaiting() && status.files_done && done !== grown) changed();
+      grown = done;
       before = status.state;
     } catch {
       // the search tells that the server is gone
     }
-    if (!document.hidden) timer = setTimeout(look, status?.state === "running" ? WHILE_RUNNING : WHILE_IDLE);
+    if (!document.hidden) timer = setTimeout(look, ["running", "never"].includes(status?.state) || isWaiting() ? WHILE_RUNNING : WHILE_IDLE);
   }
 
   document.addEventListener("visibilitychange", () => { if (!document.hidden) look(); });
@@ -31,11 +35,16 @@ export function watch(finished) {
   return look;
 }
 
+let drawn = "";
+
 function draw(status, look) {
   const panel = byId("indexing");
   const running = status.state === "running";
   const faults = status.failures.length;
-  panel.hidden = !running && !(status.state === "stopped") && !faults && !status.allow_index;
+  if (JSON.stringify(status) === drawn) return;
+  drawn = JSON.stringify(status);
+  announce(status);
+  panel.hidden = status.state === "never" || (status.state === "finished" && !faults && !status.allow_index);
   if (panel.hidden) return;
   const lines = [el("p", {}, words(status))];
   if (running) lines.push(el("progress", { max: Math.max(1, status.bytes_total), value: status.bytes_done, "aria-label": "Indexing" }));
@@ -46,10 +55,20 @@ function draw(status, look) {
   if (status.allow_index && !running) lines.push(action("Look for new videos", api.startIndexing, look));
   if (status.allow_index && running && status.by_server) lines.push(action("Stop", api.stopIndexing, look));
   const open = panel.querySelector("details")?.open;
-  const focused = panel.contains(document.activeElement);
+  const focused = panel.contains(document.activeElement) && document.activeElement.localName;
   panel.replaceChildren(...lines);
   if (open && panel.querySelector("details")) panel.querySelector("details").open = true;
-  if (focused) (panel.querySelector("button") ?? byId("query")).focus();
+  if (focused) (panel.querySelector(focused) ?? panel.querySelector("button, summary") ?? byId("query")).focus();
+}
+
+let told = "";
+
+/** Said aloud: the start, each quarter, and the end of a run; not every file. */
+function announce(status) {
+  const quarter = status.files_total ? Math.floor((4 * status.files_done) / status.files_total) : 0;
+  const now = status.state === "running" ? `running ${quarter}` : status.state;
+  if (now !== told && (told || status.state === "running")) byId("indexing-status").textContent = words(status);
+  told = now;
 }
 
 function action(label, call, look) {

@@ -5,88 +5,103 @@ import * as api from "./api.js";
 import { byId, el } from "./dom.js";
 import * as filters from "./filters.js";
 import * as indexing from "./indexing.js";
+import * as keys from "./keys.js";
+import * as pictures from "./pictures.js";
 import * as player from "./player.js";
 import * as results from "./results.js";
+import * as theme from "./switch.js";
 import { counted, duration } from "./words.js";
 
-const IMAGES = ["image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "image/tiff"];
-const MAX_IMAGE = 10 * 1024 * 1024;
+const PAGE = 24;
+const MOST = 100; // that the server gives at once
 
 let state = address.read();
 let info = null; // the library, as it was last told
-let picture = null; // the picture that is the query; no address can hold it
 let shown = null; // the list on the page: what was asked, the cursor of what follows
 let running = new AbortController();
-let back = null; // where focus and scroll return to when the video closes
+let back = null; // the button that opened the video: focus and scroll return to it
 
-address.forgetToken();
-player.setUp(() => {
-  if (state.v) go({ v: "", t: "" });
-  giveBack();
-});
-filters.setUp(go);
+const say = (words) => { byId("status").textContent = words; };
+const picture = () => pictures.named(state.picture);
+const isSearch = () => Boolean(state.q || state.like || state.picture);
+const asked = () => JSON.stringify([state.q, state.like, state.picture, ...address.FILTERS.map((name) => state[name])]);
 
-/** Change what is looked at, and draw it. */
-function go(changes, { keepPicture = false } = {}) {
-  const before = state;
+/** Look at something else: a new entry in the history. */
+function go(changes, { opened = false, ...opening } = {}) {
+  address.remember({ scroll: scrollY, count: shown?.count ?? 0 });
   state = { ...state, ...changes };
-  if (!keepPicture && (state.q !== before.q || state.like !== before.like)) picture = null;
-  address.write(state);
-  draw();
+  address.push(state, { opened });
+  draw(opening);
 }
 
-const asked = () => JSON.stringify([state.q, state.like, ...address.FILTERS.map((name) => state[name]), picture?.name, picture?.lastModified, picture?.size]);
-
-async function draw() {
-  byId("query").value = state.like ? "" : state.q;
+function draw({ known = null, play = false, place = {} } = {}) {
+  byId("query").value = state.like || state.picture ? "" : state.q;
+  const title = state.picture || (state.like ? "similar moments" : state.q);
+  document.title = title ? `${title} – wordframe` : "wordframe";
   drawAsked();
   filters.draw(state, info?.folders ?? [], go);
-  if (shown?.asked !== asked()) await list();
-  if (state.v) player.show(state, { similar, moved });
+  if (shown?.asked !== asked()) list(place);
+  if (state.v) player.show(state, { known, play, actions: { similar, moved } });
   else player.close();
 }
 
+/** A query that is no text, where it can be seen and taken away. */
 function drawAsked() {
   const place = byId("asked");
-  place.hidden = !picture && !state.like;
+  place.hidden = !state.picture && !state.like;
   if (place.hidden) return;
-  const label = picture ? `Picture: ${picture.name}` : "Similar to a moment";
-  place.replaceChildren(el("span", { class: "asked-name" }, label), el("button", {
-    type: "button", "aria-label": "Remove it from the search", onclick: () => { picture = null; go({ like: "" }); byId("query").focus(); },
-  }, "×"));
+  const source = state.like ? `/api/v1/segments/${encodeURIComponent(state.like)}/thumbnail` : picture() && URL.createObjectURL(picture());
+  place.replaceChildren(
+    source ? el("img", { src: source, alt: "", height: 32, onload: (event) => URL.revokeObjectURL(event.target.src) }) : "",
+    el("span", { class: "asked-name" }, state.picture || "Similar to this moment"),
+    el("button", { type: "button", "aria-label": "Search for something else", onclick: () => {
+      go({ like: "", picture: "" });
+      byId("query").focus();
+    } }, "×"));
 }
 
-/** Ask for the first page of what the state says. */
-async function list() {
+const fetched = (options) => (isSearch()
+  ? api.search(state, { ...options, picture: picture(), signal: running.signal })
+  : api.videos(state, { ...options, signal: running.signal }));
+
+/** Ask for the first page of what the state says; after Back, for as much as there was. */
+async function list({ scroll = 0, count = 0 } = {}) {
   running.abort();
   running = new AbortController();
   const mine = { asked: asked(), cursor: null, count: 0, weakShown: false };
   shown = mine;
+  if (state.picture && !picture()) {
+    clear();
+    say(`The picture “${state.picture}” did not stay with the page: choose or drop it again.`);
+    return;
+  }
   byId("results").setAttribute("aria-busy", "true");
   say(isSearch() ? "Searching…" : "");
   try {
-    info = await api.library();
-    filters.draw(state, info.folders, go);
-    const page = isSearch()
-      ? await api.search(state, { picture, signal: running.signal })
-      : await api.videos(state, { signal: running.signal });
+    const [page, library] = await Promise.all([fetched({ limit: Math.min(MOST, Math.max(PAGE, count)) }), api.library()]);
     if (shown !== mine) return;
-    byId("results").replaceChildren();
+    info = library;
+    filters.draw(state, info.folders, go);
+    clear();
     notice();
     put(page);
     say(summary(page));
+    if (!state.v) scrollTo({ top: scroll });
   } catch (error) {
     if (error.name === "AbortError" || shown !== mine) return;
-    byId("results").replaceChildren();
-    byId("more").hidden = true;
+    clear();
     shown = null;
     trouble(error);
   } finally {
-    byId("results").setAttribute("aria-busy", "false");
+    if (shown === mine || !shown) byId("results").setAttribute("aria-busy", "false");
   }
 }
 
-const isSearch = () => Boolean(state.q || state.like || picture);
+function clear() {
+  byId("results").replaceChildren();
+  byId("more").hidden = true;
+  byId("notice").hidden = true;
+}
 
 function put(page) {
   if (isSearch()) shown.weakShown = results.append(page.items, openVideo, shown);
@@ -100,9 +115,9 @@ function summary(page) {
   const filtered = address.FILTERS.some((name) => state[name]);
   if (!info.num_videos) return "";
   if (!page.num_videos) return "No video passes the filters. Remove one of them.";
-  if (!isSearch()) return `${counted(page.num_videos, "video")}${filtered ? " pass the filters" : ""}, ${duration(info.seconds_of_video)} in the library.`;
+  if (!isSearch()) return filtered ? `${counted(page.num_videos, "video")} with these filters.` : `${counted(page.num_videos, "video")}, ${duration(info.seconds_of_video)}. Describe a moment to find it.`;
   if (!page.items.length) return "Nothing was found. Try other words.";
-  return `The best of ${counted(page.num_videos, "video")}${filtered ? " that pass the filters" : ""}.`;
+  return `The best of ${counted(page.num_videos, "video")}${filtered ? " with these filters" : ""}.`;
 }
 
 /** What to do where there is nothing to show yet. */
@@ -112,8 +127,8 @@ function notice() {
   if (place.hidden) return;
   place.replaceChildren(
     el("h2", {}, "No videos yet"),
-    el("p", {}, "Index a folder of videos from a terminal. This page shows them as they come in:"),
-    el("pre", {}, el("code", {}, `wordframe index ~/Videos --library ${info.name}`)),
+    el("p", {}, "Index a folder of videos from a terminal, where the server was started. They show up here as they come in:"),
+    el("pre", { tabindex: 0 }, el("code", {}, `wordframe index ~/Videos --library ${info.name}`)),
     el("p", { class: "hint" }, "Everything stays on this machine."),
   );
 }
@@ -122,37 +137,67 @@ function trouble(error) {
   const place = byId("notice");
   place.hidden = false;
   const help = error.status === 401 ? "Open the link that the server printed when it was started; it holds the token." : error.message;
-  place.replaceChildren(el("h2", {}, error.status === 0 ? "The server is gone" : "This did not work"), el("p", { class: "problem" }, help),
-    el("button", { type: "button", onclick: () => { shown = null; draw(); } }, "Try again"));
-  say(help);
+  const again = el("button", { type: "button", onclick: () => { shown = null; draw(); } }, "Try again");
+  place.replaceChildren(el("h2", {}, error.status === 0 ? "The server is gone" : "This did not work"), el("p", { class: "problem", role: "alert" }, help), again);
+  say("");
 }
 
-const say = (words) => { byId("status").textContent = words; };
-
-function openVideo(id, seconds) {
-  back = { element: document.activeElement, scroll: window.scrollY };
-  go({ v: id, t: String(seconds) });
+function openVideo(id, seconds, moments) {
+  back = document.activeElement;
+  go({ v: id, t: String(seconds) }, { opened: true, known: moments, play: true });
 }
 
-function giveBack() {
-  if (!back) return;
-  const { element, scroll } = back;
+/** The video was closed: back to where it was opened. */
+function closed() {
+  if (state.v) {
+    if (address.isOpened()) history.back();
+    else {
+      state = { ...state, v: "", t: "" };
+      address.replace(state);
+    }
+  }
+  if (back?.isConnected) back.focus({ preventScroll: true });
   back = null;
-  window.scrollTo({ top: scroll });
-  if (element?.isConnected) element.focus({ preventScroll: true });
 }
 
 function similar(segment) {
   back = null;
-  player.close();
-  go({ like: segment, q: "", v: "", t: "" });
+  go({ like: segment, q: "", picture: "", v: "", t: "" });
   byId("results").focus();
 }
 
-/** The open video is at another moment; no new entry in the history for that. */
+/** The open video is at another time; no new entry in the history for that. */
 function moved(seconds) {
-  state = { ...state, t: String(seconds) };
-  address.write(state, { replace: true });
+  state = { ...state, t: seconds };
+  address.replace(state);
+}
+
+async function more() {
+  const mine = shown;
+  const button = byId("more");
+  button.disabled = true;
+  try {
+    const page = await fetched({ limit: PAGE, cursor: mine.cursor });
+    if (shown !== mine) return;
+    const before = document.querySelectorAll(".poster").length;
+    put(page);
+    document.querySelectorAll(".poster")[before]?.focus();
+    say(`${counted(page.items.length, "more video")}.`);
+  } catch (error) {
+    if (error.name !== "AbortError") say(error.message);
+  } finally {
+    button.disabled = false;
+  }
+}
+
+/** The library has changed; what somebody is reading stays where it is. */
+function refresh() {
+  if (state.v || scrollY > 200 || byId("results").contains(document.activeElement)) {
+    say("The library has changed. Search again to see what is new.");
+    return;
+  }
+  shown = null;
+  draw();
 }
 
 byId("search").addEventListener("submit", (event) => {
@@ -160,109 +205,30 @@ byId("search").addEventListener("submit", (event) => {
   const words = byId("query").value.trim();
   if (!words) return;
   shown = null;
-  picture = null;
-  go({ q: words, like: "", v: "", t: "" });
+  go({ q: words, like: "", picture: "", v: "", t: "" });
 });
-
 byId("home").addEventListener("click", (event) => {
+  if (event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
   go(Object.fromEntries(Object.keys(state).map((name) => [name, ""])));
   byId("query").focus();
 });
-
-byId("more").addEventListener("click", async () => {
-  const mine = shown;
-  const button = byId("more");
-  button.disabled = true;
-  try {
-    const options = { picture, cursor: mine.cursor, signal: running.signal };
-    const page = isSearch() ? await api.search(state, options) : await api.videos(state, options);
-    if (shown !== mine) return;
-    const first = byId("results").children.length;
-    put(page);
-    byId("results").children[first]?.querySelector("button")?.focus();
-    say(`${counted(page.items.length, "more video")}.`);
-  } catch (error) {
-    if (error.name !== "AbortError") say(error.message);
-  } finally {
-    button.disabled = false;
-  }
-});
-
-// Pictures: chosen, dropped, pasted --------------------------------------------------------------------------------
-
-function searchBy(file) {
-  if (!file) return;
-  if (!IMAGES.includes(file.type)) say("A picture is needed: JPEG, PNG, WebP, GIF, BMP or TIFF.");
-  else if (file.size > MAX_IMAGE) say("This picture is larger than 10 MB; scale it down.");
-  else {
-    picture = file;
-    go({ q: "", like: "", v: "", t: "" }, { keepPicture: true });
-  }
-}
-
-byId("choose").addEventListener("click", () => byId("picture").click());
-byId("picture").addEventListener("change", (event) => {
-  searchBy(event.target.files[0]);
-  event.target.value = "";
-});
-const holdsFile = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
-let depth = 0;
-addEventListener("dragenter", (event) => { if (holdsFile(event)) { depth += 1; byId("drop").hidden = false; } });
-addEventListener("dragleave", (event) => { if (holdsFile(event) && (depth -= 1) <= 0) byId("drop").hidden = true; });
-addEventListener("dragover", (event) => { if (holdsFile(event)) event.preventDefault(); });
-addEventListener("drop", (event) => {
-  if (!holdsFile(event)) return;
-  event.preventDefault();
-  depth = 0;
-  byId("drop").hidden = true;
-  searchBy(event.dataTransfer.files[0]);
-});
-addEventListener("paste", (event) => {
-  const file = [...(event.clipboardData?.files ?? [])][0];
-  if (file) searchBy(file);
-});
-
-// Keys --------------------------------------------------------------------------------------------------------------
-
-addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
-  if (event.target.closest("input:not([type=range]), textarea, select")) return;
-  if (event.key === "?") byId("keys-help").open ? byId("keys-help").close() : byId("keys-help").showModal();
-  else if (byId("keys-help").open || player.key(event)) return;
-  else if (player.isOpen()) return;
-  else if (event.key === "/") byId("query").focus();
-  else if (event.key === "ArrowDown" || event.key === "ArrowUp") walk(event.key === "ArrowDown" ? 1 : -1);
-  else return;
-  event.preventDefault();
-});
-
-function walk(step) {
-  const posters = [...document.querySelectorAll(".poster")];
-  if (!posters.length) return;
-  const card = document.activeElement.closest(".card");
-  const at = card ? posters.findIndex((poster) => card.contains(poster)) : step > 0 ? -1 : posters.length;
-  posters[Math.max(0, Math.min(posters.length - 1, at + step))].focus();
-}
-
-byId("keys").addEventListener("click", () => byId("keys-help").showModal());
-
-const dark = matchMedia("(prefers-color-scheme: dark)");
-const isDark = () => (document.documentElement.dataset.theme ?? (dark.matches ? "dark" : "light")) === "dark";
-const nameTheme = () => { byId("theme").textContent = isDark() ? "Light" : "Dark"; };
-byId("theme").addEventListener("click", () => {
-  const theme = isDark() ? "light" : "dark";
-  document.documentElement.dataset.theme = theme;
-  try { localStorage.setItem("theme", theme); } catch { /* it holds until the page closes */ }
-  nameTheme();
-});
-dark.addEventListener("change", nameTheme);
-nameTheme();
-
+byId("more").addEventListener("click", more);
 addEventListener("popstate", () => {
   state = address.read();
-  draw();
+  draw({ place: address.remembered() });
 });
+addEventListener("pagehide", () => address.remember({ scroll: scrollY, count: shown?.count ?? 0 }));
 
-indexing.watch(() => { if (!state.v) { shown = null; draw(); } });
-draw();
+history.scrollRestoration = "manual";
+address.forgetToken();
+theme.setUp();
+keys.setUp();
+player.setUp(closed);
+filters.setUp(go);
+pictures.setUp((name) => {
+  shown = null;
+  go({ picture: name, q: "", like: "", v: "", t: "" });
+}, say);
+indexing.watch(refresh, () => info?.num_videos === 0 && !isSearch());
+draw({ place: address.remembered() });

@@ -5,14 +5,16 @@ import * as api from "./api.js";
 import { byId, el } from "./dom.js";
 import * as strip from "./strip.js";
 import * as why from "./why.js";
-import { isWord, timecode } from "./words.js";
+import { shortFolder, timecode, wholeWords } from "./words.js";
 
 const dialog = byId("player");
+let opening = null; // the controller of the video that is being fetched
 let open = null; // what belongs to the open video, with the controller that ends its requests
 
 /** Wires closing; `closed()` is called when the video is gone. */
 export function setUp(closed) {
   dialog.addEventListener("close", () => {
+    if (dialog.open) return; // another video was opened before this was told
     end();
     closed();
   });
@@ -20,6 +22,7 @@ export function setUp(closed) {
 }
 
 function end() {
+  opening?.abort();
   if (!open) return;
   open.controller.abort();
   open.player.removeAttribute("src");
@@ -35,89 +38,108 @@ export function close() {
   if (dialog.open) dialog.close();
 }
 
-/** Show a video from `state.t` on; `actions` are `similar(segmentId)` and `moved(seconds)`. */
-export async function show(state, actions) {
+/**
+ * Show a video from `state.t` on. `known` are its moments as the list had them, `play` whether to start at once;
+ * `actions` are `similar(segmentId)` and `moved(seconds)`.
+ */
+export async function show(state, { known, play, actions }) {
+  const at = seconds(state);
   if (open && open.id === state.v && open.query === queryOf(state)) {
-    seek(Number(state.t) || 0);
+    if (Math.abs(at - seconds(open.state)) > 0.05) seek(at);
     return;
   }
   end();
   const controller = new AbortController();
-  dialog.replaceChildren(el("p", { role: "status" }, "Opening the video…"), closing());
+  dialog.replaceChildren(framed(heading("Opening the video…")));
   if (!dialog.open) dialog.showModal();
   let detail;
   try {
-    detail = await api.video(state.v);
+    opening = controller;
+    detail = await api.video(state.v, controller.signal);
   } catch (error) {
-    dialog.replaceChildren(el("h2", { id: "player-title" }, "This video cannot be shown"), el("p", { class: "problem" }, error.message), closing());
+    if (error.name === "AbortError") return;
+    dialog.replaceChildren(framed(heading("This video cannot be shown"), el("p", { class: "problem", role: "alert" }, error.message)));
     return;
   }
-  if (!dialog.open) return;
-  draw(state, detail, actions, controller);
+  if (!dialog.open || opening !== controller) return;
+  draw(state, detail, { known, actions, controller });
+  start(at, play);
 }
 
-const queryOf = (state) => (state.like ? `like ${state.like}` : state.q);
-const closing = () => el("button", { type: "button", class: "close", "aria-label": "Close the video", onclick: close }, "×");
+const seconds = (state) => Math.max(0, Number(state.t) || 0);
+const queryOf = (state) => JSON.stringify([state.q, state.like, state.picture]);
+const framed = (...children) => el("div", { class: "frame" }, ...children);
+const heading = (words, ...beside) => el("div", { class: "player-head" },
+  el("div", {}, el("h2", { id: "player-title" }, words), ...beside),
+  el("button", { type: "button", class: "close", "aria-label": "Close the video", onclick: close }, "×"));
 
-function draw(state, { video, segments }, actions, controller) {
+function draw(state, { video, segments }, { known, actions, controller }) {
   const player = el("video", { controls: true, preload: "metadata", playsinline: true, tabindex: 0, "aria-label": video.name });
   const message = el("div", { class: "message", role: "status" });
-  const heat = strip.make(video.duration_seconds, seek);
-  const reasons = why.make(() => api.explain(moment().segment_id, state.q, controller.signal));
+  const heat = strip.make(video.duration_seconds, seek, remember);
+  const reasons = why.make(() => api.explain(moment().segment_id, state.q, controller.signal), () => moment());
   const moments = el("ol", { class: "moment-list", "aria-label": "Moments" });
   const chips = el("div", { class: "chips words", role: "group", "aria-label": "Words of the query" });
   open = {
     id: state.v, query: queryOf(state), state, actions, controller, player, message, heat, reasons, list: moments, chips, video,
-    moments: segments.map((segment) => ({ ...segment, score: null })), place: -1, clip: null,
+    moments: known?.length ? known : segments, place: -1, clip: null, wanted: 0,
   };
-  dialog.replaceChildren(
-    el("div", { class: "player-head" }, el("h2", { id: "player-title" }, video.name), closing()),
-    el("p", { class: "folder" }, video.folder),
+  dialog.replaceChildren(framed(
+    heading(video.name, el("p", { class: "folder", title: video.path }, shortFolder(video.folder))),
     el("div", { class: "player-body" },
-      el("div", { class: "stage" }, player, message, heat.element, chips, actionsOf(state)),
-      el("div", { class: "side" }, el("h3", {}, "Moments"), moments, state.q && !state.like ? reasons.element : null, ranker(state))),
-  );
-  player.addEventListener("timeupdate", () => {
-    heat.follow(offset() + player.currentTime);
+      el("div", { class: "stage" }, player, message, heat.element, chips, actionsOf()),
+      el("div", { class: "side" }, el("h3", {}, "Moments"), moments, isSentence(state) ? reasons.element : null, ranker(state))),
+  ));
+  const on = (event, act) => player.addEventListener(event, () => { if (open?.player === player) act(); }); // late ones come
+  on("timeupdate", () => {
+    heat.follow(position());
     mark();
   });
-  player.addEventListener("error", () => { if (player.hasAttribute("src")) unplayable(); });
-  start(Number(state.t) || 0);
+  on("loadedmetadata", () => { player.currentTime = open.wanted; });
+  on("error", () => { if (player.hasAttribute("src")) unplayable(); });
   drawMoments();
   player.focus();
-  if (state.q || state.like) fetchHeat(state);
-  else heat.clear("Search for something to see here where the answer is.");
+  if (state.picture) heat.clear("A picture has no strip. “Find similar moments” searches on from the video, with one.");
+  else if (state.q || state.like) fetchHeat(state);
+  else heat.clear("Search for something, and bars here show where the answer is.");
 }
 
+const isSentence = (state) => Boolean(state.q) && !state.like && !state.picture;
+
 /** Whether the browser says that it plays the file; without a word from it, trying is the only way. */
-function start(seconds) {
+function start(at, play) {
   const { player, video } = open;
+  open.wanted = at;
+  open.heat.follow(at);
+  mark(at);
   if (!player.canPlayType(video.mime)) {
-    unplayable(seconds);
+    unplayable();
     return;
   }
-  player.addEventListener("loadedmetadata", () => { player.currentTime = seconds; }, { once: true });
   player.src = video.media_url;
+  if (play) player.play().catch(() => {}); // refused until somebody presses something; the controls are there
 }
 
 /** The file does not play here: say why, and offer the moment as a clip that does. */
-async function unplayable(seconds = Number(open.state.t) || 0) {
+async function unplayable() {
   const now = open;
-  const reason = await reachable(now.video.media_url);
+  const { video, clip } = now;
+  const reason = await refusal(clip ? clipUrl(clip) : video.media_url);
   if (open !== now) return;
   now.player.removeAttribute("src");
-  if (reason) {
-    now.message.replaceChildren(el("p", { class: "problem" }, reason));
+  if (reason || clip) {
+    tell(el("p", { class: "problem" }, reason || "The clip does not play in your browser either."));
     return;
   }
-  now.message.replaceChildren(
-    el("p", {}, `Your browser does not play this file (codec ${now.video.codec}).`),
-    el("button", { type: "button", onclick: () => playClip(seconds) }, "Play this moment as a short clip"),
-  );
+  tell(el("p", {}, `Your browser does not play this file: ${ending(video.name)} with the codec ${video.codec}.`),
+    el("button", { type: "button", onclick: () => playClip(now.wanted) }, "Play this moment as a short clip"));
 }
 
+const ending = (name) => (/\.[^.]+$/.exec(name)?.[0] ?? "a file").toLowerCase();
+const tell = (...lines) => open?.message.replaceChildren(...lines);
+
 /** Why the server does not give the file out, in its own words; empty if it does. */
-async function reachable(url) {
+async function refusal(url) {
   try {
     const answer = await fetch(url, { headers: { Range: "bytes=0-0" } });
     if (answer.ok) return "";
@@ -127,34 +149,41 @@ async function reachable(url) {
   }
 }
 
-function playClip(seconds) {
-  const found = nearest(seconds);
+function playClip(at) {
+  const found = nearest(at);
   if (!found) return;
-  const url = clipUrl(found);
   open.clip = found;
-  open.message.replaceChildren(el("p", {}, `A clip of ${timecode(found.start_seconds)} – ${timecode(found.end_seconds)}.`));
-  open.player.src = url;
-  open.player.load();
+  open.wanted = Math.max(0, at - found.start_seconds);
+  tell(el("p", {}, `A clip of ${span(found)}, made for your browser.`));
+  open.player.src = clipUrl(found);
   open.player.play().catch(() => {});
 }
 
 /** Where the player's own zero lies in the video. */
 const offset = () => (open.clip ? open.clip.start_seconds : 0);
 
-function seek(seconds) {
-  if (!open) return;
-  const { player } = open;
-  if (open.clip) {
-    if (seconds >= open.clip.start_seconds && seconds < open.clip.end_seconds) player.currentTime = seconds - open.clip.start_seconds;
-    else playClip(seconds);
-  } else if (player.readyState === 0 && player.hasAttribute("src")) {
-    player.addEventListener("loadedmetadata", () => { player.currentTime = seconds; }, { once: true });
-  } else if (player.hasAttribute("src")) {
-    player.currentTime = seconds;
-  } else {
-    open.state = { ...open.state, t: String(seconds) };
+function seek(to) {
+  const { player, clip } = open;
+  if (clip && !(to >= clip.start_seconds && to < clip.end_seconds)) {
+    playClip(to);
+    return;
+  }
+  open.wanted = to - offset();
+  if (player.readyState > 0) player.currentTime = open.wanted;
+  else {
+    open.heat.follow(to);
+    mark(to);
   }
 }
+
+/** The address follows, so that a reload or a link comes back to this time. */
+function remember(at) {
+  open.state = { ...open.state, t: String(Math.round(at * 1000) / 1000) };
+  open.actions.moved(open.state.t);
+}
+
+/** Where the player is in the video. */
+const position = () => Math.min(offset() + (open.player.readyState > 0 ? open.player.currentTime : open.wanted), open.video.duration_seconds - 0.01);
 
 async function fetchHeat(state) {
   const now = open;
@@ -163,12 +192,12 @@ async function fetchHeat(state) {
     const found = await api.heat(state.v, state, now.controller.signal);
     if (open !== now) return;
     now.moments = found.moments;
-    now.found = found;
+    now.found = { ...found, words: wholeWords(found.words ?? []) };
     drawMoments();
     drawWords();
     showHeat(null);
   } catch (error) {
-    if (open === now) now.heat.clear(error.message);
+    if (open === now && error.name !== "AbortError") now.heat.clear(error.message);
   }
 }
 
@@ -176,22 +205,22 @@ async function fetchHeat(state) {
 function showHeat(word) {
   const { heat, found, state, chips } = open;
   const subject = state.like ? "the moment you chose" : "your words";
-  if (!word) heat.show(found, `Bars show how much each moment answers ${subject}: higher is better, over this video.`);
-  else heat.show({ seconds: found.seconds, values: word.values }, `Bars show which moments “${word.word}” points to.`);
+  if (!word) heat.show(found, `Bars show how much each moment of this video answers ${subject}; the tallest answers most.`);
+  else heat.show({ seconds: found.seconds, values: word.values }, `Bars show which moments the word “${word.word}” points to.`);
   for (const chip of chips.querySelectorAll("button")) {
-    chip.setAttribute("aria-pressed", String(chip.dataset.word === (word ? word.word : "")));
+    chip.setAttribute("aria-pressed", String(chip.dataset.place === String(word ? found.words.indexOf(word) : -1)));
   }
 }
 
 function drawWords() {
   const { chips, found, state } = open;
-  const words = (found.words ?? []).filter(({ word }) => isWord(word));
   chips.replaceChildren();
-  if (!words.length || state.like) return;
-  const chip = (label, word) => el("button", {
-    type: "button", class: "chip", "aria-pressed": String(!word), "data-word": word ? word.word : "", onclick: () => showHeat(word),
+  if (!found.words.length || state.like) return;
+  const chip = (label, place) => el("button", {
+    type: "button", class: "chip", "data-place": place, onclick: () => showHeat(found.words[place] ?? null),
   }, label);
-  chips.append(el("span", { class: "hint" }, "Show where"), chip("the sentence", null), ...words.map((word) => chip(word.word.replace(/^##|<\/w>$/g, ""), word)), el("span", { class: "hint" }, "points."));
+  chips.append(el("span", { class: "hint" }, "Show"), chip("the whole sentence", -1),
+    el("span", { class: "hint" }, "or one word"), ...found.words.map(({ word }, place) => chip(word, place)));
 }
 
 /** The moments beside the player, best first; those of a video nobody asked anything about in their order. */
@@ -201,38 +230,46 @@ function drawMoments() {
     type: "button", class: "row", onclick: () => go(place),
   },
     el("img", { src: each.thumbnail_url, alt: "", loading: "lazy", width: 96, height: 54 }),
-    el("span", {}, `${timecode(each.start_seconds)} – ${timecode(each.end_seconds)}`)))));
+    el("span", {}, span(each))))));
   open.place = -1;
   mark();
 }
 
-function mark() {
-  const { list, moments, player } = open;
-  const now = offset() + player.currentTime;
-  const place = moments.findIndex(({ start_seconds: start, end_seconds: stop }) => now >= start - 0.05 && now < stop);
+const span = (each) => `${timecode(each.start_seconds)} – ${timecode(each.end_seconds)}`;
+const holds = ({ start_seconds: start, end_seconds: stop }, time) => time >= start - 0.05 && time < stop;
+
+/** Mark the moment that is shown. Moments may overlap: the one that was chosen stays marked while it lasts. */
+function mark(now = position()) {
+  const { list, moments } = open;
+  const chosen = moments[open.place];
+  const place = chosen && holds(chosen, now) ? open.place : moments.findIndex((each) => holds(each, now));
   if (place === open.place) return;
   open.place = place;
-  open.reasons.forget();
+  open.reasons.renew();
   [...list.querySelectorAll("button")].forEach((button, at) => button.setAttribute("aria-current", String(at === place)));
 }
 
 function go(place) {
-  const { moments, actions, player } = open;
-  const chosen = moments[Math.max(0, Math.min(moments.length - 1, place))];
+  const { moments, player, list } = open;
+  const within = Math.max(0, Math.min(moments.length - 1, place));
+  const chosen = moments[within];
   if (!chosen) return;
-  open.state = { ...open.state, t: String(chosen.start_seconds) };
+  open.place = within;
   seek(chosen.start_seconds);
-  actions.moved(chosen.start_seconds);
+  remember(chosen.start_seconds);
+  open.reasons.renew();
+  [...list.querySelectorAll("button")].forEach((button, at) => button.setAttribute("aria-current", String(at === within)));
+  list.children[within].scrollIntoView({ block: "nearest" });
   if (player.hasAttribute("src")) player.play().catch(() => {});
 }
 
-function nearest(seconds) {
-  const inside = open.moments.find(({ start_seconds: start, end_seconds: stop }) => seconds >= start - 0.05 && seconds < stop);
-  return inside ?? open.moments[0];
+function nearest(time) {
+  const chosen = open.moments[open.place];
+  return chosen && holds(chosen, time) ? chosen : open.moments.find((each) => holds(each, time)) ?? open.moments[0];
 }
 
 /** The moment that is shown now. */
-const moment = () => nearest(offset() + open.player.currentTime);
+const moment = () => nearest(position());
 const clipUrl = (found) => `/api/v1/segments/${found.segment_id}/clip?start=${found.start_seconds}&end=${Math.min(found.end_seconds, found.start_seconds + 60)}`;
 
 function actionsOf() {
@@ -244,12 +281,12 @@ function actionsOf() {
 
 async function copyLink() {
   const now = open;
-  const target = address.link({ ...now.state, t: (offset() + now.player.currentTime).toFixed(1) });
+  const target = address.link({ ...now.state, t: position().toFixed(1) });
   try {
     await navigator.clipboard.writeText(target);
-    now.message.replaceChildren(el("p", {}, "The link is copied."));
+    tell(el("p", {}, "The link is copied."));
   } catch {
-    now.message.replaceChildren(el("p", {}, "Copy this link: ", el("input", { readonly: true, value: target, "aria-label": "Link to this moment" })));
+    tell(el("p", {}, "Copy this link: ", el("input", { readonly: true, value: target, "aria-label": "Link to this moment" })));
     now.message.querySelector("input").select();
   }
 }
@@ -258,17 +295,18 @@ async function copyLink() {
 async function save() {
   const now = open;
   const found = moment();
-  now.message.replaceChildren(el("p", {}, "Cutting the moment…"));
+  tell(el("p", {}, "Cutting the moment…"));
   try {
     const answer = await fetch(clipUrl(found));
     if (!answer.ok) throw new Error((await answer.json()).detail);
+    if (open !== now) return;
     const url = URL.createObjectURL(await answer.blob());
     const name = `${now.video.name.replace(/\.[^.]*$/, "")}_${found.start_seconds}-${found.end_seconds}s.mp4`;
     el("a", { href: url, download: name }).click();
     setTimeout(() => URL.revokeObjectURL(url), 10000);
-    now.message.replaceChildren(el("p", {}, `Saved as ${name}.`));
+    tell(el("p", {}, `Saved as ${name}.`));
   } catch (error) {
-    now.message.replaceChildren(el("p", { class: "problem" }, error.message));
+    tell(el("p", { class: "problem" }, error.message));
   }
 }
 
@@ -284,7 +322,7 @@ function ranker(state) {
     try {
       const { items } = await api.rankTexts(state.v, sentences);
       ranked.replaceChildren(...items.map((item) => el("li", {}, el("button", {
-        type: "button", class: "row", onclick: () => seek(item.moment.peak_seconds),
+        type: "button", class: "row", onclick: () => { seek(item.moment.peak_seconds); remember(item.moment.peak_seconds); },
       }, el("span", {}, item.text), el("span", { class: "hint" }, `${timecode(item.moment.peak_seconds)} · ${item.score.toFixed(2)}`)))));
     } catch (error) {
       ranked.replaceChildren(el("li", { class: "problem" }, error.message));

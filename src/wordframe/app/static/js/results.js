@@ -1,17 +1,17 @@
 // The list of videos: a card each, with its poster and its best moments as buttons. No player in here.
 
 import { byId, el } from "./dom.js";
-import { timecode } from "./words.js";
+import { shortFolder, timecode } from "./words.js";
 
-/** Cards of search results; `open(videoId, seconds)` is called for the moment that somebody presses. */
+/** Cards of search results; `open(videoId, seconds, moments)` is called for the moment that somebody presses. */
 export function append(items, open, { weakShown }) {
   const list = byId("results");
   for (const item of items) {
     if (item.weak && !weakShown) {
       weakShown = true;
       list.append(el("li", { class: "weak-from" }, el("p", {}, item.rank === 1
-        ? "Nothing stands out: these are no nearer to your words than chance would bring."
-        : "From here on the matches are weak: no nearer to your words than chance would bring.")));
+        ? "Nothing stands out: from here on no better than chance. Other words may find more."
+        : "From here on no better than chance.")));
     }
     list.append(card(item.video, item.moments, open, item.weak));
   }
@@ -29,19 +29,19 @@ function card(video, moments, open, weak) {
   const poster = el("button", {
     type: "button", class: "poster", "data-video": video.video_id,
     "aria-label": `${video.name}, play from ${timecode(start)}`,
-    onclick: () => open(video.video_id, start),
+    onclick: () => open(video.video_id, start, moments),
   },
     el("img", { src: (first ?? video).thumbnail_url, alt: "", loading: "lazy", width: 256, height: 144 }),
     el("span", { class: "length" }, timecode(video.duration_seconds)));
   const buttons = moments.map((moment) => el("button", {
     type: "button", class: "moment", "aria-label": `Play from ${timecode(moment.start_seconds)} to ${timecode(moment.end_seconds)}`,
-    onclick: () => open(video.video_id, moment.start_seconds),
+    onclick: () => open(video.video_id, moment.start_seconds, moments),
   }, `${timecode(moment.start_seconds)} – ${timecode(moment.end_seconds)}`));
   return el("li", { class: weak ? "card weak" : "card" },
     poster,
     el("div", { class: "about" },
       el("h2", { title: video.path }, video.name),
-      el("p", { class: "folder", title: video.folder }, video.folder),
+      el("p", { class: "folder", title: video.folder }, shortFolder(video.folder)),
       video.problem ? el("p", { class: "problem" }, `Read only in part: ${video.problem}`) : null,
       buttons.length ? el("div", { class: "moments" }, buttons) : null));
 }

@@ -5,14 +5,15 @@ import { strength, timecode } from "./words.js";
 
 const HEIGHT = 40;
 
-/** A strip over `duration` seconds; `seek(seconds)` is called when somebody moves it. */
-export function make(duration, seek) {
+/** A strip over `duration` seconds; `seek(seconds)` is called while somebody moves it, `left(seconds)` when it is let go. */
+export function make(duration, seek, left) {
   const bars = svg("svg", { class: "bars", viewBox: `0 0 1000 ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" });
   const slider = el("input", {
     type: "range", class: "slider", min: 0, max: duration.toFixed(2), step: Math.max(0.1, duration / 1000).toFixed(2), value: 0,
-    "aria-label": "Where in the video the answer is",
+    "aria-label": "Time in the video, and how much it answers",
   });
   const says = el("p", { class: "hint" });
+  const now = el("span", {});
   let seconds = [];
   let values = [];
 
@@ -25,12 +26,29 @@ export function make(duration, seek) {
   };
   const tell = () => {
     const time = Number(slider.value);
-    slider.setAttribute("aria-valuetext", values.length ? `${timecode(time)}, ${strength(at(time))}` : timecode(time));
+    const words = values.length ? `${timecode(time)}, ${strength(at(time))}` : timecode(time);
+    slider.setAttribute("aria-valuetext", words);
+    now.textContent = words;
   };
-  slider.addEventListener("input", () => { tell(); seek(Number(slider.value)); });
+  const moved = () => { tell(); seek(Number(slider.value)); };
+  slider.addEventListener("input", moved);
+  slider.addEventListener("change", () => left(Number(slider.value)));
+  slider.addEventListener("keydown", (event) => {
+    const step = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 }[event.key];
+    if (!step || !seconds.length || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    const time = Number(slider.value);
+    const margin = Number(slider.step); // the slider rounds to its steps
+    const beyond = seconds.filter((each) => (step > 0 ? each > time + margin : each < time - margin));
+    if (!beyond.length) return;
+    slider.value = step > 0 ? beyond[0] : beyond.at(-1);
+    moved();
+    left(Number(slider.value));
+  });
 
   return {
-    element: el("div", { class: "strip" }, el("div", { class: "track" }, bars, slider), says),
+    element: el("div", { class: "strip" }, el("div", { class: "track" }, bars, slider),
+      el("p", { class: "scale hint", "aria-hidden": "true" }, el("span", {}, "0:00"), now, el("span", {}, timecode(duration))), says),
     /** Draw `heat` ({seconds, values}); `words` says what it shows. */
     show(heat, words) {
       ({ seconds, values } = heat);

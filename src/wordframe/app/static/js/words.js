@@ -21,11 +21,41 @@ export function duration(seconds) {
 
 /** How much a moment answers, in words, from a value between 0 and 1. */
 export function strength(value) {
-  if (value >= 0.75) return "answers most";
+  if (value >= 0.75) return "answers strongly";
   if (value >= 0.4) return "answers well";
   if (value >= 0.12) return "answers a little";
   return "does not answer";
 }
 
-/** Tokens that only mark a sentence's start and end say nothing to people. */
-export const isWord = (token) => !/^(\[.*\]|<.*>|[.,;:!?"'])$/.test(token.trim()) && token.trim() !== "";
+/** The last two folders of a path: what tells videos apart where there is little room. */
+export function shortFolder(path) {
+  const steps = path.split(/[\\/]/).filter(Boolean);
+  return steps.length > 2 ? `…/${steps.slice(-2).join("/")}` : path;
+}
+
+/** Tokens that only mark a sentence's start and end, or punctuate it, say nothing to people. */
+const isMark = (token) => /^(\[[A-Z]+\]|<[^>]*>)$/.test(token) || !/[\p{L}\p{N}]/u.test(token);
+
+/**
+ * The words of a query from the pieces that encoders cut them into: "starr" and "##y" (WordPiece), "starr" and
+ * "y</w>" (CLIP), "▁starr" and "y" (SentencePiece). A word's values are the means over its pieces.
+ */
+export function wholeWords(pieces) {
+  const ends = pieces.some(({ word }) => word.endsWith("</w>"));
+  const begins = pieces.some(({ word }) => word.startsWith("▁"));
+  const words = [];
+  let inside = false; // does the next piece go on with the word before it?
+  for (const { word, values } of pieces) {
+    const begun = word.startsWith("##") || (ends && inside) || (begins && !word.startsWith("▁"));
+    const goesOn = begun && words.length > 0 && !isMark(word);
+    const text = word.replace(/^(##|▁)|<\/w>$/g, "");
+    inside = !isMark(word) && !word.endsWith("</w>");
+    if (goesOn) {
+      words.at(-1).text += text;
+      words.at(-1).pieces.push(values);
+    } else words.push({ text, pieces: [values] });
+  }
+  return words.filter(({ text }) => !isMark(text)).map(({ text, pieces: rows }) => ({
+    word: text, values: rows[0].map((_, at) => rows.reduce((sum, row) => sum + row[at], 0) / rows.length),
+  }));
+}
