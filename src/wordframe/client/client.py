@@ -9,20 +9,23 @@ with Client("http://127.0.0.1:8765") as client:
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
+from urllib.parse import quote
 
 import httpx
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from wordframe.client import schemas as wire
 from wordframe.errors import WordframeError
 
 API = "/api/v1"
-_PATIENCE = 4
+_TRIES = 5
+_MOST_PATIENCE = 10.0
 _IMAGE_TYPES = {
     ".jpg": "image/jpeg",
     ".jpeg": "image/jpeg",
@@ -33,6 +36,7 @@ _IMAGE_TYPES = {
     ".tif": "image/tiff",
     ".tiff": "image/tiff",
 }
+_STRANGE = "this is not what a wordframe server of this version answers"
 Answer = TypeVar("Answer", bound=BaseModel)
 
 
@@ -54,7 +58,8 @@ class Client:
         transport: for tests, in the place of the network.
 
     Raises:
-        ServerError: from every method, with the server's own line.
+        ServerError: from every method, with the server's own line. A busy server is asked again, as often as is polite.
+        WordframeError: a file of this machine cannot be read or written.
     """
 
     def __init__(
@@ -65,11 +70,21 @@ class Client:
         timeout_seconds: float = 60.0,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        address = httpx.URL(url)
+        try:
+            address = httpx.URL(url)
+        except httpx.InvalidURL:
+            address = httpx.URL()
+        if address.scheme not in ("http", "https") or not address.host:
+            raise ServerError(f"{url!r} is no address of a server; write one as http://127.0.0.1:8765")
         token = token or address.params.get("token")
         headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self.url = str(address.copy_with(query=None, fragment=None)).rstrip("/")
         self._http = httpx.Client(
-            base_url=address.copy_with(query=None), headers=headers, timeout=timeout_seconds, transport=transport
+            base_url=self.url,
+            headers=headers,
+            timeout=timeout_seconds,
+            transport=transport,
+            trust_env=False,  # a proxy of the environment must not see tokens and queries
         )
 
     def __enter__(self) -> Self:
@@ -121,14 +136,12 @@ class Client:
         path = Path(image)
         kind = _IMAGE_TYPES.get(path.suffix.lower())
         if kind is None:
-            raise ServerError(f"{path}: a picture is sent as one of {', '.join(_IMAGE_TYPES)}")
-        parameters = {name: value for name, value in (given | choices).items() if value is not None}
-        return self._call(
-            wire.SearchResult, "POST", "/search", params=parameters, content=_read(path), headers={"Content-Type": kind}
-        )
+            raise WordframeError(f"{path}: a picture is sent as one of {', '.join(_IMAGE_TYPES)}")
+        parameters, headers = _given(given | choices), {"Content-Type": kind}
+        return self._call(wire.SearchResult, "POST", "/search", params=parameters, content=_read(path), headers=headers)
 
     def search_all(self, text: str | None = None, **choices: Any) -> Iterator[wire.SearchItem]:
-        """All videos, best first, page by page as they are taken."""
+        """All videos, best first, page by page as they are taken; ``choices`` as for ``search``."""
         page = self.search(text, **choices)
         while True:
             yield from page.items
@@ -138,11 +151,11 @@ class Client:
 
     def explain(self, segment_id: str, text: str) -> wire.Explanation:
         """Why a segment fits a sentence."""
-        return self._get(wire.Explanation, f"/segments/{segment_id}/explain", q=text)
+        return self._get(wire.Explanation, f"/segments/{_part(segment_id)}/explain", q=text)
 
     def heat(self, video_id: str, text: str | None = None, *, like: str | None = None) -> wire.Heat:
         """How much each moment of a video answers a sentence, or looks like a segment."""
-        return self._get(wire.Heat, f"/videos/{video_id}/heat", q=text, like=like)
+        return self._get(wire.Heat, f"/videos/{_part(video_id)}/heat", q=text, like=like)
 
     def videos(
         self, *, filters: wire.Filters | None = None, limit: int = 50, cursor: str | None = None
@@ -153,24 +166,27 @@ class Client:
 
     def video(self, video_id: str) -> wire.VideoDetail:
         """A video with its segments."""
-        return self._get(wire.VideoDetail, f"/videos/{video_id}")
+        return self._get(wire.VideoDetail, f"/videos/{_part(video_id)}")
 
     def rank_texts(self, video_id: str, texts: Sequence[str]) -> wire.RankedTexts:
         """Sentences by how well a video answers them."""
-        return self._call(wire.RankedTexts, "POST", f"/videos/{video_id}/rank-texts", json={"texts": list(texts)})
+        return self._call(
+            wire.RankedTexts, "POST", f"/videos/{_part(video_id)}/rank-texts", json={"texts": list(texts)}
+        )
 
     def thumbnail(self, segment_id: str) -> bytes:
         """A segment's picture, a JPEG."""
-        return self._send("GET", f"/segments/{segment_id}/thumbnail").content
+        return self._send("GET", f"/segments/{_part(segment_id)}/thumbnail").content
 
     def clip(
         self, segment_id: str, to: str | Path, *, start_seconds: float | None = None, end_seconds: float | None = None
     ) -> Path:
         """Write a moment of the segment's video to the file ``to``, an .mp4; by default the segment itself."""
         times = {"start": start_seconds, "end": end_seconds}
-        answer = self._send("GET", f"/segments/{segment_id}/clip", params=_given(times))
+        answer = self._send("GET", f"/segments/{_part(segment_id)}/clip", params=_given(times))
         target = Path(to)
-        target.write_bytes(answer.content)
+        with _told(target, "written"):
+            target.write_bytes(answer.content)
         return target
 
     def index_status(self) -> wire.IndexStatus:
@@ -189,20 +205,36 @@ class Client:
         return self._call(kind, "GET", path, params=_given(parameters))
 
     def _call(self, kind: type[Answer], method: str, path: str, **options: Any) -> Answer:
-        return kind.model_validate_json(self._send(method, path, **options).content)
+        answer = self._send(method, path, **options)
+        try:
+            return kind.model_validate_json(answer.content)
+        except ValidationError:
+            raise ServerError(f"{answer.url}: {_STRANGE}", answer.status_code) from None
 
     def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
-        for again in range(_PATIENCE, -1, -1):
+        for left in reversed(range(_TRIES)):
             try:
                 answer = self._http.request(method, API + path, **options)
             except httpx.HTTPError as error:
-                raise ServerError(f"{self._http.base_url}: no answer ({error}); is wordframe serve running?") from None
-            if answer.status_code != 503 or not again or "retry-after" not in answer.headers:
+                raise ServerError(f"{self.url}: no answer ({error}); is wordframe serve running?") from None
+            wait = _wait_seconds(answer)
+            if wait is None or not left:
                 break
-            time.sleep(float(answer.headers["retry-after"]))
+            time.sleep(wait)
         if answer.is_success:
             return answer
         raise ServerError(_detail(answer), answer.status_code)
+
+
+def _wait_seconds(answer: httpx.Response) -> float | None:
+    """After how long a busy server wants to be asked again; None if it is not busy."""
+    told = answer.headers.get("retry-after", "")
+    return min(float(told), _MOST_PATIENCE) if answer.status_code == 503 and told.isdecimal() else None
+
+
+def _part(name: str) -> str:
+    """One step of an address, whatever is in it; dots alone would lead elsewhere."""
+    return quote(name, safe="").replace(".", "%2E")
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:
@@ -213,11 +245,17 @@ def _detail(answer: httpx.Response) -> str:
     try:
         return wire.Problem.model_validate_json(answer.content).detail
     except ValueError:
-        return f"{answer.url}: status {answer.status_code}; is this a wordframe server?"
+        return f"{answer.url}: status {answer.status_code}; {_STRANGE}"
 
 
 def _read(path: Path) -> bytes:
-    try:
+    with _told(path, "read"):
         return path.read_bytes()
+
+
+@contextlib.contextmanager
+def _told(path: Path, done: str) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
-        raise ServerError(f"{path}: cannot be read ({(error.strerror or 'error').lower()})") from None
+        raise WordframeError(f"{path}: cannot be {done} ({(error.strerror or 'error').lower()})") from None

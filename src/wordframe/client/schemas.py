@@ -8,15 +8,30 @@ Neighbours: ``client.py`` speaks it, ``app/api`` serves it, ``docs/api.md`` expl
 from __future__ import annotations
 
 import datetime
+import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 MAX_TEXT = 512
 MAX_TEXTS = 100
+MAX_ID = 128
+ID_PATTERN = r"^[A-Za-z0-9_-]+$"
 
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
+SegmentId = Annotated[str, Field(min_length=1, max_length=MAX_ID, pattern=ID_PATTERN)]
 Include = Literal["explanation"]
+
+
+def _written_out(day: object) -> object:
+    if not isinstance(day, str):
+        return day
+    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", day):  # seconds and weeks could be read too
+        raise ValueError("write a day as 2026-01-31")
+    return datetime.date.fromisoformat(day)
+
+
+Day = Annotated[datetime.date, BeforeValidator(_written_out)]
 
 
 class _Wire(BaseModel):
@@ -71,15 +86,15 @@ class Filters(_Wire):
     folder: Annotated[str | None, Field(max_length=1024)] = None
     min_seconds: Annotated[float | None, Field(ge=0, allow_inf_nan=False)] = None
     max_seconds: Annotated[float | None, Field(ge=0, allow_inf_nan=False)] = None
-    after: datetime.date | None = None
-    before: datetime.date | None = None
+    after: Day | None = None
+    before: Day | None = None
 
 
 class SearchRequest(_Wire):
     """A query: a sentence, or ``like`` a segment. A picture is sent as the body itself, see ``docs/api.md``."""
 
     text: Text | None = None
-    like: Annotated[str | None, Field(max_length=128)] = None
+    like: SegmentId | None = None
     limit: Annotated[int, Field(ge=1, le=100)] = 20
     moments: Annotated[int, Field(ge=1, le=10)] = 3
     cursor: Annotated[str | None, Field(max_length=256)] = None

@@ -26,6 +26,8 @@ from wordframe.search import Filters, Hit, SearchEngine
 from wordframe.search.hits import Moment
 
 API = "/api/v1"
+_FIRST_DAY, _LAST_DAY = datetime.date(1900, 1, 1), datetime.date(2200, 1, 1)
+"""All files lie between; nanoseconds since 1970 in 64 bits go little further."""
 _CODECS = {
     "h264": "avc1.640028",
     "hevc": "hvc1.1.6.L93.B0",
@@ -93,9 +95,13 @@ def filters_of(snapshot: Snapshot, wanted: wire.Filters) -> Filters:
         folder=folder,
         min_seconds=wanted.min_seconds,
         max_seconds=wanted.max_seconds,
-        after=wanted.after,
-        before=wanted.before,
+        after=_within_clocks(wanted.after),
+        before=_within_clocks(wanted.before),
     )
+
+
+def _within_clocks(day: datetime.date | None) -> datetime.date | None:
+    return None if day is None else min(max(day, _FIRST_DAY), _LAST_DAY)
 
 
 def search(opened: Opened, request: wire.SearchRequest, image: bytes | None = None) -> wire.SearchResult:
@@ -113,15 +119,14 @@ def search(opened: Opened, request: wire.SearchRequest, image: bytes | None = No
     hits = engine.find(
         query, top=offset + request.limit + 1, moments=request.moments, filters=filters, exact=request.exact
     )
-    page = hits[offset : offset + request.limit]
+    snapshot = opened.snapshot()  # again: what was committed meanwhile may be among the hits
+    page = [hit for hit in hits[offset : offset + request.limit] if hit.video_id in snapshot.videos]
     reasons: Sequence[Any] = [None] * len(page)
     if "explanation" in request.include:
         reasons = engine.explain_segments(query, words, [hit.moments[0].segment_id for hit in page])
     weak_below = engine.usual(query).weak_below
     items = [
-        _item(hit, snapshot.videos[hit.video_id], weak_below, reason)
-        for hit, reason in zip(page, reasons, strict=True)
-        if hit.video_id in snapshot.videos  # committed while we looked
+        _item(hit, snapshot.videos[hit.video_id], weak_below, reason) for hit, reason in zip(page, reasons, strict=True)
     ]
     return wire.SearchResult(
         items=items,
@@ -152,7 +157,7 @@ def explain(opened: Opened, segment_id: str, text: str) -> wire.Explanation:
 
 def heat(opened: Opened, video_id: str, text: str | None, like: str | None) -> wire.Heat:
     """How much each moment of a video answers a sentence, or looks like a segment."""
-    engine = opened.need_engine()
+    video, engine = opened.video(video_id), opened.need_engine()
     query, words = _query(engine, wire.SearchRequest(text=text, like=like), None)
     found, hit = engine.heat(query, words, video_id)
     by_word = found.words and [wire.WordHeat(word=word, values=list(values)) for word, values in found.words]
@@ -161,17 +166,22 @@ def heat(opened: Opened, video_id: str, text: str | None, like: str | None) -> w
         seconds=list(found.seconds),
         values=list(found.values),
         words=by_word or None,
-        moments=[_moment(moment) for moment in hit.moments],
+        moments=[_moment(moment, video) for moment in hit.moments],
     )
 
 
 def rank_texts(opened: Opened, video_id: str, texts: Sequence[str]) -> wire.RankedTexts:
     """Sentences by how well a video answers them."""
+    video = opened.video(video_id)
     ranked = opened.need_engine().rank_texts(texts, video_id)
     return wire.RankedTexts(
         items=[
             wire.RankedText(
-                rank=rank, place=place, text=texts[place], score=round(hit.score, 6), moment=_moment(hit.moments[0])
+                rank=rank,
+                place=place,
+                text=texts[place],
+                score=round(hit.score, 6),
+                moment=_moment(hit.moments[0], video),
             )
             for rank, (place, hit) in enumerate(ranked, start=1)
         ]
@@ -203,7 +213,7 @@ def video_detail(opened: Opened, video_id: str) -> wire.VideoDetail:
             segment_id=row["segment_id"],
             start_seconds=round(row["start_seconds"], 3),
             end_seconds=round(row["end_seconds"], 3),
-            thumbnail_url=f"{API}/segments/{row['segment_id']}/thumbnail",
+            thumbnail_url=_thumbnail_url(row["segment_id"], video),
         )
         for row in sorted(rows, key=lambda row: int(row["segment_index"]))
     ]
@@ -211,12 +221,13 @@ def video_detail(opened: Opened, video_id: str) -> wire.VideoDetail:
 
 
 def index_status(opened: Opened, *, by_server: bool, allow_index: bool) -> wire.IndexStatus:
-    """The indexing run that goes on, or the last one."""
+    """The indexing run that goes on, or the last one; a run of ours that has told nothing yet is running too."""
     status = read_status(opened.folder)
-    if status is None:
+    if status is None or (by_server and status.state != "running"):
         return wire.IndexStatus(
-            state="never", by_server=False, files_done=0, files_total=0, bytes_done=0, bytes_total=0, frames=0,
-            started=None, ended=None, remaining_seconds=None, failures=[], allow_index=allow_index,
+            state="running" if by_server else "never", by_server=by_server,
+            files_done=0, files_total=0, bytes_done=0, bytes_total=0, frames=0, started=None, ended=None,
+            remaining_seconds=None, failures=[], allow_index=allow_index,
         )  # fmt: skip
     running = status.state == "running"
     remaining = status.remaining_seconds
@@ -255,7 +266,7 @@ def video_summary(video: VideoEntry) -> wire.VideoSummary:
         modified=_date(video.modified_ns / 1e9),
         problem=video.problem,
         media_url=f"{API}/videos/{video.video_id}/media",
-        thumbnail_url=f"{API}/segments/{video.video_id}-00000/thumbnail",
+        thumbnail_url=_thumbnail_url(f"{video.video_id}-00000", video),
     )
 
 
@@ -279,25 +290,34 @@ def _item(hit: Hit, video: VideoEntry, weak_below: float | None, reason: Any) ->
     return wire.SearchItem(
         **kept,
         path=display_path(hit.path),
-        moments=[_moment(moment) for moment in hit.moments],
+        moments=[_moment(moment, video) for moment in hit.moments],
         video=video_summary(video),
         weak=weak_below is not None and hit.score < weak_below,
         explanation=None if reason is None else wire.Explanation(**reason.to_json()),
     )
 
 
-def _moment(moment: Moment) -> wire.Moment:
+def _moment(moment: Moment, video: VideoEntry) -> wire.Moment:
     start, end = round(moment.start_seconds, 3), round(moment.end_seconds, 3)
-    place = f"{API}/segments/{moment.segment_id}"
     return wire.Moment(
         segment_id=moment.segment_id,
         start_seconds=start,
         end_seconds=end,
         peak_seconds=round(moment.peak_seconds, 3),
         score=round(moment.score, 6),
-        thumbnail_url=f"{place}/thumbnail",
-        clip_url=f"{place}/clip?start={start}&end={end}",
+        thumbnail_url=_thumbnail_url(moment.segment_id, video),
+        clip_url=f"{API}/segments/{moment.segment_id}/clip?start={start}&end={end}",
     )
+
+
+def _thumbnail_url(segment_id: str, video: VideoEntry) -> str:
+    """A changed file keeps its ids; its pictures get another address, so that a cache may keep the old for good."""
+    return f"{API}/segments/{segment_id}/thumbnail?v={picture_version(video.content_hash)}"
+
+
+def picture_version(content_hash: str) -> str:
+    """What the address of a picture names of the content that it shows."""
+    return content_hash[:12]
 
 
 def _date(seconds: float) -> datetime.datetime:
@@ -319,7 +339,7 @@ def _offset(cursor: str | None, key: str) -> int:
         return 0
     try:
         offset, of = json.loads(base64.urlsafe_b64decode(cursor.encode()))
-        if of == key and isinstance(offset, int) and 0 < offset <= 10_000:
+        if of == key and isinstance(offset, int) and 0 < offset < 1 << 31:
             return offset
     except (ValueError, TypeError, binascii.Error):
         pass

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
+from starlette.routing import Match, Mount
+from starlette.types import Scope
 
 from wordframe import __version__
 from wordframe.app.api.answers import API
@@ -55,6 +57,7 @@ def create_app(
         openapi_url=f"{API}/openapi.json",
         docs_url=None,  # their pages fetch scripts from elsewhere
         redoc_url=None,
+        redirect_slashes=False,
         lifespan=lifespan,
         separate_input_output_schemas=False,
     )
@@ -63,9 +66,18 @@ def create_app(
     for routes in (library, search, index):
         app.include_router(routes.router, prefix=API)
     _describe(app)
-    app.mount("/", StaticFiles(directory=STATIC, html=True))
+    app.router.routes.append(_Page("/", StaticFiles(directory=STATIC, html=True)))
     app.add_middleware(Guard, hosts=hosts, any_address=any_address, token=token)
     return app
+
+
+class _Page(Mount):
+    """The page's files, everywhere but below ``/api``, where an unknown address or method is the API's own error."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        if scope["type"] != "http" or scope["path"].startswith("/api"):
+            return Match.NONE, {}
+        return super().matches(scope)
 
 
 def _describe(app: FastAPI) -> None:

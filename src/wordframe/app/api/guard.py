@@ -53,8 +53,11 @@ class Guard:
         self._hosts = LOOPBACK_NAMES | {host.lower() for host in hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":  # nothing here speaks over a socket
+            await send({"type": "websocket.close"})
             return
         answer = _Answer(send, scope)
         headers = Headers(scope=scope)
@@ -173,7 +176,7 @@ def _is_cross_site(headers: Headers, host: str) -> bool:
     if site is not None:
         return site not in ("same-origin", "none")
     origin = headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc.lower() != host.lower()
+    return origin is not None and origin.lower().partition("://")[2] != host.lower()
 
 
 def _limit(headers: Headers) -> int:
@@ -182,7 +185,8 @@ def _limit(headers: Headers) -> int:
 
 
 def _too_large(limit: int) -> ProblemError:
-    return ProblemError(413, f"the body is larger than {limit // 1024} KiB, the most that is read; send less")
+    told = f"the body is larger than {limit // 1024} KiB, the most that is read; send less"
+    return ProblemError(413, told, {"Connection": "close"})  # or the rest would be taken in all the same
 
 
 def _bounded(receive: Receive, limit: int) -> Receive:

@@ -11,10 +11,10 @@ import stat
 import tempfile
 from pathlib import Path
 
-from starlette.background import BackgroundTask
 from starlette.responses import FileResponse, Response
+from starlette.types import Receive, Scope, Send
 
-from wordframe.app.api.answers import container_type
+from wordframe.app.api.answers import container_type, picture_version
 from wordframe.app.api.opened import Opened
 from wordframe.app.api.problems import ProblemError
 from wordframe.errors import NotFoundError
@@ -34,11 +34,21 @@ class RangedFile(FileResponse):
     max_ranges = 8
 
 
-def media(opened: Opened, video_id: str) -> Response:
-    """The file of a video as it is."""
+class PassingFile(FileResponse):
+    """A file that is gone once it is sent, or once nobody takes it any more."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            os.unlink(self.path)
+
+
+def media(opened: Opened, video_id: str, known: str | None) -> Response:
+    """The file of a video as it is; 304 where the caller has it."""
     video = opened.video(video_id)
     path, status = servable(opened, video)
-    return RangedFile(
+    response = RangedFile(
         path,
         media_type=container_type(video),
         filename=os.path.basename(os.fsencode(video.path)).decode("utf-8", "replace"),
@@ -46,18 +56,32 @@ def media(opened: Opened, video_id: str) -> Response:
         stat_result=status,
         headers={"Cache-Control": "no-cache"},
     )
+    if is_known(response.headers["etag"], known):
+        kept = {name: response.headers[name] for name in ("etag", "last-modified", "cache-control")}
+        return Response(status_code=304, headers=kept)
+    return response
 
 
-def thumbnail(opened: Opened, segment_id: str, known: str | None) -> Response:
-    """The picture of a segment; 304 where the caller has it. Segments never change: new content gets new pictures."""
+def thumbnail(opened: Opened, segment_id: str, version: str | None, known: str | None) -> Response:
+    """The picture of a segment; 304 where the caller has it. One asked for by its ``version`` may be kept for good."""
     rows = opened.store().select(ids_clause("segment_id", [segment_id]), ["thumbnail", "content_hash"])
     if not rows:
         raise NotFoundError(f"there is no segment {segment_id[:64]!r} in this library, or no longer")
     tag = f'"{rows[0]["content_hash"]}"'
-    headers = {"ETag": tag, "Cache-Control": "private, max-age=31536000, immutable"}
-    if known is not None and tag in (each.strip().removeprefix("W/") for each in known.split(",")):
+    for_good = version == picture_version(rows[0]["content_hash"])
+    headers = {"ETag": tag, "Cache-Control": "private, max-age=31536000, immutable" if for_good else "no-cache"}
+    if is_known(tag, known):
         return Response(status_code=304, headers=headers)
     return Response(rows[0]["thumbnail"], media_type="image/jpeg", headers=headers)
+
+
+def is_known(tag: str, known: str | None) -> bool:
+    """Whether an ``If-None-Match`` names ``tag``.
+
+    >>> is_known('"a"', 'W/"b", W/"a"'), is_known('"a"', "*"), is_known('"a"', '"b"'), is_known('"a"', None)
+    (True, True, False, False)
+    """
+    return known is not None and {tag, "*"} & {each.strip().removeprefix("W/") for each in known.split(",")} != set()
 
 
 def clip(opened: Opened, segment_id: str, start: float | None, end: float | None) -> Response:
@@ -79,12 +103,7 @@ def clip(opened: Opened, segment_id: str, start: float | None, end: float | None
         os.unlink(target)
         raise
     stem = Path(os.fsencode(os.path.basename(video.path)).decode("utf-8", "replace")).stem
-    return FileResponse(
-        target,
-        media_type="video/mp4",
-        filename=f"{stem}_{begin:g}-{stop:g}s.mp4",
-        background=BackgroundTask(os.unlink, target),
-    )
+    return PassingFile(target, media_type="video/mp4", filename=f"{stem}_{begin:g}-{stop:g}s.mp4")
 
 
 def servable(opened: Opened, video: VideoEntry) -> tuple[str, os.stat_result]:

@@ -44,7 +44,7 @@ class Opened:
         self._engine: SearchEngine | None = None
         self._store: Store | None = None
         self._snapshot: Snapshot | None = None
-        self._lock = threading.Lock()
+        self._making_engine, self._looking = threading.Lock(), threading.Lock()
 
     def engine(self) -> SearchEngine | None:
         """The engine, made at first use; None while there is no library.
@@ -52,7 +52,7 @@ class Opened:
         Raises:
             WordframeError: the library is damaged, or the model does not fit it.
         """
-        with self._lock:
+        with self._making_engine:
             if self._engine is None:
                 library = Library.open(self.folder, encoder=self._encoder)
                 if not library.exists:
@@ -71,7 +71,7 @@ class Opened:
 
     def snapshot(self) -> Snapshot:
         """What the library holds now. Reads with a handle of its own, so that it never waits for a search."""
-        with self._lock:
+        with self._looking:
             if self._store is None:
                 library = Library.open(self.folder)
                 if not library.exists:

@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from wordframe.client.schemas import Problem
 from wordframe.errors import LibraryError, NotFoundError, VideoError, WordframeError
@@ -51,7 +52,9 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> JSONResponse:
-        headers = dict(error.headers) if error.headers else None
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = ", ".join(_methods(app, request.url.path))
         return problem(error.status_code, str(error.detail), headers, request.url.path)
 
     @app.exception_handler(RequestValidationError)
@@ -61,6 +64,13 @@ def add_handlers(app: FastAPI) -> None:
     @app.exception_handler(WordframeError)
     async def _wordframe(request: Request, error: WordframeError) -> JSONResponse:
         return problem(status_of(error), str(error), None, request.url.path)
+
+
+def _methods(app: FastAPI, path: str) -> list[str]:
+    """All that an address of the API takes; the framework names those of one of its routes only."""
+    paths = app.openapi()["paths"]
+    found = {method.upper() for place in paths if compile_path(place)[0].match(path) for method in paths[place]}
+    return sorted(found)
 
 
 def status_of(error: WordframeError) -> int:
@@ -74,7 +84,8 @@ def status_of(error: WordframeError) -> int:
 def _told(errors: Sequence[Any]) -> str:
     """The first thing that is wrong with a request, in a line."""
     first = errors[0]
-    place = ".".join(str(step) for step in first["loc"] if step not in ("body", "query", "path"))
+    steps = first["loc"][1:] if first["loc"][:1] in (("body",), ("query",), ("path",), ("header",)) else first["loc"]
+    place = ".".join(str(step) for step in steps)
     message = str(first["msg"]).removeprefix("Value error, ")
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     return f"{place}: {message}{more}" if place else f"{message}{more}"

@@ -52,7 +52,7 @@ def mcp(
         assert url is not None
         client = stack.enter_context(Client(url, token=token))
         client.library()  # a wrong address or token is told now
-        make_server(client).run("stdio")
+        make_server(client, links=library is None).run("stdio")
 
 
 @contextlib.contextmanager

@@ -130,6 +130,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
+        listener.listen()  # so that who follows the link at once waits, and is not refused
         return listener
     except OSError as error:
         reason = (error.strerror or str(error)).lower()

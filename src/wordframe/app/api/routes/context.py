@@ -10,6 +10,7 @@ from fastapi import Depends, Path, Request
 from wordframe.app.api.indexing import Indexing
 from wordframe.app.api.opened import Opened
 from wordframe.app.api.places import Places
+from wordframe.client.schemas import ID_PATTERN, MAX_ID
 
 
 @dataclass(frozen=True)
@@ -28,4 +29,4 @@ def _context(request: Request) -> Context:
 
 
 Shared = Annotated[Context, Depends(_context)]
-Id = Annotated[str, Path(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_-]+$")]
+Id = Annotated[str, Path(min_length=1, max_length=MAX_ID, pattern=ID_PATTERN)]

@@ -13,10 +13,12 @@ from wordframe.app.api.routes.context import Id, Shared
 from wordframe.client import schemas as wire
 
 router = APIRouter(tags=["library"])
+Known = Annotated[str | None, Header(max_length=1024)]
 _FILE = {"content": {"video/*": {"schema": {"type": "string", "format": "binary"}}}}
 _MEDIA = documented(404, 409, 410, 416) | {
     200: {"description": "The whole file", **_FILE},
     206: {"description": "The ranges asked for", **_FILE},
+    304: {"description": "The one you have"},
 }
 
 
@@ -67,9 +69,9 @@ def video(context: Shared, video_id: Id) -> wire.VideoDetail:
     response_class=Response,
     operation_id="media_headers",
 )
-def video_media(context: Shared, video_id: Id) -> Response:
+def video_media(context: Shared, video_id: Id, if_none_match: Known = None) -> Response:
     """The file as it is, whole or in ranges (``Range``, ``If-Range``)."""
-    return media.media(context.opened, video_id)
+    return media.media(context.opened, video_id, if_none_match)
 
 
 @router.get("/videos/{video_id}/heat", summary="Where in a video the answer is", responses=documented(404))
@@ -77,7 +79,7 @@ async def heat(
     context: Shared,
     video_id: Id,
     q: Annotated[str | None, Query(min_length=1, max_length=wire.MAX_TEXT)] = None,
-    like: Annotated[str | None, Query(max_length=128)] = None,
+    like: Annotated[wire.SegmentId | None, Query()] = None,
 ) -> wire.Heat:
     """How much each moment answers a sentence ``q``, or looks ``like`` a segment."""
     if (q is None) == (like is None):
@@ -101,10 +103,13 @@ async def rank_texts(context: Shared, video_id: Id, wanted: wire.RankTextsReques
     | {200: {"description": "A JPEG", "content": {"image/jpeg": {}}}, 304: {"description": "The one you have"}},
 )
 def thumbnail(
-    context: Shared, segment_id: Id, if_none_match: Annotated[str | None, Header(max_length=1024)] = None
+    context: Shared,
+    segment_id: Id,
+    v: Annotated[str | None, Query(max_length=64)] = None,
+    if_none_match: Known = None,
 ) -> Response:
-    """Never changes; a cache may keep it for good."""
-    return media.thumbnail(context.opened, segment_id, if_none_match)
+    """With the ``v`` that ``thumbnail_url`` has, it never changes; a cache may keep it for good."""
+    return media.thumbnail(context.opened, segment_id, v, if_none_match)
 
 
 @router.get(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -30,7 +29,7 @@ class SearchParameters(wire.Filters):
     """The parameters of ``GET /search``, and of a search by a picture."""
 
     text: wire.Text | None = None
-    like: Annotated[str | None, Query(max_length=128)] = None
+    like: wire.SegmentId | None = None
     limit: Annotated[int, Query(ge=1, le=100)] = 20
     moments: Annotated[int, Query(ge=1, le=10)] = 3
     cursor: Annotated[str | None, Query(max_length=256)] = None
@@ -75,11 +74,12 @@ async def search_by_body(
     if kind != "application/json":
         raise ProblemError(415, f"send application/json, or a picture as one of {', '.join(IMAGE_TYPES)}")
     try:
-        wanted = wire.SearchRequest.model_validate(json.loads(body))
+        wanted = wire.SearchRequest.model_validate_json(body, strict=True)
     except ValidationError as error:
-        raise RequestValidationError(error.errors(include_url=False, include_context=False)) from None
-    except (ValueError, RecursionError):
-        raise ProblemError(400, "the body is no JSON") from None
+        told = error.errors(include_url=False, include_context=False)
+        if told[0]["type"] == "json_invalid":
+            raise ProblemError(400, "the body is no JSON") from None
+        raise RequestValidationError(told) from None
     return await _answer(context, wanted, None)
 
 
