@@ -69,6 +69,7 @@ class LibraryInfo(_Wire):
     """
 
     name: str
+    path: str
     encoder: str
     model: str
     num_videos: int
@@ -281,6 +282,7 @@ class IndexStatus(_Wire):
     """An indexing run, started by this server or from a command line, or the last one's end.
 
     state: ``never`` before the first; ``stopped`` was interrupted or died. remaining_seconds: null while unknown.
+    failures: the first 200 of num_failures.
     """
 
     state: Literal["never", "running", "finished", "stopped"]
@@ -293,5 +295,6 @@ class IndexStatus(_Wire):
     started: datetime.datetime | None
     ended: datetime.datetime | None
     remaining_seconds: float | None
+    num_failures: int
     failures: list[IndexFailure]
     allow_index: bool

@@ -84,8 +84,10 @@ def _number(value: float) -> str:
 
 
 def _nanoseconds(day: datetime.date) -> int:
+    """Since 1970; days that no file system knows count as the first or the last that it does."""
     moment = day if isinstance(day, datetime.datetime) else datetime.datetime.combine(day, datetime.time())
-    return int(moment.timestamp() * 1e9)
+    first, last = datetime.datetime(1902, 1, 1), datetime.datetime(2200, 1, 1)
+    return int(min(max(moment, first), last).timestamp() * 1e9)
 
 
 def candidates(store: Store, vector: NDArray[np.float32], *, size: int, where: str | None = None) -> Sequence[int]:

@@ -26,8 +26,6 @@ from wordframe.search import Filters, Hit, SearchEngine
 from wordframe.search.hits import Moment
 
 API = "/api/v1"
-_FIRST_DAY, _LAST_DAY = datetime.date(1900, 1, 1), datetime.date(2200, 1, 1)
-"""All files lie between; nanoseconds since 1970 in 64 bits go little further."""
 _CODECS = {
     "h264": "avc1.640028",
     "hevc": "hvc1.1.6.L93.B0",
@@ -60,6 +58,7 @@ def library_info(opened: Opened, *, allow_index: bool) -> wire.LibraryInfo:
     folders = Counter(os.path.dirname(video.path) for video in snapshot.videos.values())
     return wire.LibraryInfo(
         name=display_path(opened.folder.name),
+        path=display_path(str(opened.folder.absolute())),
         encoder=engine.library.manifest.encoder if engine else "",
         model=display_path(opened.model),
         num_videos=len(snapshot.videos),
@@ -95,13 +94,9 @@ def filters_of(snapshot: Snapshot, wanted: wire.Filters) -> Filters:
         folder=folder,
         min_seconds=wanted.min_seconds,
         max_seconds=wanted.max_seconds,
-        after=_within_clocks(wanted.after),
-        before=_within_clocks(wanted.before),
+        after=wanted.after,
+        before=wanted.before,
     )
-
-
-def _within_clocks(day: datetime.date | None) -> datetime.date | None:
-    return None if day is None else min(max(day, _FIRST_DAY), _LAST_DAY)
 
 
 def search(opened: Opened, request: wire.SearchRequest, image: bytes | None = None) -> wire.SearchResult:
@@ -227,7 +222,7 @@ def index_status(opened: Opened, *, by_server: bool, allow_index: bool) -> wire.
         return wire.IndexStatus(
             state="running" if by_server else "never", by_server=by_server,
             files_done=0, files_total=0, bytes_done=0, bytes_total=0, frames=0, started=None, ended=None,
-            remaining_seconds=None, failures=[], allow_index=allow_index,
+            remaining_seconds=None, num_failures=0, failures=[], allow_index=allow_index,
         )  # fmt: skip
     running = status.state == "running"
     remaining = status.remaining_seconds
@@ -242,6 +237,7 @@ def index_status(opened: Opened, *, by_server: bool, allow_index: bool) -> wire.
         started=_date(status.started),
         ended=None if running else _date(status.beat),
         remaining_seconds=None if remaining is None else round(remaining, 1),
+        num_failures=status.num_failures,
         failures=[
             wire.IndexFailure(path=display_path(path), reason=display_path(reason)) for path, reason in status.failures
         ],

@@ -40,7 +40,7 @@ let drawn = "";
 function draw(status, look) {
   const panel = byId("indexing");
   const running = status.state === "running";
-  const faults = status.failures.length;
+  const faults = status.num_failures;
   if (JSON.stringify(status) === drawn) return;
   drawn = JSON.stringify(status);
   announce(status);
