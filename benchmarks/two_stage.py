@@ -47,7 +47,7 @@ from wordframe.search.shortlist import DEFAULT_SIZE, candidates
 
 D, SCENES, FRAMES_A_SCENE, WORDS, VIDEOS_A_TOPIC = 512, 3, 4, 10, 100
 BLOCK = 2000
-SIZES = (100, 200, 300, 400, DEFAULT_SIZE, 1000)
+SIZES = (100, 200, 300, 400, 500, 1000)
 TOP = 10
 Array = NDArray[np.float32]
 

@@ -1,9 +1,9 @@
 """The table that a library keeps for one model: one row a segment, made of the segment's frames.
 
-A row holds a ``vector (D,)`` float32 for a model with one vector a video; else ``contextual`` frames ``(F, D)`` float16
-where there is a temporal head, and the similarity's ``numbers`` float32 where it keeps some. It carries the key of what
-it was made of: segment, content of the file, number of frames. A row whose key no segment has any more is stale: never
-used, and removed by the next indexing or preparing.
+A row holds a ``vector (D,)`` float32 for a model with one vector a video, with its ``code`` for the vector index; else
+``contextual`` frames ``(F, D)`` float16 where there is a temporal head, and the similarity's ``numbers`` float32 where
+it keeps some. It carries the key of what it was made of: segment, content of the file, number of frames. A row whose
+key no segment has any more is stale: never used, and removed by the next indexing or preparing.
 Neighbours: ``store.py`` opens the tables, ``prepared.py`` fills and reads them.
 """
 
@@ -18,7 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from wordframe.library.vector_index import num_probes, tidy_table
+from wordframe.library.tidying import tidy_table
+from wordframe.library.vector_index import VectorIndex, to_codes
 
 if TYPE_CHECKING:
     from wordframe.library.store import Store
@@ -36,7 +37,8 @@ _BINARY = {"contextual": np.float16, "numbers": np.float32}
 def model_schema(columns: Sequence[str], dimension: int) -> pa.Schema:
     """Rows with some of the columns ``vector``, ``contextual`` and ``numbers``; the latter two as one binary cell."""
     types = {"vector": pa.list_(pa.float32(), dimension)} | dict.fromkeys(_BINARY, pa.large_binary())
-    return pa.schema([*_KEYS, *((name, types[name]) for name in columns)])
+    code = [("code", pa.binary())] if "vector" in columns else []
+    return pa.schema([*_KEYS, *((name, types[name]) for name in columns), *code])
 
 
 def keys_of(segments: pa.Table) -> pa.Array:
@@ -56,6 +58,8 @@ class ModelTable:
     def __init__(self, table: Any, told: Told) -> None:
         self._table, self._told = table, told
         self._columns = [name for name in table.schema.names if name == "vector" or name in _BINARY]
+        if "vector" in self._columns:
+            self._index = VectorIndex(table, "code", table.schema.field("vector").type.list_size)
 
     def refresh(self) -> int:
         """See what was committed since; gives the number of the snapshot."""
@@ -82,18 +86,14 @@ class ModelTable:
     def nearest(self, vector: NDArray[np.float32], limit: int, where: str | None) -> list[int]:
         """Row ids of the ``limit`` vectors nearest to ``vector (D,)``, best first."""
         with self._told("read"):
-            query = self._table.search(vector.astype(np.float32), vector_column_name="vector")
-            query = query.distance_type("dot").nprobes(num_probes(self._table.count_rows()))
-            if where is not None:  # few rows may pass: look on until there are enough
-                query = query.where(where, prefilter=True).maximum_nprobes(0)
-            found = query.limit(limit).select(["_distance"]).with_row_id(True).to_arrow()
-        return [int(row) for row in found["_rowid"].to_pylist()]
+            return self._index.nearest(vector, limit, where)
 
     def add(self, facts: Sequence[dict[str, Any]], keys: Sequence[str], made: Sequence[Made]) -> None:
         """Add rows, in one commit; ``facts`` name each one's segment and video."""
         rows = [
             {"segment_id": fact["segment_id"], "video_id": fact["video_id"], "key": key}
             | {name: cell.astype(_BINARY[name]).tobytes() if name in _BINARY else cell for name, cell in one.items()}
+            | ({"code": to_codes(one["vector"]).tobytes()} if "vector" in one else {})
             for fact, key, one in zip(facts, keys, made, strict=True)
         ]
         with self._told("write"):
@@ -109,9 +109,9 @@ class ModelTable:
                 self._table.delete(f"key IN ({listed})")
 
     def tidy(self) -> None:
-        """Merge small files, drop old versions, and keep a vector index once there are many vectors."""
+        """Merge small files, and drop old versions."""
         with self._told("write"):
-            tidy_table(self._table, "vector" if "vector" in self._columns else None, distance="dot")
+            tidy_table(self._table)
 
 
 def _arrays(name: str, column: pa.ChunkedArray) -> list[NDArray[Any]]:

@@ -10,16 +10,13 @@ into an eighth of them keeps 89 % of the exact answers among 100,000 segments, a
 
 from __future__ import annotations
 
-import datetime
 import itertools
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from lancedb.index import IvfFlat
 from numpy.typing import NDArray
 
 from wordframe.library.code_scan import best_cosines, inverse_lengths
@@ -193,51 +190,3 @@ def largest(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:
     count = min(count, int(np.count_nonzero(scores > -np.inf)))
     kept = np.argpartition(-scores, count)[:count] if count < len(scores) else np.arange(count)
     return kept[np.argsort(-scores[kept])]
-
-
-# Until model_table.py uses the class above ---------------------------------------------------------------------------
-
-INDEX_FROM_ROWS = 5000
-_REBUILD_SHARE = 0.25
-"""So many rows beside the index, as a share of those in it, and it is built anew."""
-
-
-def num_partitions(num_vectors: int) -> int:
-    """As many as each holds vectors.
-
-    >>> num_partitions(30_000), num_partitions(300_000)
-    (173, 547)
-    """
-    return max(1, math.isqrt(num_vectors))
-
-
-def num_probes(num_vectors: int) -> int:
-    """Partitions a query looks into: an eighth, at least 20. The share that finds enough does not shrink with size.
-
-    >>> num_probes(30_000), num_probes(300_000)
-    (21, 68)
-    """
-    return max(20, num_partitions(num_vectors) // 8)
-
-
-def tidy_table(table: Any, column: str | None = None, *, distance: str = "cosine", vectors_a_row: int = 1) -> None:
-    """Merge small files, drop versions older than an hour, and index ``column`` where the table is large.
-
-    An index is dropped before files are merged, since merging would also join its partitions into a few large ones, and
-    built again after; a table whose index still serves is left as it is. A sample of 64 vectors a partition and 20
-    rounds place the centres; LanceDB's defaults, four times the sample and 50 rounds, cost ten times the work.
-    """
-    rows = table.count_rows()
-    indices = [index.name for index in table.list_indices()]
-    wants_index = column is not None and rows >= INDEX_FROM_ROWS
-    if wants_index and indices:
-        state = table.index_stats(indices[0])
-        if state.num_unindexed_rows <= _REBUILD_SHARE * state.num_indexed_rows:
-            return
-    for name in indices:
-        table.drop_index(name)
-    table.optimize(cleanup_older_than=datetime.timedelta(hours=1))
-    if wants_index:
-        partitions = num_partitions(rows * vectors_a_row)
-        config = IvfFlat(distance_type=distance, num_partitions=partitions, sample_rate=64, max_iterations=20)
-        table.create_index(column, config=config)

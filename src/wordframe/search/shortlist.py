@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from wordframe.library import VideoEntry
 from wordframe.library.store import Store, ids_clause
 
-DEFAULT_SIZE = 500
+DEFAULT_SIZE = 400
 """What keeps 99 % of the exact top 10 where scenes of one video differ (``benchmarks/two_stage.py``)."""
 
 
