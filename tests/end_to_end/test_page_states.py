@@ -98,7 +98,7 @@ def test_first_run_then_indexing_from_the_command_line_then_no_server(page: Page
     library = tmp_path / "library"
     with listening(library, allow_index=True) as address:
         page.goto(address)
-        expect(page.locator("#notice")).to_contain_text("wordframe index ~/Videos --library library")
+        expect(page.locator("#notice")).to_contain_text("wordframe index ~/Videos --library")
         assert violations(page) == []
         with subprocess.Popen([sys.executable, "-c", INDEXER, str(tmp_path / "videos"), str(library)]) as indexer:
             progress = page.locator("#indexing progress")

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,9 @@ def run(tmp_path: Path, talk: Callable[[Agent], Awaitable[None]], *arguments: st
             async with session(log, *arguments) as agent:
                 await talk(agent)
 
-    anyio.run(whole)
+    # a thread of its own: the browser of other tests keeps an event loop in this one
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(anyio.run, whole).result()
     return (tmp_path / "stderr").read_text()
 
 
