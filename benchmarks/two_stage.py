@@ -43,11 +43,11 @@ from wordframe.library.store import segment_rows
 from wordframe.library.vector_index import PLAIN_BYTES
 from wordframe.models import ModelSettings, TextVideoModel
 from wordframe.search import SearchEngine
-from wordframe.search.shortlist import DEFAULT_SIZE, candidates
+from wordframe.search.shortlist import DEFAULT_SIZE
 
 D, SCENES, FRAMES_A_SCENE, WORDS, VIDEOS_A_TOPIC = 512, 3, 4, 10, 100
 BLOCK = 2000
-SIZES = (100, 200, 300, 400, 500, 1000)
+SIZES = (100, 200, 300, 400, 500)
 TOP = 10
 Array = NDArray[np.float32]
 
@@ -194,14 +194,14 @@ def recall(truth: Sequence[Sequence[int]], found: Sequence[Sequence[int]]) -> fl
 
 def measure(library: Library, queries: TextFeatures, truth: Sequence[Sequence[int]], size: int) -> dict[str, float]:
     """One size of shortlist, by an engine that has answered nothing yet."""
-    engine, store = SearchEngine(library, make_model()), library.store
+    engine = SearchEngine(library, make_model())
     found = []
     whole, first_stage = [], []
     read_before = psutil.Process().io_counters().read_chars
     for number in range(len(truth)):
         query = queries[number : number + 1]
         started = time.perf_counter()
-        listed = candidates(store, query.sentence[0].numpy(), size=size)
+        listed = engine.shortlist(query, size)
         first_stage.append(1000 * (time.perf_counter() - started))
         rows = engine.score_segments(query, listed)
         whole.append(1000 * (time.perf_counter() - started))

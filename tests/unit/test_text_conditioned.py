@@ -110,6 +110,29 @@ def slow_parts(
 
 
 @torch.no_grad()
+@pytest.mark.slow
+@torch.inference_mode()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("options", [{}, {"heads": 2, "projections": True}, {"mask_padding": False}])
+def test_compiled_by_torch_the_numbers_are_the_same(options: dict[str, Any], dtype: torch.dtype) -> None:
+    model, (text, video) = head(**options).to(dtype), features(dtype)
+    for texts, videos in ((slice(None), slice(None)), (slice(2, 4), slice(None)), (slice(None), slice(0, 1))):
+        compiled, plain = (model(text[texts], video[videos], method=method) for method in ("compiled", "plain"))
+        for name in PART_NAMES:
+            torch.testing.assert_close(compiled.parts[name], plain.parts[name], atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(compiled.logits, plain.logits, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_compiled_is_for_scoring_only(training: bool) -> None:
+    text, video = features()
+    with (
+        torch.set_grad_enabled(not training),
+        pytest.raises(ValueError, match=r"method='compiled' is for scoring; use torch.inference_mode\(\) and"),
+    ):
+        head().train(training)(text, video, method="compiled")
+
+
 @pytest.mark.parametrize("method", ["plain", "span"])
 @pytest.mark.parametrize(
     "options",

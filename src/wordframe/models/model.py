@@ -113,6 +113,11 @@ class TextVideoModel(nn.Module):
         prepared: PreparedVideos = self.similarity.prepare(video)
         return prepared
 
+    def search_vectors(self, text: TextFeatures) -> Tensor:
+        """Unit vectors ``(T, D)`` that an index of frames or scenes is asked for before pairs are scored."""
+        vectors: Tensor = self.similarity.search_vectors(text)
+        return vectors
+
     def explain(self, text: TextFeatures, video: VideoFeatures) -> Explanation:
         """The score with what stands behind it: parts, their weights, attention over the frames."""
         return self.similarity.explain(text, video)

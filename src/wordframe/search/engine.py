@@ -149,7 +149,7 @@ class SearchEngine:
             total = self._store.count(where)
             size = total if exact else min(shortlist, total)
             while True:
-                rows = self.score_segments(query, self._shortlist(query, size, where))
+                rows = self.score_segments(query, self.shortlist(query, size, where))
                 hits = group_by_video(rows, top=top, moments=moments)
                 if len(hits) == top or size >= total:
                     break
@@ -261,10 +261,13 @@ class SearchEngine:
         except LibraryError as error:  # a library that cannot be written can still be searched
             self.not_stored = str(error)
 
-    def _shortlist(self, query: TextFeatures, size: int, where: str | None) -> Sequence[int]:
+    @torch.inference_mode()
+    def shortlist(self, query: TextFeatures, size: int, where: str | None = None) -> Sequence[int]:
+        """Stage one of a search: row ids of at most ``size`` segments worth an exact score for a query, ``T = 1``."""
+        vector = self.model.search_vectors(query)[0].numpy()
         if self.model.one_vector and self._store.count(where) > size:
-            return self.prepared.nearest(_unit(query).numpy(), size, where)
-        return candidates(self._store, _unit(query).numpy(), size=size, where=where)
+            return self.prepared.nearest(vector, size, where)
+        return candidates(self._store, vector, size=size, where=where)
 
     @torch.inference_mode()
     def score_segments(self, query: TextFeatures, row_ids: Sequence[int]) -> list[dict[str, Any]]:

@@ -10,10 +10,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from torch.nn import functional as F
-
 from wordframe.search.engine import SearchEngine
-from wordframe.search.shortlist import DEFAULT_SIZE, candidates
+from wordframe.search.shortlist import DEFAULT_SIZE
 
 _SUBJECTS = "a man|a woman|a child|two people|a crowd|a dog|a cat|a bird|a horse|a car|a train|a boat|a plane".split(
     "|"
@@ -47,15 +45,13 @@ def first_stage_recall(
     engine: SearchEngine, sentences: Sequence[str], *, top: int = 10, shortlist: int = DEFAULT_SIZE
 ) -> FirstStage:
     """Measure it on the library of ``engine``. A library no larger than the shortlist has recall 1 by construction."""
-    store = engine.library.store
-    everything = store.row_ids()
+    everything = engine.library.store.row_ids()
     found = wanted = 0
     for sentence in sentences:
         query = engine.encode_query(text=sentence)
         rows = engine.score_segments(query, everything)
         best = sorted(zip([row["score"] for row in rows], everything, strict=True), reverse=True)[:top]
-        vector = F.normalize(query.sentence[0], dim=0).numpy()
-        listed = set(candidates(store, vector, size=shortlist))
+        listed = set(engine.shortlist(query, shortlist))
         found += sum(row_id in listed for _, row_id in best)
         wanted += len(best)
     return FirstStage(found / max(wanted, 1), top, shortlist, len(sentences), len(everything))

@@ -1,7 +1,8 @@
 """Stage one of a search: which segments are worth an exact score.
 
-The segments with the scenes nearest to the query, among those that the filters let through; a segment has up to three
-(``library/vector_index.py``). While a library is not larger than the shortlist, all of it is taken.
+The segments with the scenes nearest to where the model says that a query points (``TextVideoModel.search_vectors``),
+among those that the filters let through; a segment has up to three scenes (``library/vector_index.py``). While a library
+is not larger than the shortlist, all of it is taken.
 """
 
 from __future__ import annotations

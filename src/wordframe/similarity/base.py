@@ -89,6 +89,7 @@ class Similarity(nn.Module, ABC):
     methods: tuple[str, ...] = ("plain",)
     kinds_of_products: tuple[str, ...] = ("float32",)
     keeps_numbers = False
+    reads_words = False
 
     def __init__(self, *, max_block_mb: int = 256) -> None:
         super().__init__()
@@ -138,6 +139,14 @@ class Similarity(nn.Module, ABC):
             TypeError: there are none (``keeps_numbers`` is False).
         """
         raise TypeError(f"{type(self).__name__} has no numbers of videos to keep; look at keeps_numbers first")
+
+    def search_vectors(self, text: TextFeatures) -> Tensor:
+        """Where to look for frames that will score well, before any is scored: unit vectors ``(T, D)``.
+
+        The sentence; halfway to the mean of its words where the words are compared with frames, too.
+        """
+        sentence = unit(text.sentence)
+        return unit(sentence + unit(masked_mean(unit(text.words), text.word_mask))) if self.reads_words else sentence
 
     def explain(self, text: TextFeatures, video: VideoFeatures) -> Explanation:
         """The output together with the attention behind it, for the heads that have one."""

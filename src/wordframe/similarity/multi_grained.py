@@ -84,6 +84,7 @@ class MultiGrainedSimilarity(FusedSimilarity):
     """
 
     methods = ("fused", "plain")
+    reads_words = True
 
     def __init__(
         self,

@@ -8,7 +8,8 @@ predecessor X-CLIP, where videos do not depend on the text.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,6 +56,7 @@ _LIVE_MATRICES = 5
 class TextConditionedSimilarity(FusedSimilarity):
     """The TC-MGC head. ``method="span"`` gives the numbers of ``"plain"`` at a fraction of the cost and memory: by a
     compiled loop under ``torch.no_grad()`` on CPU in float32, else by tensor operations, with gradients if wanted.
+    ``"compiled"`` is these operations made into one program by torch, for long scoring where the loop cannot run.
 
     Args:
         dimension: ``D``.
@@ -66,8 +68,9 @@ class TextConditionedSimilarity(FusedSimilarity):
         mask_padding: leave padded words and frames out; False lets them take part, as the released code does.
     """
 
-    methods = ("span", "plain")
+    methods = ("span", "compiled", "plain")
     keeps_numbers = True
+    reads_words = True
 
     def __init__(
         self,
@@ -106,11 +109,13 @@ class TextConditionedSimilarity(FusedSimilarity):
         return seen[:, 0], seen[:, 1:]
 
     def compare(self, text: TextFeatures, video: VideoFeatures, method: str) -> SimilarityOutput:
-        return self._compare_in_span(text, video) if method == "span" else self._compare_plainly(text, video)
-
-    def _compare_in_span(self, text: TextFeatures, video: VideoFeatures) -> SimilarityOutput:
-        """The numbers of ``_compare_plainly`` from coefficients over each video's basis, ``R = heads · F``."""
-        return self._compare_with_side(text, self._video_side(video), [])
+        if method == "plain":
+            return self._compare_plainly(text, video)
+        side = self._video_side(video)
+        if method == "span":
+            return self._compare_with_side(text, side, [])
+        logits, *parts = _compiled_pairs()(self, text, side)
+        return SimilarityOutput(logits, dict(zip(PART_NAMES, parts, strict=True)))
 
     def _video_side(self, video: VideoFeatures) -> VideoSide:
         frames = video.contextual
@@ -120,7 +125,10 @@ class TextConditionedSimilarity(FusedSimilarity):
         return VideoSide(self.attention.to_key(frames), self._frame_mask(video), span)
 
     def _compare_with_side(self, text: TextFeatures, video: VideoSide, places: list[Tensor]) -> SimilarityOutput:
-        """places: what Bi-SR keeps, if it was found before; else it is put there."""
+        """The numbers of ``_compare_plainly`` from coefficients over each video's basis, ``R = heads · F``.
+
+        places: what Bi-SR keeps, if it was found before; else it is put there.
+        """
         mask, lva = self._word_mask(text.word_mask), self.attention
         words = text.words.masked_fill(~mask[:, 0, :, None], 0.0)  # padding may hold anything, NaN too
         columns = torch.cat([text.sentence[:, None], words], dim=1)  # (T, 1 + W, D)
@@ -273,16 +281,18 @@ class TextConditionedSimilarity(FusedSimilarity):
     def floats_per_pair(self, num_words: int, num_frames: int, dimension: int, method: str) -> int:
         rows = self.attention.heads * num_frames + 3
         queries, matrix = 1 + num_words, _LIVE_MATRICES * num_words**2
-        if method == "span":
-            return queries * _LIVE_ROWS * rows + matrix
-        return queries * (_LIVE_COPIES * dimension + 2 * rows) + matrix
+        if method == "plain":
+            return queries * (_LIVE_COPIES * dimension + 2 * rows) + matrix
+        return queries * _LIVE_ROWS * rows + matrix
 
     def can_fuse(self, text: TextFeatures, video: VideoFeatures) -> bool:
         """The loop knows no dropout."""
         return not self.attention.drops and super().can_fuse(text, video)
 
     def _choose(self, method: str) -> str:
-        """Dropout by the element leaves the span: then training is plain."""
+        """Dropout by the element leaves the span: then training is plain. What is compiled only scores."""
+        if method == "compiled" and (torch.is_grad_enabled() or self.attention.drops):
+            raise ValueError("method='compiled' is for scoring; use torch.inference_mode() and model.eval(), or 'span'")
         outside = self.attention.drops and self.attention.dropout_mode == "element"
         if outside and method == "span":
             raise ValueError(
@@ -308,6 +318,17 @@ class VideoSide:
     keys: Tensor
     frame_mask: Tensor | None
     span: VideoSpan
+
+
+def _pairs(similarity: TextConditionedSimilarity, text: TextFeatures, side: VideoSide) -> tuple[Tensor, ...]:
+    output = similarity._compare_with_side(text, side, [])
+    return output.logits, *output.parts.values()
+
+
+@functools.cache
+def _compiled_pairs() -> Callable[..., tuple[Tensor, ...]]:
+    """``_pairs`` as one program for all sizes; torch makes it at the first use, in a minute."""
+    return torch.compile(_pairs, dynamic=True)
 
 
 def kept_words(max_words: int, keep_rate: float) -> int:
