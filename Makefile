@@ -39,8 +39,8 @@ lint: $(READY)  ## format, style and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(READY)  ## measured comparisons into benchmarks/results (CLIPS=folder with captions.json for all)
-	$(BIN)/python benchmarks/run_all.py $(if $(CLIPS),--clips $(CLIPS))
+bench: $(READY)  ## measured comparisons into benchmarks/results, over an hour (CLIPS=folder with captions.json, ANNOTATIONS=folder for all)
+	$(BIN)/python benchmarks/run_all.py $(if $(CLIPS),--clips $(CLIPS)) $(if $(ANNOTATIONS),--annotations $(ANNOTATIONS)) $(if $(ONLY),--only $(ONLY))
 
 clean:  ## remove the virtual environment and the caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build
