@@ -1,8 +1,8 @@
 """Stage one of a search: which segments are worth an exact score.
 
 The segments with the scenes nearest to where the model says that a query points (``TextVideoModel.search_vectors``),
-among those that the filters let through; a segment has up to three scenes (``library/vector_index.py``). While a library
-is not larger than the shortlist, all of it is taken.
+among those that the filters let through; a segment has up to three scenes (``library/vector_index.py``). While a
+library is not larger than the shortlist, all of it is taken.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from wordframe.library import VideoEntry
 from wordframe.library.store import Store, ids_clause
 
 DEFAULT_SIZE = 300
-"""What keeps over 99 % of the exact top 10 of 100,000 segments where scenes of one video differ (``benchmarks/two_stage.py``)."""
+"""What keeps over 99 % of the exact top 10 of 100,000 segments whose scenes differ (``benchmarks/two_stage.py``)."""
 
 
 @dataclass(frozen=True)
