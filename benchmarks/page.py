@@ -218,6 +218,7 @@ SECTIONS = (
         flat,
     ),
     Section("The server under load", "benchmarks/server.py", "none", ("server",), flat),
+    Section("The page in a browser", "benchmarks/page_latency.py", "none", ("page_latency",), flat),
     Section(
         "Frames kept as pictures",
         "benchmarks/frame_cache.py CLIPS",

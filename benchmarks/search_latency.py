@@ -23,13 +23,13 @@ from wordframe.library.segmenting import scene_vectors
 from wordframe.library.store import segment_rows
 from wordframe.search import SearchEngine
 from wordframe.search.recall import plain_sentences
-from wordframe.search.shortlist import DEFAULT_SIZE, candidates
+from wordframe.search.shortlist import DEFAULT_SIZE
 
 SEGMENTS_A_VIDEO, FRAMES = 10, 8
 
 
-def made_up_library(folder: Path, segments: int) -> Library:
-    """A library on disk whose features nobody decoded."""
+def made_up_library(folder: Path, segments: int, *, picture: bytes = b"") -> Library:
+    """A library on disk whose features nobody decoded; ``picture``: the thumbnail of all segments."""
     encoder = load_encoder("offline")
     Manifest.of(encoder).write(folder)
     library = Library.open(folder, encoder=encoder)
@@ -46,7 +46,7 @@ def made_up_library(folder: Path, segments: int) -> Library:
             start = 8.0 * part
             seconds = np.arange(FRAMES, dtype=np.float32) + 8 * part
             parts.append(
-                Segment(start, start + 8, frames.astype(np.float16), seconds, scene_vectors(frames[None])[0], b"")
+                Segment(start, start + 8, frames.astype(np.float16), seconds, scene_vectors(frames[None])[0], picture)
             )
         rows += segment_rows(video, parts)
         if len(rows) >= 5000:
@@ -75,7 +75,7 @@ def main() -> None:
             t1 = time.perf_counter()
             query = engine.encode_query(text=sentence)
             t2 = time.perf_counter()
-            listed = candidates(engine.library.store, query.sentence[0].numpy(), size=DEFAULT_SIZE)
+            listed = engine.shortlist(query, DEFAULT_SIZE)
             t3 = time.perf_counter()
             engine.score_segments(query, listed)
             t4 = time.perf_counter()

@@ -48,18 +48,17 @@ WANTED_MS = {"search": 1000, "health": 50, "thumbnail": 50, "media": 100}
 VIDEO_ID = "a-real-file"
 
 
-def add_file(library: Library, folder: Path) -> None:
-    """A file that can be served, of random bytes, as a video of ten segments with a picture each."""
+def add_file(library: Library, path: Path, duration_seconds: int) -> None:
+    """A file that can be served, as a video of made-up segments of eight seconds with a picture each."""
     chance = np.random.default_rng(0)
-    path = folder / "file.mp4"
-    path.write_bytes(chance.bytes(FILE_BYTES))
     status = path.stat()
     entry = VideoEntry(
-        VIDEO_ID, str(path), status.st_size, status.st_mtime_ns, "of-the-file", 80.0, 640, 360, "h264", "mp4", None, 10
-    )
+        VIDEO_ID, str(path), status.st_size, status.st_mtime_ns, "of-the-file", float(duration_seconds), 640, 360,
+        "h264", "mp4", None, duration_seconds // 8,
+    )  # fmt: skip
     dimension = library.manifest.dimension
     segments = []
-    for start in range(0, 80, 8):
+    for start in range(0, duration_seconds, 8):
         frames = chance.standard_normal((8, dimension)).astype(np.float32)
         seconds = np.arange(8, dtype=np.float32) + start
         segments.append(Segment(start, start + 8, frames.astype(np.float16), seconds, frames[:1], picture(chance)))
@@ -157,7 +156,9 @@ def main() -> None:
     wanted = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        add_file(made_up_library(folder / "library", wanted.segments), folder)
+        file = folder / "file.mp4"
+        file.write_bytes(np.random.default_rng(0).bytes(FILE_BYTES))
+        add_file(made_up_library(folder / "library", wanted.segments), file, 80)
         with served(folder / "library") as (url, process):
             figures = measure(url, process, wanted.clients, wanted.requests)
     save("server", {"segments": wanted.segments, "clients": wanted.clients, "requests": wanted.requests, **figures})

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import axe_playwright_python
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.colours import ColourEncoder, write_scenes
+from tests.colours import COLOURS, ColourEncoder, write_scenes
 from tests.videos import write_video
 from wordframe.library import Library
 
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
 SCRIPT_NAME = "<img src=x onerror=document.title='broken'>.mp4"
 NUM_VIDEOS = 34
+NO_BROWSER = "no browser found; install Chromium, or say where it is with WORDFRAME_BROWSER"
+DROP = """([bytes, name, type, kinds]) => {
+  const transfer = new DataTransfer();
+  transfer.items.add(new File([new Uint8Array(bytes)], name, {type}));
+  for (const kind of kinds)
+    document.body.dispatchEvent(new DragEvent(kind, {dataTransfer: transfer, bubbles: true, cancelable: true}));
+}"""
 FRAME = """video => {
   const canvas = document.createElement("canvas");
   canvas.width = canvas.height = 1;
@@ -30,20 +39,32 @@ FRAME = """video => {
 }"""
 
 
-@contextmanager
-def chromium() -> Iterator[Browser]:
-    """The browser of this machine; without one the tests are skipped, but not where everything must be tested."""
+def browser_path() -> str | None:
+    """The browser of this machine: the one named by WORDFRAME_BROWSER, else Chromium or Chrome of the PATH."""
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    found = os.environ.get("WORDFRAME_BROWSER") or next(filter(None, map(shutil.which, names)), None)
-    if found is None:
-        if os.environ.get("CI") == "true" or os.environ.get("WORDFRAME_SHARED"):
-            pytest.fail("no browser found; install Chromium, or say where it is with WORDFRAME_BROWSER")
-        pytest.skip("no browser found; install Chromium, or say where it is with WORDFRAME_BROWSER")
+    return os.environ.get("WORDFRAME_BROWSER") or next(filter(None, map(shutil.which, names)), None)
+
+
+@contextmanager
+def launched(path: str) -> Iterator[Browser]:
+    """The browser at ``path``, without a window."""
     with sync_playwright() as playwright:
         options = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
-        browser = playwright.chromium.launch(executable_path=found, args=options)
+        browser = playwright.chromium.launch(executable_path=path, args=options)
         yield browser
         browser.close()
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A browser for the tests; without one they are skipped, but not where everything must be tested."""
+    found = browser_path()
+    if found is None:
+        if os.environ.get("CI") == "true" or os.environ.get("WORDFRAME_SHARED"):
+            pytest.fail(NO_BROWSER)
+        pytest.skip(NO_BROWSER)
+    with launched(found) as browser:
+        yield browser
 
 
 def make_page_library(folder: Path) -> Path:
@@ -70,6 +91,20 @@ def search(page: Page, words: str) -> None:
     page.press("#query", "Enter")
     settled(page)
     page.wait_for_selector(".card .moment")
+
+
+def drop(
+    page: Page, content: bytes, name: str, kind: str, *, events: Sequence[str] = ("dragenter", "dragover", "drop")
+) -> None:
+    """Drop a file on the page."""
+    page.evaluate(DROP, [list(content), name, kind, list(events)])
+
+
+def plain_picture(colour: str) -> bytes:
+    """A PNG of one of the colours."""
+    content = io.BytesIO()
+    Image.new("RGB", (64, 48), COLOURS[colour]).save(content, "PNG")
+    return content.getvalue()
 
 
 def settled(page: Page) -> None:

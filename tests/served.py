@@ -7,10 +7,12 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
+import torch
 import uvicorn
 from fastapi.testclient import TestClient
 
@@ -18,6 +20,7 @@ from tests.colours import ColourEncoder, write_scenes
 from wordframe.app.api.application import create_app
 from wordframe.app.api.opened import Opened
 from wordframe.library import Library
+from wordframe.models import PRESETS, TextVideoModel
 
 ADDRESS = "http://127.0.0.1:8765"
 SCRIPT_NAME = "<img src=x onerror=alert(1)>.mp4"
@@ -59,10 +62,22 @@ def serving(library: Path, *, encoder: ColourEncoder | None = None, **options: A
         yield client
 
 
+def four_part_checkpoint(folder: Path) -> Path:
+    """A small TC-MGC model for the colours, its weights left to chance."""
+    settings = replace(
+        PRESETS["tcmgc-msrvtt"].settings, max_words=8, max_frames=6, positions=8, layers=1, heads=2, keep_rate=0.5
+    )
+    torch.manual_seed(0)
+    TextVideoModel(settings=settings, dimension=6, trained=True).save(folder)
+    return folder
+
+
 @contextmanager
-def listening(library: Path, *, encoder: ColourEncoder | None = None, **options: Any) -> Iterator[str]:
+def listening(
+    library: Path, *, encoder: ColourEncoder | None = None, model: str = "zero-shot", **options: Any
+) -> Iterator[str]:
     """The server of a library on a free port; gives its address."""
-    app = create_app(Opened(library, encoder=encoder or ColourEncoder()), **options)
+    app = create_app(Opened(library, model=model, encoder=encoder or ColourEncoder()), **options)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", server_header=False))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -20,6 +20,8 @@ from wordframe import __version__
 from wordframe.library import Library
 from wordframe.search import SearchEngine
 
+PNG = {"Content-Type": "image/png"}
+
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -199,8 +201,46 @@ def test_heat_of_a_sentence_and_of_a_segment(client: TestClient) -> None:
     like = get(client, f"/videos/{mixed}/heat", like=told["moments"][0]["segment_id"])
     assert len(like["values"]) == len(told["values"])
     for parameters in ({}, {"q": "green", "like": f"{mixed}-00000"}):
-        answer = client.get(f"/api/v1/videos/{mixed}/heat", params=parameters)
-        assert problem_of(answer, 422) == "give exactly one of q and like"
+        for path in (f"/videos/{mixed}/heat", f"/segments/{mixed}-00000/explain"):
+            answer = client.get(f"/api/v1{path}", params=parameters)
+            assert problem_of(answer, 422) == "give exactly one of q and like"
+
+
+def test_heat_of_a_picture(client: TestClient) -> None:
+    mixed = video_id(client, "mixed.mp4")
+    answer = client.post(f"/api/v1/videos/{mixed}/heat", content=picture((0, 255, 0)), headers=PNG)
+    assert answer.status_code == 200, answer.text
+    told = answer.json()
+    inside = [8 <= second < 16 for second in told["seconds"]]
+    green = [value for value, within in zip(told["values"], inside, strict=True) if within]
+    others = [value for value, within in zip(told["values"], inside, strict=True) if not within]
+    assert min(green) > max(others)
+    assert 8 <= told["moments"][0]["start_seconds"] < 16
+    assert told["seconds"] == get(client, f"/videos/{mixed}/heat", q="green")["seconds"]
+
+
+def test_why_a_segment_fits_a_picture_or_another_segment(client: TestClient) -> None:
+    mixed = video_id(client, "mixed.mp4")
+    found = client.post("/api/v1/search?include=explanation", content=picture((0, 255, 0)), headers=PNG).json()
+    item = next(item for item in found["items"] if item["video_id"] == mixed)
+    path = f"/segments/{item['moments'][0]['segment_id']}/explain"
+    assert client.post(f"/api/v1{path}", content=picture((0, 255, 0)), headers=PNG).json() == item["explanation"]
+    itself = get(client, path, like=item["moments"][0]["segment_id"])
+    assert itself["score"] == pytest.approx(1, abs=0.01)
+    assert [word["word"] for word in itself["words"]] == ["the query"]
+
+
+def test_pictures_that_are_refused_wherever_one_is_taken(client: TestClient) -> None:
+    mixed = video_id(client, "mixed.mp4")
+    for path in (f"videos/{mixed}/heat", f"segments/{mixed}-00000/explain"):
+        answer = client.post(f"/api/v1/{path}", json={"q": "green"})
+        assert problem_of(answer, 415).startswith("send a picture as one of image/jpeg, ")
+        answer = client.post(f"/api/v1/{path}", content=b"not a picture", headers=PNG)
+        assert "the picture: cannot be read as a picture" in problem_of(answer, 422)
+        problem_of(client.post(f"/api/v1/{path}", content=b"a" * (10 * 2**20 + 1), headers=PNG), 413)
+    for path, kind in (("videos/none/heat", "video"), ("segments/none/explain", "segment")):
+        answer = client.post(f"/api/v1/{path}", content=picture((0, 255, 0)), headers=PNG)
+        assert f"no {kind} 'none'" in problem_of(answer, 404)
 
 
 def test_a_video_with_its_segments(client: TestClient) -> None:
@@ -240,7 +280,7 @@ def test_sentences_ranked_for_a_video(client: TestClient) -> None:
         ("/search?like=no-such-segment", 404, "no segment 'no-such-segment'"),
         ("/search?like=a'b", 422, "like: String should match pattern"),
         ("/segments/no-such/explain?q=red", 404, "no segment 'no-such'"),
-        ("/segments/no-such/explain", 422, "q: Field required"),
+        ("/segments/no-such/explain", 422, "give exactly one of q and like"),
         ("/segments/no-such/thumbnail", 404, "no segment 'no-such'"),
         ("/segments/no-such/clip", 404, "no segment 'no-such'"),
         ("/videos/no-such", 404, "no video 'no-such'"),

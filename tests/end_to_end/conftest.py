@@ -1,4 +1,4 @@
-"""One browser, one library and one server for all tests of the page; a fresh tab for each."""
+"""One browser and one library with its servers for all tests of the page; a fresh tab for each."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.browser import chromium, make_page_library
-from tests.served import listening
+from tests.browser import chromium, make_page_library, plain_picture
+from tests.page_states import Place
+from tests.served import four_part_checkpoint, listening
 
 
 @dataclass(frozen=True)
 class Site:
-    """The server of a library: its address, and the folder of its videos."""
+    """The server of a library: its address, and the folders of its videos and its own."""
 
     address: str
     videos: Path
+    library: Path
 
 
 @pytest.fixture(scope="session")
@@ -30,8 +32,33 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("page")
-    with listening(make_page_library(folder)) as address:
-        yield Site(address, folder / "videos")
+    library = make_page_library(folder)
+    with listening(library) as address:
+        yield Site(address, folder / "videos", library)
+
+
+@pytest.fixture(scope="session")
+def of_parts(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server of the same library whose model has four parts."""
+    model = four_part_checkpoint(tmp_path_factory.mktemp("model") / "tcmgc")
+    with listening(site.library, model=str(model)) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def place(site: Site, of_parts: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """What the states of the page are reached in."""
+    with listening(tmp_path_factory.mktemp("empty") / "library") as empty:
+        yield Place(
+            address=site.address,
+            of_parts=of_parts,
+            empty=empty,
+            query="yellow green",
+            word="green",
+            weak="red",
+            picture=plain_picture("blue"),
+            spoilt=site.videos / "gone.mp4",
+        )
 
 
 @pytest.fixture

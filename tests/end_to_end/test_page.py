@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import gzip
-import io
 import re
 
 import av
 import pytest
-from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.browser import FRAME, NUM_VIDEOS, SCRIPT_NAME, ready, search, settled, wait_until
+from tests.browser import FRAME, NUM_VIDEOS, SCRIPT_NAME, drop, plain_picture, ready, search, settled, wait_until
 from tests.colours import COLOURS
 from tests.end_to_end.conftest import Site
 from wordframe.app.api.application import STATIC
+from wordframe.client import Client
 
 PAGE = 24
-DROP = """([bytes, name, type]) => {
-  const transfer = new DataTransfer();
-  transfer.items.add(new File([new Uint8Array(bytes)], name, {type}));
-  for (const kind of ["dragenter", "dragover", "drop"])
-    document.body.dispatchEvent(new DragEvent(kind, {dataTransfer: transfer, bubbles: true, cancelable: true}));
-}"""
 
 
 def shows(page: Page, colour: str) -> None:
@@ -109,6 +102,23 @@ def test_the_strip_is_worked_by_keyboard_and_says_its_time(page: Page, site: Sit
     shows(page, "green")
     assert 8 <= float(re.search(r"[?&]t=([\d.]+)", page.url)[1]) < 12  # type: ignore[index]
     expect(page.locator(".strip")).to_contain_text("answers your words")
+
+
+def test_a_time_has_the_words_of_its_bar(page: Page, site: Site) -> None:
+    """At the border of two bars a moment begins, so the later one counts."""
+    page.goto(site.address)
+    told = page.evaluate(
+        """() => import("/js/strip.js").then(({make}) => {
+          const strip = make(4, () => {}, () => {});
+          strip.show({seconds: [0.5, 1.5, 2.5, 3.5], values: [0, 0.5, 1, 0.2]}, "");
+          return [0, 0.9, 1, 1.9, 2, 2.9, 3, 4].map(time => {
+            strip.follow(time);
+            return strip.element.querySelector(".slider").getAttribute("aria-valuetext").split(", ")[1];
+          });
+        })"""
+    )
+    none, well, strongly, little = "does not answer", "answers well", "answers strongly", "answers a little"
+    assert told == [none, none, well, well, strongly, strongly, little, little]
 
 
 def test_a_word_shows_its_own_pictures(page: Page, site: Site) -> None:
@@ -200,9 +210,7 @@ def test_by_keyboard_alone(page: Page, site: Site) -> None:
 def test_a_dropped_picture_is_a_query_and_back_returns_to_it(page: Page, site: Site) -> None:
     page.goto(site.address)
     settled(page)
-    picture = io.BytesIO()
-    Image.new("RGB", (64, 48), COLOURS["magenta"]).save(picture, "PNG")
-    page.evaluate(DROP, [list(picture.getvalue()), "pink.png", "image/png"])
+    drop(page, plain_picture("magenta"), "pink.png", "image/png")
     expect(page.locator("#asked")).to_contain_text("pink.png")
     page.wait_for_selector(".moment")
     assert names(page)[0] == SCRIPT_NAME  # and it is text
@@ -212,8 +220,63 @@ def test_a_dropped_picture_is_a_query_and_back_returns_to_it(page: Page, site: S
     expect(page.locator("#asked")).to_contain_text("pink.png")
     page.reload()
     expect(page.locator("#status")).to_contain_text("choose or drop it again")
-    page.evaluate(DROP, [[1, 2, 3], "notes.txt", "text/plain"])
+    drop(page, b"123", "notes.txt", "text/plain")
     expect(page.locator("#status")).to_contain_text("A picture is needed")
+
+
+def test_a_picture_has_its_strip_and_its_reasons(page: Page, site: Site) -> None:
+    page.goto(site.address)
+    settled(page)
+    drop(page, plain_picture("green"), "green.png", "image/png")
+    page.wait_for_selector(".moment")
+    assert names(page)[0] == "lights.mp4"
+    page.locator(".poster").first.click()
+    page.wait_for_selector(".bars rect")
+    expect(page.locator(".strip")).to_contain_text("is like your picture; the tallest is most alike")
+    page.locator("video").evaluate("video => video.pause()")
+    strip = page.get_by_role("slider", name="Time in the video")
+    strip.focus()
+    page.keyboard.press("Home")
+    expect(strip).to_have_attribute("aria-valuetext", "0:00, not alike")
+    page.keyboard.press("End")
+    expect(strip).to_have_attribute("aria-valuetext", "0:12, very much alike")
+    assert page.locator(".words .chip").count() == 0
+    page.get_by_text("Why was this found?").click()
+    expect(page.locator(".why-body")).to_contain_text("There are no words in this search")
+    expect(page.locator(".why-body")).to_contain_text("the moment as a whole against your picture")
+    page.keyboard.press("Escape")
+    page.wait_for_url(lambda url: "v=" not in url)
+    search(page, "blue")
+    page.locator(".poster").first.click()
+    expect(page.locator(".strip")).to_contain_text("answers your words")
+
+
+def test_why_in_four_parts_with_their_weights(page: Page, of_parts: str) -> None:
+    page.goto(of_parts)
+    search(page, "red green")
+    card = page.locator(".poster").first
+    card.click()
+    page.wait_for_selector(".bars rect")
+    page.get_by_text("Why was this found?").click()
+    rows = page.locator(".why-body tbody tr")
+    expect(rows).to_have_count(4)
+    with Client(of_parts) as client:
+        best = client.search("red green").items[0].moments[0].segment_id
+        expected = client.explain(best, "red green")
+    assert expected.part_weights is not None
+    assert sum(expected.part_weights.values()) == pytest.approx(1, abs=1e-3)
+    for place, (name, words) in enumerate(
+        {
+            "video_sentence": "the moment as a whole against the sentence as a whole",
+            "video_word": "the moment as a whole against each word",
+            "sentence_frame": "each picture, seen with the words in mind, against the sentence",
+            "frame_word": "each picture against each word",
+        }.items()
+    ):
+        weight = f"{int(100 * expected.part_weights[name] + 0.5)} %"
+        assert rows.nth(place).locator("th, td").all_text_contents() == [words, f"{expected.parts[name]:.3f}", weight]
+    expect(page.locator(".why-body")).to_contain_text("The score is the sum of the parts, each times its weight.")
+    expect(page.locator(".why-body")).to_contain_text(f"has the score {expected.score:.3f}")
 
 
 def test_similar_moments_and_sentences_ranked(page: Page, site: Site) -> None:
@@ -232,6 +295,11 @@ def test_similar_moments_and_sentences_ranked(page: Page, site: Site) -> None:
     page.wait_for_selector(".moment")
     assert names(page)[0] == "sea.mp4"
     assert "like=" in page.url
+    page.locator(".poster").first.click()
+    page.wait_for_selector(".bars rect")
+    expect(page.locator(".strip")).to_contain_text("is like the moment you chose")
+    page.get_by_text("Why was this found?").click()
+    expect(page.locator(".why-body")).to_contain_text("against the moment you chose")
 
 
 def test_a_moment_is_saved_as_a_video(page: Page, site: Site) -> None:

@@ -60,6 +60,20 @@ def test_searching_by_a_picture(client: Client, tmp_path: Path, library: Path) -
     assert more.items[0].rank == 3
 
 
+def test_where_and_why_a_picture_is_found(client: Client, tmp_path: Path) -> None:
+    Image.new("RGB", (64, 48), (0, 255, 0)).save(tmp_path / "green.png")
+    found = client.search(image=tmp_path / "green.png", limit=1, explain=True).items[0]
+    best = found.moments[0].segment_id
+    assert client.explain(best, image=tmp_path / "green.png") == found.explanation
+    assert client.explain(best, like=best).score > 0.99
+    heat = client.heat(found.video_id, image=tmp_path / "green.png")
+    assert heat.moments[0].segment_id == best
+    assert max(heat.values) == 1
+    for ask in (client.heat, client.explain):
+        with pytest.raises(ValueError, match="exactly one of text, like and image"):
+            ask(best, "green", image=tmp_path / "green.png")
+
+
 def test_all_of_a_search(client: Client) -> None:
     assert [item.rank for item in client.search_all("white", limit=2)] == [1, 2, 3, 4, 5, 6]
     assert list(client.search_all("white", limit=2)) == client.search("white", limit=100).items

@@ -125,20 +125,14 @@ class Client:
         Args:
             cursor: of the page before, to go on.
         """
-        if [text, like, image].count(None) != 2:
-            raise ValueError("give exactly one of text, like and image")
+        _check_one(text, like, image)
         choices: dict[str, Any] = {"limit": limit, "moments": moments, "exact": exact, "cursor": cursor}
         choices["include"] = ["explanation"] if explain else []
         given = (filters or wire.Filters()).model_dump(mode="json", exclude_none=True)
         if image is None:
             body = {"text": text, "like": like, "filters": given, **choices}
             return self._call(wire.SearchResult, "POST", "/search", json=body)
-        path = Path(image)
-        kind = _IMAGE_TYPES.get(path.suffix.lower())
-        if kind is None:
-            raise WordframeError(f"{path}: a picture is sent as one of {', '.join(_IMAGE_TYPES)}")
-        parameters, headers = _given(given | choices), {"Content-Type": kind}
-        return self._call(wire.SearchResult, "POST", "/search", params=parameters, content=_read(path), headers=headers)
+        return self._call(wire.SearchResult, "POST", "/search", params=_given(given | choices), **_picture(image))
 
     def search_all(self, text: str | None = None, **choices: Any) -> Iterator[wire.SearchItem]:
         """All videos, best first, page by page as they are taken; ``choices`` as for ``search``."""
@@ -149,13 +143,17 @@ class Client:
                 return
             page = self.search(text, **choices | {"cursor": page.next_cursor})
 
-    def explain(self, segment_id: str, text: str) -> wire.Explanation:
-        """Why a segment fits a sentence."""
-        return self._get(wire.Explanation, f"/segments/{_part(segment_id)}/explain", q=text)
+    def explain(
+        self, segment_id: str, text: str | None = None, *, like: str | None = None, image: str | Path | None = None
+    ) -> wire.Explanation:
+        """Why a segment fits a sentence, a segment or a picture file; give one of the three."""
+        return self._ask(wire.Explanation, f"/segments/{_part(segment_id)}/explain", text, like, image)
 
-    def heat(self, video_id: str, text: str | None = None, *, like: str | None = None) -> wire.Heat:
-        """How much each moment of a video answers a sentence, or looks like a segment."""
-        return self._get(wire.Heat, f"/videos/{_part(video_id)}/heat", q=text, like=like)
+    def heat(
+        self, video_id: str, text: str | None = None, *, like: str | None = None, image: str | Path | None = None
+    ) -> wire.Heat:
+        """How much each moment of a video answers a sentence, or looks like a segment or a picture file; give one."""
+        return self._ask(wire.Heat, f"/videos/{_part(video_id)}/heat", text, like, image)
 
     def videos(
         self, *, filters: wire.Filters | None = None, limit: int = 50, cursor: str | None = None
@@ -200,6 +198,14 @@ class Client:
     def stop_index(self) -> wire.IndexStatus:
         """End a run that the server started."""
         return self._call(wire.IndexStatus, "DELETE", "/index")
+
+    def _ask(
+        self, kind: type[Answer], path: str, text: str | None, like: str | None, image: str | Path | None
+    ) -> Answer:
+        _check_one(text, like, image)
+        if image is not None:
+            return self._call(kind, "POST", path, **_picture(image))
+        return self._get(kind, path, q=text, like=like)
 
     def _get(self, kind: type[Answer], path: str, **parameters: Any) -> Answer:
         return self._call(kind, "GET", path, params=_given(parameters))
@@ -248,9 +254,19 @@ def _detail(answer: httpx.Response) -> str:
         return f"{answer.url}: status {answer.status_code}; {_STRANGE}"
 
 
-def _read(path: Path) -> bytes:
+def _check_one(text: str | None, like: str | None, image: str | Path | None) -> None:
+    if [text, like, image].count(None) != 2:
+        raise ValueError("give exactly one of text, like and image")
+
+
+def _picture(image: str | Path) -> dict[str, Any]:
+    """A picture file as the body of a request."""
+    path = Path(image)
+    kind = _IMAGE_TYPES.get(path.suffix.lower())
+    if kind is None:
+        raise WordframeError(f"{path}: a picture is sent as one of {', '.join(_IMAGE_TYPES)}")
     with _told(path, "read"):
-        return path.read_bytes()
+        return {"content": path.read_bytes(), "headers": {"Content-Type": kind}}
 
 
 @contextlib.contextmanager

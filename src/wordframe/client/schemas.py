@@ -239,7 +239,7 @@ class Heat(_Wire):
 
     seconds: ascending times of the frames; values: each frame's share of its segment's attention times the segment's
     score above the library's usual, so that segments can be compared, from 0 to 1 over the video; words: the same for
-    each word, where the model has it; segments: with their scores, best first.
+    each word, where the model has it; moments: the video's segments with their scores, best first.
     """
 
     video_id: str
@@ -282,7 +282,8 @@ class IndexStatus(_Wire):
     """An indexing run, started by this server or from a command line, or the last one's end.
 
     state: ``never`` before the first; ``stopped`` was interrupted or died. remaining_seconds: null while unknown.
-    failures: the first 200 of num_failures.
+    problem: why a run that this server started died; failures: files that could not be read, the first 200 of
+    num_failures.
     """
 
     state: Literal["never", "running", "finished", "stopped"]
@@ -295,6 +296,7 @@ class IndexStatus(_Wire):
     started: datetime.datetime | None
     ended: datetime.datetime | None
     remaining_seconds: float | None
+    problem: str | None
     num_failures: int
     failures: list[IndexFailure]
     allow_index: bool

@@ -11,9 +11,11 @@ import os
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Literal
 
+from wordframe.app.api.indexing import Indexing
 from wordframe.app.api.opened import Opened, Snapshot
 from wordframe.app.api.problems import ProblemError
 from wordframe.client import schemas as wire
@@ -26,6 +28,8 @@ from wordframe.search import Filters, Hit, SearchEngine
 from wordframe.search.hits import Moment
 
 API = "/api/v1"
+_LEAST_SHARE = 0.01
+"""What must be done of an indexing run before the time that is left is more than a guess."""
 _CODECS = {
     "h264": "avc1.640028",
     "hevc": "hvc1.1.6.L93.B0",
@@ -50,6 +54,23 @@ _CONTAINERS = {
     ".flv": "video/x-flv",
     ".3gp": "video/3gpp",
 }
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What somebody asks for: one of a sentence, what looks like a segment, and the bytes of a picture."""
+
+    text: str | None = None
+    like: str | None = None
+    image: bytes | None = None
+
+    def features(self, engine: SearchEngine) -> tuple[TextFeatures, list[str]]:
+        """The query as the model takes it, and the text of each of its positions."""
+        if self.like is not None:
+            query = engine.like(self.like)
+        else:
+            query = engine.encode_query(text=self.text, image=self.image)
+        return query, engine.words(self.text)
 
 
 def library_info(opened: Opened, *, allow_index: bool) -> wire.LibraryInfo:
@@ -109,7 +130,8 @@ def search(opened: Opened, request: wire.SearchRequest, image: bytes | None = No
         return wire.SearchResult(items=[], next_cursor=None, num_videos=0, words=[], timings=timings)
     filters = filters_of(snapshot, request.filters)
     began = time.perf_counter()
-    query, words = _query(engine, request, image)
+    asked = Asked(image=image) if image is not None else Asked(request.text, request.like)
+    query, words = asked.features(engine)
     encoded = time.perf_counter()
     hits = engine.find(
         query, top=offset + request.limit + 1, moments=request.moments, filters=filters, exact=request.exact
@@ -136,24 +158,16 @@ def search(opened: Opened, request: wire.SearchRequest, image: bytes | None = No
     )
 
 
-def _query(engine: SearchEngine, request: wire.SearchRequest, image: bytes | None) -> tuple[TextFeatures, list[str]]:
-    if image is not None:
-        return engine.encode_query(image=image), engine.words(None)
-    if request.like is not None:
-        return engine.like(request.like), engine.words(None)
-    assert request.text is not None
-    return engine.encode_query(text=request.text), engine.words(request.text)
+def explain(opened: Opened, segment_id: str, asked: Asked) -> wire.Explanation:
+    """Why a segment fits what is asked for."""
+    engine = opened.need_engine()
+    return wire.Explanation(**engine.explain_segments(*asked.features(engine), [segment_id])[0].to_json())
 
 
-def explain(opened: Opened, segment_id: str, text: str) -> wire.Explanation:
-    """Why a segment fits a sentence."""
-    return wire.Explanation(**opened.need_engine().explain(text, segment_id).to_json())
-
-
-def heat(opened: Opened, video_id: str, text: str | None, like: str | None) -> wire.Heat:
-    """How much each moment of a video answers a sentence, or looks like a segment."""
+def heat(opened: Opened, video_id: str, asked: Asked) -> wire.Heat:
+    """How much each moment of a video answers what is asked for."""
     video, engine = opened.video(video_id), opened.need_engine()
-    query, words = _query(engine, wire.SearchRequest(text=text, like=like), None)
+    query, words = asked.features(engine)
     found, hit = engine.heat(query, words, video_id)
     by_word = found.words and [wire.WordHeat(word=word, values=list(values)) for word, values in found.words]
     return wire.Heat(
@@ -215,19 +229,27 @@ def video_detail(opened: Opened, video_id: str) -> wire.VideoDetail:
     return wire.VideoDetail(video=video_summary(video), segments=segments)
 
 
-def index_status(opened: Opened, *, by_server: bool, allow_index: bool) -> wire.IndexStatus:
+def index_status(opened: Opened, indexing: Indexing) -> wire.IndexStatus:
     """The indexing run that goes on, or the last one; a run of ours that has told nothing yet is running too."""
+    by_server = indexing.running  # asked first: a run that is over has told its end
     status = read_status(opened.folder)
-    if status is None or (by_server and status.state != "running"):
+    early = not by_server and indexing.ended_early(status)
+    ended: Literal["never", "finished", "stopped"] = "stopped"
+    if not early and (status is None or status.state == "finished"):
+        ended = "never" if status is None else "finished"
+    problem = indexing.problem() if early else None
+    is_older = early and not indexing.is_of_last(status)
+    if status is None or is_older or (by_server and status.state != "running"):
         return wire.IndexStatus(
-            state="running" if by_server else "never", by_server=by_server,
+            state="running" if by_server else ended, by_server=by_server,
             files_done=0, files_total=0, bytes_done=0, bytes_total=0, frames=0, started=None, ended=None,
-            remaining_seconds=None, num_failures=0, failures=[], allow_index=allow_index,
+            remaining_seconds=None, problem=problem, num_failures=0, failures=[], allow_index=indexing.allowed,
         )  # fmt: skip
-    running = status.state == "running"
-    remaining = status.remaining_seconds
+    running = status.state == "running" and not early
+    begun = status.bytes_done >= _LEAST_SHARE * status.bytes_total
+    remaining = status.remaining_seconds if running and begun else None
     return wire.IndexStatus(
-        state="running" if running else "finished" if status.state == "finished" else "stopped",
+        state="running" if running else ended,
         by_server=by_server and running,
         files_done=status.files_done,
         files_total=status.files_total,
@@ -237,11 +259,12 @@ def index_status(opened: Opened, *, by_server: bool, allow_index: bool) -> wire.
         started=_date(status.started),
         ended=None if running else _date(status.beat),
         remaining_seconds=None if remaining is None else round(remaining, 1),
+        problem=problem,
         num_failures=status.num_failures,
         failures=[
             wire.IndexFailure(path=display_path(path), reason=display_path(reason)) for path, reason in status.failures
         ],
-        allow_index=allow_index,
+        allow_index=indexing.allowed,
     )
 
 

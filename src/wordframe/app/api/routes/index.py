@@ -33,6 +33,4 @@ def stop(context: Shared) -> wire.IndexStatus:
 
 
 def _status(context: Context) -> wire.IndexStatus:
-    return answers.index_status(
-        context.opened, by_server=context.indexing.running, allow_index=context.indexing.allowed
-    )
+    return answers.index_status(context.opened, context.indexing)

@@ -8,7 +8,8 @@ from fastapi import APIRouter, Header, Query, Response
 
 from wordframe import __version__
 from wordframe.app.api import answers, media
-from wordframe.app.api.problems import ProblemError, documented
+from wordframe.app.api.problems import documented
+from wordframe.app.api.routes.asked import PICTURE_BODY, AsPicture, InAddress
 from wordframe.app.api.routes.context import Id, Shared
 from wordframe.client import schemas as wire
 
@@ -75,17 +76,21 @@ def video_media(context: Shared, video_id: Id, if_none_match: Known = None) -> R
 
 
 @router.get("/videos/{video_id}/heat", summary="Where in a video the answer is", responses=documented(404))
-async def heat(
-    context: Shared,
-    video_id: Id,
-    q: Annotated[str | None, Query(min_length=1, max_length=wire.MAX_TEXT)] = None,
-    like: Annotated[wire.SegmentId | None, Query()] = None,
-) -> wire.Heat:
+async def heat(context: Shared, video_id: Id, asked: InAddress) -> wire.Heat:
     """How much each moment answers a sentence ``q``, or looks ``like`` a segment."""
-    if (q is None) == (like is None):
-        raise ProblemError(422, "give exactly one of q and like")
-    found, _ = await context.searching.run(lambda: answers.heat(context.opened, video_id, q, like))
+    found, _ = await context.searching.run(lambda: answers.heat(context.opened, video_id, asked))
     return found
+
+
+@router.post(
+    "/videos/{video_id}/heat",
+    summary="Where in a video a picture is",
+    responses=documented(404, 413, 415),
+    openapi_extra=PICTURE_BODY,
+)
+async def heat_of_picture(context: Shared, video_id: Id, asked: AsPicture) -> wire.Heat:
+    """How much each moment looks like a picture, the body."""
+    return await heat(context, video_id, asked)
 
 
 @router.post("/videos/{video_id}/rank-texts", summary="Sentences ranked for a video", responses=documented(404, 413))

@@ -10,17 +10,16 @@ from pydantic import ValidationError
 
 from wordframe.app.api import answers
 from wordframe.app.api.problems import ProblemError, documented
+from wordframe.app.api.routes.asked import IMAGE_TYPES, PICTURE_BODY, PICTURES, AsPicture, InAddress, body_kind
 from wordframe.app.api.routes.context import Context, Id, Shared
 from wordframe.client import schemas as wire
 
 router = APIRouter(tags=["search"])
-IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "image/tiff")
 
 _BODY = {
     "requestBody": {
         "required": True,
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/SearchRequest"}}}
-        | {kind: {"schema": {"type": "string", "format": "binary"}} for kind in IMAGE_TYPES},
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/SearchRequest"}}} | PICTURES,
     }
 }
 
@@ -67,7 +66,7 @@ async def search_by_body(
     request: Request, context: Shared, parameters: Annotated[SearchParameters, Query()]
 ) -> wire.SearchResult:
     """JSON with the query and all choices; or a picture as the body, with the choices in the address."""
-    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    kind = body_kind(request)
     body = await request.body()
     if kind in IMAGE_TYPES:
         return await _answer(context, parameters.request(image=True), body)
@@ -83,13 +82,22 @@ async def search_by_body(
     return await _answer(context, wanted, None)
 
 
-@router.get("/segments/{segment_id}/explain", summary="Why a segment fits a sentence", responses=documented(404))
-async def explain(
-    context: Shared, segment_id: Id, q: Annotated[str, Query(min_length=1, max_length=wire.MAX_TEXT)]
-) -> wire.Explanation:
-    """The four parts and their weights, and where sentence and words look, as far as the model knows."""
-    found, _ = await context.searching.run(lambda: answers.explain(context.opened, segment_id, q))
+@router.get("/segments/{segment_id}/explain", summary="Why a segment fits", responses=documented(404))
+async def explain(context: Shared, segment_id: Id, asked: InAddress) -> wire.Explanation:
+    """The four parts and their weights, and where a sentence ``q`` and its words look; or the same for ``like``."""
+    found, _ = await context.searching.run(lambda: answers.explain(context.opened, segment_id, asked))
     return found
+
+
+@router.post(
+    "/segments/{segment_id}/explain",
+    summary="Why a segment fits a picture",
+    responses=documented(404, 413, 415),
+    openapi_extra=PICTURE_BODY,
+)
+async def explain_for_picture(context: Shared, segment_id: Id, asked: AsPicture) -> wire.Explanation:
+    """The same for a picture as the body."""
+    return await explain(context, segment_id, asked)
 
 
 async def _answer(context: Context, wanted: wire.SearchRequest, image: bytes | None) -> wire.SearchResult:

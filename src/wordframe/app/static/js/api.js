@@ -46,18 +46,20 @@ export function videos(state, { limit, cursor, signal } = {}) {
   return ask(`/videos?${parameters({ ...filters(state), limit, cursor })}`, { signal });
 }
 
+const body = (picture, signal) => ({ method: "POST", body: picture, headers: { "Content-Type": picture.type }, signal });
+
 export function search(state, { picture, limit, cursor, signal } = {}) {
   const choices = { ...filters(state), limit, cursor };
-  if (picture) {
-    const options = { method: "POST", body: picture, headers: { "Content-Type": picture.type }, signal };
-    return ask(`/search?${parameters(choices)}`, options);
-  }
+  if (picture) return ask(`/search?${parameters(choices)}`, body(picture, signal));
   return ask(`/search?${parameters({ ...choices, text: state.like ? "" : state.q, like: state.like })}`, { signal });
 }
 
-export const heat = (id, { q, like }, signal) =>
-  ask(`/videos/${id}/heat?${parameters(like ? { like } : { q })}`, { signal });
-export const explain = (segment, q, signal) => ask(`/segments/${segment}/explain?${parameters({ q })}`, { signal });
+/** Something about one video or segment and the query: its words, the moment it should look like, or the picture. */
+const about = (path, { q, like, picture }, signal) =>
+  (picture ? ask(path, body(picture, signal)) : ask(`${path}?${parameters(like ? { like } : { q })}`, { signal }));
+
+export const heat = (id, query, signal) => about(`/videos/${id}/heat`, query, signal);
+export const explain = (segment, query, signal) => about(`/segments/${segment}/explain`, query, signal);
 
 export function rankTexts(id, texts) {
   const options = { method: "POST", body: JSON.stringify({ texts }), headers: { "Content-Type": "application/json" } };

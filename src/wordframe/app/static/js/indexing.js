@@ -46,11 +46,14 @@ function draw(status, look) {
   announce(status);
   panel.hidden = status.state === "never" || (status.state === "finished" && !faults && !status.allow_index);
   if (panel.hidden) return;
-  const lines = [el("p", {}, words(status))];
+  const lines = [el("p", { class: status.problem ? "problem" : null }, words(status))];
   if (running) lines.push(el("progress", { max: Math.max(1, status.bytes_total), value: status.bytes_done, "aria-label": "Indexing" }));
   if (faults) {
+    const untold = faults - status.failures.length;
     lines.push(el("details", {}, el("summary", {}, `${counted(faults, "file")} could not be read`),
-      el("ul", { class: "failures" }, ...status.failures.map(({ reason }) => el("li", {}, reason)))));
+      el("ul", { class: "failures", tabindex: 0, "aria-label": "Files that could not be read" },
+        ...status.failures.map(({ reason }) => el("li", {}, reason)),
+        untold > 0 ? el("li", {}, `and ${untold.toLocaleString("en")} more`) : null)));
   }
   if (status.allow_index && !running) lines.push(action("Look for new videos", api.startIndexing, look));
   if (status.allow_index && running && status.by_server) lines.push(action("Stop", api.stopIndexing, look));
@@ -94,6 +97,7 @@ function words(status) {
       ? `Indexing: ${status.files_done.toLocaleString("en")} of ${counted(status.files_total, "file")}${left}`
       : "Indexing: looking for videos";
   }
+  if (status.problem) return `Indexing failed: ${status.problem}`;
   if (status.state === "stopped") return "Indexing was interrupted. What was finished is kept; the next run goes on from there.";
   return status.state === "never" ? "Nothing has been indexed yet." : "The library is indexed.";
 }

@@ -128,7 +128,7 @@ function notice() {
   place.replaceChildren(
     el("h2", {}, "No videos yet"),
     el("p", {}, "Index a folder of videos from a terminal, where the server was started. They show up here as they come in:"),
-    el("pre", { tabindex: 0 }, el("code", {}, `wordframe index ~/Videos --library "${info.path}"`)),
+    el("pre", {}, el("code", {}, `wordframe index ~/Videos --library "${info.path}"`)),
     el("p", { class: "hint" }, "Everything stays on this machine."),
   );
 }

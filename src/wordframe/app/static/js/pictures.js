@@ -9,6 +9,14 @@ const kept = new Map();
 /** The picture of that name, if it was given since the page was opened. */
 export const named = (name) => kept.get(name) ?? null;
 
+/** A name of its own for each picture: pasted ones are all called the same. */
+function nameOf(file) {
+  const isKept = (name) => kept.has(name) && !(kept.get(name).size === file.size && kept.get(name).lastModified === file.lastModified);
+  let name = file.name;
+  for (let number = 2; isKept(name); number += 1) name = `${file.name} (${number})`;
+  return name;
+}
+
 /** Wires the button, dropping and pasting; `search(name)` is called with a new picture, `say(words)` with what is wrong. */
 export function setUp(search, say) {
   const take = (file) => {
@@ -16,8 +24,9 @@ export function setUp(search, say) {
     if (!KINDS.includes(file.type)) say("A picture is needed: JPEG, PNG, WebP, GIF, BMP or TIFF.");
     else if (file.size > MAX_BYTES) say("This picture is larger than 10 MB; scale it down.");
     else {
-      kept.set(file.name, file);
-      search(file.name);
+      const name = nameOf(file);
+      kept.set(name, file);
+      search(name);
     }
   };
   byId("choose").addEventListener("click", () => byId("file").click());

@@ -3,6 +3,7 @@
 import * as address from "./address.js";
 import * as api from "./api.js";
 import { byId, el } from "./dom.js";
+import * as pictures from "./pictures.js";
 import * as strip from "./strip.js";
 import * as why from "./why.js";
 import { shortFolder, timecode, wholeWords } from "./words.js";
@@ -68,6 +69,13 @@ export async function show(state, { known, play, actions }) {
 
 const seconds = (state) => Math.max(0, Number(state.t) || 0);
 const queryOf = (state) => JSON.stringify([state.q, state.like, state.picture]);
+
+/** What is asked for, as the server takes it; null where nothing is, or where it is a picture that is no longer here. */
+function asked(state) {
+  const picture = pictures.named(state.picture);
+  return (state.picture ? picture : state.q || state.like) ? { q: state.q, like: state.like, picture } : null;
+}
+
 const framed = (...children) => el("div", { class: "frame" }, ...children);
 const heading = (words, ...beside) => el("div", { class: "player-head" },
   el("div", {}, el("h2", { id: "player-title" }, words), ...beside),
@@ -77,7 +85,8 @@ function draw(state, { video, segments }, { known, actions, controller }) {
   const player = el("video", { controls: true, preload: "metadata", playsinline: true, tabindex: 0, "aria-label": video.name });
   const message = el("div", { class: "message", role: "status" });
   const heat = strip.make(video.duration_seconds, seek, remember);
-  const reasons = why.make(() => api.explain(moment().segment_id, state.q, controller.signal), () => moment());
+  const query = asked(state);
+  const reasons = why.make(() => api.explain(moment().segment_id, query, controller.signal), () => moment(), subjectOf(state));
   const moments = el("ol", { class: "moment-list", "aria-label": "Moments" });
   const chips = el("div", { class: "chips words", role: "group", "aria-label": "Words of the query" });
   open = {
@@ -88,7 +97,7 @@ function draw(state, { video, segments }, { known, actions, controller }) {
     heading(video.name, el("p", { class: "folder", title: video.path }, shortFolder(video.folder))),
     el("div", { class: "player-body" },
       el("div", { class: "stage" }, player, message, heat.element, chips, actionsOf()),
-      el("div", { class: "side" }, el("h3", {}, "Moments"), moments, isSentence(state) ? reasons.element : null, ranker(state))),
+      el("div", { class: "side" }, el("h3", {}, "Moments"), moments, query ? reasons.element : null, ranker(state))),
   ));
   const on = (event, act) => player.addEventListener(event, () => { if (open?.player === player) act(); }); // late ones come
   on("timeupdate", () => {
@@ -99,12 +108,13 @@ function draw(state, { video, segments }, { known, actions, controller }) {
   on("error", () => { if (player.hasAttribute("src")) unplayable(); });
   drawMoments();
   player.focus();
-  if (state.picture) heat.clear("A picture has no strip. “Find similar moments” searches on from the video, with one.");
-  else if (state.q || state.like) fetchHeat(state);
+  if (query) fetchHeat(query);
+  else if (state.picture) heat.clear("The picture did not stay with the page. Choose or drop it again, and bars here show where the video is like it.");
   else heat.clear("Search for something, and bars here show where the answer is.");
 }
 
-const isSentence = (state) => Boolean(state.q) && !state.like && !state.picture;
+/** What the video is compared with, as the page calls it; a sentence has words, which can be looked at one by one. */
+const subjectOf = (state) => (state.picture ? "your picture" : state.like ? "the moment you chose" : "");
 
 /** Whether the browser says that it plays the file; without a word from it, trying is the only way. */
 function start(at, play) {
@@ -185,11 +195,11 @@ function remember(at) {
 /** Where the player is in the video. */
 const position = () => Math.min(offset() + (open.player.readyState > 0 ? open.player.currentTime : open.wanted), open.video.duration_seconds - 0.01);
 
-async function fetchHeat(state) {
+async function fetchHeat(query) {
   const now = open;
   now.heat.clear("Looking where the answer is…");
   try {
-    const found = await api.heat(state.v, state, now.controller.signal);
+    const found = await api.heat(now.id, query, now.controller.signal);
     if (open !== now) return;
     now.moments = found.moments;
     now.found = { ...found, words: wholeWords(found.words ?? []) };
@@ -204,8 +214,9 @@ async function fetchHeat(state) {
 /** The strip of the whole query, or of one of its words. */
 function showHeat(word) {
   const { heat, found, state, chips } = open;
-  const subject = state.like ? "the moment you chose" : "your words";
-  if (!word) heat.show(found, `Bars show how much each moment of this video answers ${subject}; the tallest answers most.`);
+  const subject = subjectOf(state);
+  if (subject) heat.show(found, `Bars show how much each moment of this video is like ${subject}; the tallest is most alike.`, { alike: true });
+  else if (!word) heat.show(found, "Bars show how much each moment of this video answers your words; the tallest answers most.");
   else heat.show({ seconds: found.seconds, values: word.values }, `Bars show which moments the word “${word.word}” points to.`);
   for (const chip of chips.querySelectorAll("button")) {
     chip.setAttribute("aria-pressed", String(chip.dataset.place === String(word ? found.words.indexOf(word) : -1)));
@@ -215,7 +226,7 @@ function showHeat(word) {
 function drawWords() {
   const { chips, found, state } = open;
   chips.replaceChildren();
-  if (!found.words.length || state.like) return;
+  if (!found.words.length || subjectOf(state)) return;
   const chip = (label, place) => el("button", {
     type: "button", class: "chip", "data-place": place, onclick: () => showHeat(found.words[place] ?? null),
   }, label);
@@ -312,7 +323,7 @@ async function save() {
 
 /** Video → text: several sentences, ranked for this video. */
 function ranker(state) {
-  const text = el("textarea", { rows: 4, "aria-label": "Sentences, one a line", placeholder: "One sentence a line" });
+  const text = el("textarea", { rows: 4, dir: "auto", "aria-label": "Sentences, one a line", placeholder: "One sentence a line" });
   const ranked = el("ol", { class: "ranked", "aria-live": "polite" });
   const rank = async (event) => {
     event.preventDefault();

@@ -16,17 +16,16 @@ export function make(duration, seek, left) {
   const now = el("span", {});
   let seconds = [];
   let values = [];
+  let alike = false; // is it likeness that the bars show, or an answer?
 
+  /** The value of the bar at a time; at the border of two it is the later one, where a moment begins. */
   const at = (time) => {
-    let best = 0;
-    for (let place = 1; place < seconds.length; place += 1) {
-      if (Math.abs(seconds[place] - time) < Math.abs(seconds[best] - time)) best = place;
-    }
-    return values[best] ?? 0;
+    const place = seconds.findLastIndex((_, each) => border(seconds, each) <= time + 0.05);
+    return values[place] ?? 0;
   };
   const tell = () => {
     const time = Number(slider.value);
-    const words = values.length ? `${timecode(time)}, ${strength(at(time))}` : timecode(time);
+    const words = values.length ? `${timecode(time)}, ${strength(at(time), { alike })}` : timecode(time);
     slider.setAttribute("aria-valuetext", words);
     now.textContent = words;
   };
@@ -49,9 +48,10 @@ export function make(duration, seek, left) {
   return {
     element: el("div", { class: "strip" }, el("div", { class: "track" }, bars, slider),
       el("p", { class: "scale hint", "aria-hidden": "true" }, el("span", {}, "0:00"), now, el("span", {}, timecode(duration))), says),
-    /** Draw `heat` ({seconds, values}); `words` says what it shows. */
-    show(heat, words) {
+    /** Draw `heat` ({seconds, values}); `words` says what it shows, `alike` that it is likeness to a picture. */
+    show(heat, words, shown = {}) {
       ({ seconds, values } = heat);
+      alike = Boolean(shown.alike);
       bars.replaceChildren(...rectangles(seconds, values, duration));
       says.textContent = words;
       tell();
@@ -70,11 +70,14 @@ export function make(duration, seek, left) {
   };
 }
 
-/** A bar for each frame, from half-way to the one before until half-way to the next. */
+/** Where the bar of a frame begins: half-way from the one before. */
+const border = (seconds, place) => (place ? (seconds[place - 1] + seconds[place]) / 2 : 0);
+
+/** A bar for each frame, until the next one begins. */
 function rectangles(seconds, values, duration) {
-  return seconds.map((time, place) => {
-    const left = place ? (seconds[place - 1] + time) / 2 : 0;
-    const right = place + 1 < seconds.length ? (time + seconds[place + 1]) / 2 : duration;
+  return seconds.map((_, place) => {
+    const left = border(seconds, place);
+    const right = place + 1 < seconds.length ? border(seconds, place + 1) : duration;
     const height = Math.max(1, values[place] * HEIGHT);
     const [x, width] = [(1000 * left) / duration, Math.max(0.5, (1000 * (right - left)) / duration - 0.6)];
     return svg("rect", { x: x.toFixed(2), width: width.toFixed(2), y: (HEIGHT - height).toFixed(2), height: height.toFixed(2) });

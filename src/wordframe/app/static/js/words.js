@@ -19,12 +19,12 @@ export function duration(seconds) {
   return `${Math.floor(whole / 3600).toLocaleString("en")} h ${Math.floor(whole / 60) % 60} min`;
 }
 
-/** How much a moment answers, in words, from a value between 0 and 1. */
-export function strength(value) {
-  if (value >= 0.75) return "answers strongly";
-  if (value >= 0.4) return "answers well";
-  if (value >= 0.12) return "answers a little";
-  return "does not answer";
+const ANSWERS = ["answers strongly", "answers well", "answers a little", "does not answer"];
+const LIKENESS = ["very much alike", "alike", "a little alike", "not alike"];
+
+/** How much a moment answers the words, or is like a picture, in words, from a value between 0 and 1. */
+export function strength(value, { alike = false } = {}) {
+  return (alike ? LIKENESS : ANSWERS)[[0.75, 0.4, 0.12, -Infinity].findIndex((least) => value >= least)];
 }
 
 /** The last two folders of a path: what tells videos apart where there is little room. */

@@ -1,0 +1,108 @@
+"""What a server tells of an indexing that it started itself: above all why one died."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from tests.served import get, one_video, problem_of, serving
+from wordframe.library.status import FILE_NAME
+
+
+def after_a_run(client: TestClient) -> dict[str, Any]:
+    """Start a run; give the status once it is over."""
+    assert client.post("/api/v1/index").status_code == 202
+    return over(client)
+
+
+def over(client: TestClient) -> dict[str, Any]:
+    until = time.monotonic() + 60
+    while (told := get(client, "/index"))["state"] == "running":
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    return dict(told)
+
+
+@pytest.fixture
+def program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A file that runs in the place of the Python that would index; to be written by the test."""
+    path = tmp_path / "program"
+    monkeypatch.setattr(sys, "executable", str(path))
+    return path
+
+
+def write(program: Path, script: str) -> None:
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+
+
+def test_why_a_run_died_is_told_until_the_next_one(tmp_path: Path) -> None:
+    """The library's encoder is one that only this test knows: the command cannot load it."""
+    library, _ = one_video(tmp_path)
+    with serving(library, allow_index=True) as client:
+        before = get(client, "/index")
+        assert (before["state"], before["problem"]) == ("finished", None)
+        told = after_a_run(client)
+        assert told["state"] == "stopped"
+        assert "colours" in told["problem"]
+        assert not told["problem"].startswith("wordframe: ")
+        assert (told["by_server"], told["files_total"], told["ended"]) == (False, 0, None)
+        later = {"state": "finished", "process": 1, "started": time.time(), "beat": time.time()}
+        (library / FILE_NAME).write_text(json.dumps(later))
+        assert (get(client, "/index")["state"], get(client, "/index")["problem"]) == ("finished", None)
+
+
+@pytest.mark.parametrize(
+    ("script", "problem"),
+    [
+        ("echo one >&2; echo 'wordframe: the disk is full' >&2; echo later >&2; exit 1", "the disk is full"),
+        ("echo 'Traceback' >&2; echo 'MemoryError' >&2; echo >&2; exit 1", "MemoryError"),
+        ("exit 3", "it ended with the status 3 and no word"),
+        ("kill -9 $$", "the system ended it (Killed); perhaps there is too little memory"),
+        ("printf '\\377 %s' '<b>' >&2; exit 1", "\N{REPLACEMENT CHARACTER} <b>"),
+        ("yes wordframe: long | tr -d '\\n' | head -c 100000 >&2; exit 1", None),
+        ("kill -2 $$", ""),
+        ("exit 130", ""),
+    ],
+)
+def test_all_ways_to_die(tmp_path: Path, program: Path, script: str, problem: str | None) -> None:
+    library, _ = one_video(tmp_path)
+    write(program, script)
+    with serving(library, allow_index=True) as client:
+        told = after_a_run(client)
+        assert told["state"] == "stopped"
+        if problem is None:
+            assert len(told["problem"]) == 500
+        else:
+            assert told["problem"] == (problem or None)
+
+
+def test_a_run_that_died_while_it_told_its_progress(tmp_path: Path, program: Path) -> None:
+    """Its file still says that it runs; the server knows better, and starts another one."""
+    library, _ = one_video(tmp_path)
+    status = {"state": "running", "started": time.time(), "beat": time.time() + 60, "files_done": 3, "files_total": 9}
+    told = json.dumps(status).removeprefix("{")
+    telling = f"echo '{{\"process\": '$$', {told}' > '{library}/{FILE_NAME}'"
+    write(program, f"{telling}; sleep 0.3; kill -{int(signal.SIGSEGV)} $$")
+    with serving(library, allow_index=True) as client:
+        found = after_a_run(client)
+        assert (found["state"], found["files_done"], found["files_total"]) == ("stopped", 3, 9)
+        assert found["problem"].startswith("the system ended it (Segmentation fault")
+        assert found["ended"] is not None
+        assert after_a_run(client)["state"] == "stopped"
+
+
+def test_another_run_is_not_disturbed(tmp_path: Path) -> None:
+    library, _ = one_video(tmp_path)
+    status = {"state": "running", "process": 1, "started": time.time(), "beat": time.time()}
+    (library / FILE_NAME).write_text(json.dumps(status))
+    with serving(library, allow_index=True) as client:
+        assert problem_of(client.post("/api/v1/index"), 409) == "the library is being indexed already"
+        assert problem_of(client.delete("/api/v1/index"), 409).startswith("no indexing that this server started")

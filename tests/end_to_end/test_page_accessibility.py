@@ -1,0 +1,32 @@
+"""axe-core finds nothing wrong with the page, and nothing is cut off, in any state of ``tests/page_states.py``."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.browser import violations
+from tests.page_states import LOOKS, STATES, Place
+
+EVERY_LOOK = [pytest.param(look, marks=[] if look == "light" else pytest.mark.slow) for look in LOOKS]
+
+
+@pytest.mark.parametrize("look", EVERY_LOOK)
+@pytest.mark.parametrize("state", STATES)
+def test_no_violation(browser: Browser, place: Place, state: str, look: str) -> None:
+    wanted = LOOKS[look]
+    context = browser.new_context(
+        viewport={"width": wanted.width, "height": wanted.height},
+        color_scheme=wanted.scheme,  # type: ignore[arg-type]
+    )
+    context.set_default_timeout(15_000)
+    page = context.new_page()
+    with STATES[state](page, place):
+        assert violations(page) == []
+        assert page.evaluate(TOO_WIDE) == []
+    context.close()
+
+
+TOO_WIDE = """() => [document.documentElement, ...document.querySelectorAll("dialog[open], .frame, .panel, .card")]
+  .filter(each => each.scrollWidth > each.clientWidth + 1 && each.getClientRects().length)
+  .map(each => `${each.localName}.${each.className}: ${each.scrollWidth} > ${each.clientWidth}`)"""
