@@ -15,6 +15,10 @@ from fastapi.testclient import TestClient
 from tests.served import get, one_video, problem_of, serving
 from wordframe.library.status import FILE_NAME
 
+INTERRUPTED = f"""exec '{sys.executable}' -c 'import os, signal
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # it is ignored below a shell that was put into the background
+os.kill(os.getpid(), signal.SIGINT)'"""
+
 
 def after_a_run(client: TestClient) -> dict[str, Any]:
     """Start a run; give the status once it is over."""
@@ -68,7 +72,7 @@ def test_why_a_run_died_is_told_until_the_next_one(tmp_path: Path) -> None:
         ("kill -9 $$", "the system ended it (Killed); perhaps there is too little memory"),
         ("printf '\\377 %s' '<b>' >&2; exit 1", "\N{REPLACEMENT CHARACTER} <b>"),
         ("yes wordframe: long | tr -d '\\n' | head -c 100000 >&2; exit 1", None),
-        ("kill -2 $$", ""),
+        (INTERRUPTED, ""),
         ("exit 130", ""),
     ],
 )
