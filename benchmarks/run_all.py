@@ -52,7 +52,7 @@ def benchmarks(clips: Path, annotations: Path | None, library: Path) -> dict[str
         "frame_cache": (clips,),
     }
     if (clips / "captions.json").exists():
-        wanted |= {"offline_encoder": (clips,), "segments": (clips,)}
+        wanted |= {"offline_encoder": (clips,), "segments": (clips,), "precision": ("--clips", clips)}
     if annotations is not None:
         sentences = ("--captions", annotations / "MSRVTT_JSFUSION_test.csv")
         all_captions = ("--captions", annotations / "msrvtt_full_test_captions.json")
