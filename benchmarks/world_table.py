@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from world_heads import Sweep, untrained
 
 from wordframe.evaluation.compare import Difference, compare_runs, summarize_seeds
+from wordframe.features import PART_NAMES
 
 START, END = "<!-- tables: written by benchmarks/rendered_world.py table -->", "<!-- end of tables -->"
 ORDER = (("mean", "xclip"), ("xclip", "tcmgc"), ("mean", "tcmgc"))
@@ -54,7 +55,8 @@ def arms(sweep: Sweep) -> dict[str, Any]:
         row["validation_recall_at_1"] = {
             f"{rate:g}": value for rate, value in sweep.tried.get(job.arm.name, {}).items()
         }
-        row["runs"].append({"seed": job.seed, "cpu_seconds": result["cpu_seconds"], **_packed_ranks(result)})
+        told = {"seed": job.seed, "cpu_seconds": result["cpu_seconds"], "parts": result.get("parts", {})}
+        row["runs"].append({**told, **_packed_ranks(result)})
     bare = {"seed": None, "cpu_seconds": 0.0, **_packed_ranks(untrained(sweep.place))}
     first = {"title": "untrained attention (zero-shot)", "rate": None, "runs": [bare], "trained_numbers": 0, "steps": 0}
     in_order = {arm.name: found[arm.name] for arm in sweep.arms if arm.name in found}
@@ -77,12 +79,13 @@ def tables(figures: Mapping[str, Any]) -> str:
         "### Heads\n\n" + _recalls(rows, heads),
         "### Paired tests\n\n" + _comparisons(rows, present, owners),
         _verdict(rows, owners),
+        _parts({name: rows[name] for name in ("xclip", "tcmgc") if name in rows}),
     ]
     if ablations:
         pairs = [("tcmgc", name) for name in ablations]
         sections.append("### Ablations of TC-MGC\n\n" + _recalls(rows, ["tcmgc", *ablations]))
         sections.append(_comparisons(rows, pairs, owners))
-    return "\n\n".join(sections)
+    return "\n\n".join(section for section in sections if section)
 
 
 def ranks_of(row: Mapping[str, Any], way: str) -> NDArray[np.int64]:
@@ -168,6 +171,23 @@ def _verdict(rows: Mapping[str, Any], owners: NDArray[np.int64]) -> str:
             says = ("ahead" if found.difference > 0 else "behind") if sure else "not told apart"
             lines.append(f"- {told}: {rows[pair[1]]['title']} against {rows[pair[0]]['title']}: {says}")
     return f"The papers' order, with both p below {P_LIMIT:g}:\n\n" + "\n".join(lines)
+
+
+def _parts(rows: Mapping[str, Any]) -> str:
+    """What each similarity of a trained model finds alone: R@1 text→video / video→text, mean over the seeds."""
+    known = {name: row for name, row in rows.items() if all(run.get("parts") for run in row["runs"])}
+    if not known:
+        return ""
+    lines = [
+        f"| R@1 t2v / v2t, ranked by | {' | '.join(name.replace('_', '-') for name in PART_NAMES)} | all together |",
+        f"|---|{'--:|' * (len(PART_NAMES) + 1)}",
+    ]
+    for row in known.values():
+        alone = [np.mean([run["parts"][part] for run in row["runs"]], axis=0) for part in PART_NAMES]
+        together = [summarize_seeds(ranks_of(row, way))["recall_at_1"].mean for way in ("t2v", "v2t")]
+        cells = [f"{t2v:.1f} / {v2t:.1f}" for t2v, v2t in (*alone, together)]
+        lines.append(f"| {row['title']} | {' | '.join(cells)} |")
+    return "### The four similarities of one trained model, each alone\n\n" + "\n".join(lines)
 
 
 def insert(page: str, generated: str) -> str:

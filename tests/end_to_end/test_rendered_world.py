@@ -254,6 +254,23 @@ def test_tables_say_what_the_ranks_say(parts: dict[str, ModuleType]) -> None:
     assert "- text→video: XCLIP against TCMGC: behind" in swapped
 
 
+def test_parts_of_a_trained_model_are_ranked_alone(parts: dict[str, ModuleType], swept: Path) -> None:
+    runs = [json.loads(path.read_text()) for path in (swept / "runs").iterdir()]
+    assert all(run["parts"] == {} for run in runs if run["arm"] == "mean")
+    for run in runs:
+        if run["arm"] == "tcmgc":
+            assert set(run["parts"]) == {"video_sentence", "video_word", "sentence_frame", "frame_word"}
+            assert all(0 <= recall <= 100 for both in run["parts"].values() for recall in both)
+    heads, features = (
+        parts["world_heads"],
+        parts["world_features"].read_features(swept / "features" / "test.safetensors"),
+    )
+    model = load_model("zero-shot", dimension=128)
+    found, ranks = heads.part_recalls(model, features), heads.ranked(model, features)
+    assert list(found) == ["video_sentence"]  # the one part it has is its score
+    assert found["video_sentence"] == pytest.approx([100 * np.mean(np.equal(ranks[way], 1)) for way in ("t2v", "v2t")])
+
+
 def test_tables_take_their_place_in_the_page(parts: dict[str, ModuleType]) -> None:
     table = parts["world_table"]
     page = f"before\n{table.START}\nold\n{table.END}\nafter\n"
