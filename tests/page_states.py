@@ -256,7 +256,7 @@ def similar(page: Page, place: Place) -> Iterator[None]:
     moment_of(page, place)
     page.get_by_role("button", name="Find similar moments").click()
     page.wait_for_selector("#asked img")
-    page.wait_for_selector(".moment")
+    settled(page)
     yield
 
 
@@ -281,7 +281,7 @@ def picture(page: Page, place: Place) -> Iterator[None]:
     start_page(page, place.address)
     drop(page, place.picture, "picture.png", "image/png")
     page.wait_for_selector("#asked img")
-    page.wait_for_selector(".moment")
+    settled(page)
     yield
 
 
