@@ -2,8 +2,8 @@
 
     python benchmarks/training_step.py [--captions MSRVTT_JSFUSION_test.csv]
 
-Time and memory: forward, loss, backward and AdamW's step on random features of 32 words, 12 frames, D = 512; of the
-whole model (4 layers of temporal transformer, the same in both) and of the similarity alone. Each variant runs in a
+Time and memory, on one core: forward, loss, backward and AdamW's step on random features of 32 words, 12 frames,
+D = 512; of the whole model (4 layers of temporal transformer, the same in both) and of the similarity alone. Each variant runs in a
 process of its own: a step of two pairs first, so that programs, gradients and the optimiser's state are loaded; then
 the peak of the resident memory above that during the first full step, then the best time of several, by the clock and
 by the processor (which other programs on the machine disturb less). ``plain`` keeps what autograd keeps, language-video
@@ -197,6 +197,7 @@ def main() -> None:
     parser.add_argument("--captions", type=Path, help="a file of captions, for their lengths")
     parser.add_argument("--variant", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    torch.set_num_threads(1)
     if options.variant:
         print(json.dumps(measure_here(*json.loads(options.variant))))
         return

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "demo"))
 from films import build
 
 from tests.browser import NO_BROWSER, browser_path, launched
-from tests.page_states import LOOKS, STATES, Place
+from tests.page_states import LOOKS, STATES, Place, looking
 from wordframe.client import Client
 
 HERE = Path(__file__).parent
@@ -55,17 +55,10 @@ def main() -> int:
 
 def take(browser: Browser, place: Place, state: str, look: str, output: Path) -> None:
     """One screenshot."""
-    wanted = LOOKS[look]
-    context = browser.new_context(
-        viewport={"width": wanted.width, "height": wanted.height},
-        color_scheme=wanted.scheme,  # type: ignore[arg-type]
-    )
-    page = context.new_page()
-    with STATES[state](page, place):
+    with looking(browser, look) as page, STATES[state](page, place):
         page.wait_for_load_state("networkidle")
         page.wait_for_timeout(300)  # pictures are drawn after they have come
         page.screenshot(path=output / f"{state}_{look}.png")
-    context.close()
 
 
 @contextmanager

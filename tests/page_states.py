@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.browser import drop, ready, search, settled
 from wordframe.client.schemas import IndexStatus
@@ -39,6 +39,19 @@ LOOKS = {
     "phone": Look(390, 844),
     "narrow": Look(320, 640, "dark"),  # what 400 % of zoom leave of 1280 pixels
 }
+
+
+@contextmanager
+def looking(browser: Browser, look: str) -> Iterator[Page]:
+    """A fresh tab of one of ``LOOKS``."""
+    wanted = LOOKS[look]
+    context = browser.new_context(
+        viewport={"width": wanted.width, "height": wanted.height},
+        color_scheme=wanted.scheme,  # type: ignore[arg-type]
+    )
+    context.set_default_timeout(15_000)
+    yield context.new_page()
+    context.close()
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.browser import violations
-from tests.page_states import LOOKS, STATES, Place
+from tests.page_states import LOOKS, STATES, Place, looking
 
 EVERY_LOOK = [pytest.param(look, marks=[] if look == "light" else pytest.mark.slow) for look in LOOKS]
 
@@ -14,17 +14,9 @@ EVERY_LOOK = [pytest.param(look, marks=[] if look == "light" else pytest.mark.sl
 @pytest.mark.parametrize("look", EVERY_LOOK)
 @pytest.mark.parametrize("state", STATES)
 def test_no_violation(browser: Browser, place: Place, state: str, look: str) -> None:
-    wanted = LOOKS[look]
-    context = browser.new_context(
-        viewport={"width": wanted.width, "height": wanted.height},
-        color_scheme=wanted.scheme,  # type: ignore[arg-type]
-    )
-    context.set_default_timeout(15_000)
-    page = context.new_page()
-    with STATES[state](page, place):
+    with looking(browser, look) as page, STATES[state](page, place):
         assert violations(page) == []
         assert page.evaluate(TOO_WIDE) == []
-    context.close()
 
 
 TOO_WIDE = """() => [document.documentElement, ...document.querySelectorAll("dialog[open], .frame, .panel, .card")]
