@@ -2,13 +2,13 @@
 
     python benchmarks/training_step.py [--captions MSRVTT_JSFUSION_test.csv]
 
-Time and memory, on one core: forward, loss, backward and AdamW's step on random features of 32 words, 12 frames,
-D = 512; of the whole model (4 layers of temporal transformer, the same in both) and of the similarity alone. Each variant runs in a
-process of its own: a step of two pairs first, so that programs, gradients and the optimiser's state are loaded; then
-the peak of the resident memory above that during the first full step, then the best time of several, by the clock and
-by the processor (which other programs on the machine disturb less). ``plain`` keeps what autograd keeps, language-video
-attention computed once, dropout by the element. With a file of captions both are measured at its lengths as well, where
-the span form leaves padded words out.
+Time and memory, on one core: forward, loss, backward and AdamW's step on random features of 32 words, 12 frames, D =
+512; of the whole model (4 layers of temporal transformer, the same in both) and of the similarity alone. Each variant
+runs in a process of its own: a step of two pairs first, so that programs, gradients and the optimiser's state are
+loaded; then the peak of the resident memory above that during the first full step, then the best time of several, by
+the clock and by the processor (which other programs on the machine disturb less). ``plain`` keeps what autograd keeps,
+language-video attention computed once, dropout by the element. With a file of captions both are measured at its lengths
+as well, where the span form leaves padded words out.
 
 Gradients: of all parameters without dropout, how far the two differ in float32 and in float64.
 
