@@ -16,6 +16,7 @@ from wordframe.losses import contrastive, decorrelation
 from wordframe.similarity import text_conditioned
 from wordframe.similarity.attention import LanguageVideoAttention
 from wordframe.similarity.text_conditioned import TextConditionedSimilarity
+from wordframe.training.distributed import leave
 
 VARIANTS: list[dict[str, Any]] = [
     {},
@@ -281,7 +282,8 @@ def _train_rank(rank: int, port: int, path: str) -> None:
     loss_of(parallel(text[half], video)).backward()
     if rank == 0:
         torch.save({name: parameter.grad for name, parameter in model.named_parameters()}, path)
-    torch.distributed.destroy_process_group()
+    del parallel  # the last to hold the group waits for its threads, and this one would do so with the GIL
+    leave()
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.distributed.nn.functional  # loaded after ``join``, its default arguments would keep the group for good
 from accelerate import PartialState
 from accelerate.utils import parse_flag_from_env
 from torch import Tensor
@@ -28,6 +29,12 @@ def join() -> PartialState:
     accelerate waits to be told where several processes are to meet on CPUs.
     """
     return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available())
+
+
+def leave() -> None:
+    """End what ``join`` began. A group whose threads are still there when the interpreter ends can abort it."""
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def world() -> tuple[int, int]:

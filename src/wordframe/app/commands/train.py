@@ -90,10 +90,11 @@ def train(
         wordframe train recipes/tcmgc-msrvtt.yaml --dry-run 3
     """
     from wordframe.training import load_recipe
-    from wordframe.training.distributed import join
+    from wordframe.training.distributed import join, leave
 
     loaded = load_recipe(recipe, set_ or ())
     with contextlib.ExitStack() as stack:
+        stack.callback(leave)
         if dry_run is not None:
             from wordframe.training.made_up import small
             from wordframe.training.sources import made_up
