@@ -18,6 +18,12 @@ def machine() -> dict[str, Any]:
     return {"cores": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version(), **packages}
 
 
+def load(name: str) -> dict[str, Any] | None:
+    """One benchmark's figures, where they were kept."""
+    path = FOLDER / f"{name}.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
 def save(name: str, figures: dict[str, Any]) -> None:
     """Write one benchmark's figures."""
     FOLDER.mkdir(exist_ok=True)

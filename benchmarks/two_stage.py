@@ -14,7 +14,8 @@ library's index, recall@1 and recall@10 of the exhaustive answer, median and 99t
 encoding, the median of stage one alone, the bytes of the candidates' frame features, and what a search reads of files
 (Linux counts it; the index lies in memory, and so do segments that a query before had among its candidates).
 
-With ``--keep`` libraries and exhaustive answers stay in FOLDER, and a run that was cut short goes on from there.
+With ``--keep`` libraries and exhaustive answers stay in FOLDER, and a run that was cut short goes on from there. A
+setting that is not asked for keeps its figures where this machine found them with as many queries.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ import numpy as np
 import psutil
 import torch
 from numpy.typing import NDArray
-from results import save
+from results import load, machine, save
 from torch import Tensor
 
 from wordframe.encoders import Encoder
@@ -260,6 +261,18 @@ def places(kept: Path | None, names: Sequence[str]) -> Iterator[Path]:
             yield place
 
 
+def name_of(count: int) -> str:
+    return f"two_stage_{count}"
+
+
+def others(count: int, num_queries: int, shares: Sequence[float]) -> list[dict[str, Any]]:
+    """The figures of settings beside ``shares`` that this machine found before."""
+    kept = load(name_of(count))
+    if kept is None or (kept["machine"], kept["queries"]) != (machine(), num_queries):
+        return []
+    return [found for found in kept["settings"] if found["share"] not in shares]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--segments", type=int, nargs="+", default=[10_000])
@@ -268,10 +281,11 @@ def main() -> None:
     parser.add_argument("--keep", type=Path)
     wanted = parser.parse_args()
     worlds = [World(count, share) for count in wanted.segments for share in wanted.share]
-    figures: dict[int, list[dict[str, Any]]] = {}
+    figures = {count: others(count, wanted.queries, wanted.share) for count in wanted.segments}
     for world, place in zip(worlds, places(wanted.keep, [f"{w.count}_{w.share:g}" for w in worlds]), strict=True):
-        figures.setdefault(world.count, []).append(setting(place, world, wanted.queries))
-        save(f"two_stage_{world.count}", {"queries": wanted.queries, "settings": figures[world.count]})
+        figures[world.count].append(setting(place, world, wanted.queries))
+        figures[world.count].sort(key=lambda found: -found["share"])
+        save(name_of(world.count), {"queries": wanted.queries, "settings": figures[world.count]})
     print(f"\nhow cost grows, {DEFAULT_SIZE} candidates: segments, share, median ms, of it stage one, recall@10")
     for count, settings in figures.items():
         for found in settings:
