@@ -17,7 +17,7 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
-from results import FOLDER
+from results import FOLDER, load
 
 mpl.rcParams["svg.fonttype"] = "none"
 mpl.rcParams["svg.hashsalt"] = "wordframe"  # the same figures give the same file
@@ -235,7 +235,7 @@ def page() -> str:
     machines: dict[str, list[str]] = {}
     missing: list[str] = []
     for section in SECTIONS:
-        found = {name: _read(name) for name in section.sources if (FOLDER / f"{name}.json").exists()}
+        found = {name: content for name in section.sources if (content := load(name)) is not None}
         if not found:
             missing.append(f"{section.title} ({section.command})")
             continue
@@ -277,11 +277,6 @@ def _drawn(figure: Figure | None) -> str:
     figure.savefig(stream, format="svg", metadata={"Date": None})
     text = stream.getvalue()
     return text[text.index("<svg") :]
-
-
-def _read(name: str) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text())
-    return content
 
 
 def main() -> None:

@@ -14,10 +14,12 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.distributed.nn.functional  # loaded after ``join``, its default arguments would keep the group for good
 from accelerate import PartialState
 from accelerate.utils import parse_flag_from_env
 from torch import Tensor
+
+if dist.is_available():
+    import torch.distributed.nn.functional  # loaded after ``join``, its default arguments would keep the group for good
 
 BUCKET_NUMBERS = 2**24
 """Gradients travel in pieces of about this many numbers: few messages, and no second copy of all of them."""
