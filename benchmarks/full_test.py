@@ -20,9 +20,9 @@ from rich.progress import Progress
 from scoring import WORDS, caption_lengths, model_of, peak_mb, random_texts, random_videos
 from torch import Tensor
 
-from wordframe.evaluation.checkpoint import Checkpoint
-from wordframe.evaluation.rank import score_tile
-from wordframe.evaluation.streaming import streamed_ranks
+from wordframe.evaluate.checkpoint import Checkpoint
+from wordframe.evaluate.rank import score_tile
+from wordframe.evaluate.streaming import streamed_ranks
 from wordframe.features import TextFeatures
 
 CAPTIONS_PER_VIDEO = 20

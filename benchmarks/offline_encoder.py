@@ -38,11 +38,11 @@ from wordframe.encoders.class_sentences import class_texts, even_out, load_direc
 from wordframe.encoders.classifier import MEAN, SIDE, STD, load_classifier, read_classifier
 from wordframe.encoders.preprocess import Preprocessing
 from wordframe.encoders.sentence import SentenceEncoder
-from wordframe.evaluation.metrics import both_ranks, evaluate_ranks, ranks
+from wordframe.evaluate.metrics import both_ranks, evaluate_ranks, ranks
 from wordframe.features import TextFeatures, VideoFeatures
-from wordframe.similarity.base import unit
-from wordframe.similarity.pooled import PooledSimilarity
-from wordframe.similarity.zero_shot import ZeroShotAttention
+from wordframe.heads.base import unit
+from wordframe.heads.pooled import PooledSimilarity
+from wordframe.heads.zero_shot import ZeroShotAttention
 from wordframe.video.codecs import VIDEO_SUFFIXES
 from wordframe.video.decode import open_frames
 from wordframe.video.sampling import uniform

@@ -39,8 +39,8 @@ from two_stage import FRAMES_A_SCENE, SCENES, WORDS, World, noise, unit
 from wordframe.data.captions import read_captions
 from wordframe.data.folder import match_videos
 from wordframe.encoders import load_encoder
-from wordframe.evaluation.gathering import gather
-from wordframe.evaluation.metrics import evaluate_logits
+from wordframe.evaluate.gathering import gather
+from wordframe.evaluate.metrics import evaluate_logits
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.models import ModelSettings, TextVideoModel
 

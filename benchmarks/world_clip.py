@@ -27,7 +27,7 @@ from wordframe.data.synthetic import Film, read_films
 from wordframe.encoders.clip_backbone import ClipBackbone
 from wordframe.encoders.hub import quiet_transformers
 from wordframe.encoders.preprocess import Preprocessing
-from wordframe.similarity.base import unit
+from wordframe.heads.base import unit
 from wordframe.video.decode import open_frames
 from wordframe.video.sampling import uniform
 

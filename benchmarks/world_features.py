@@ -33,7 +33,7 @@ MAX_WORDS = 32
 
 @dataclass(frozen=True)
 class CachedFeatures:
-    """One split: a training set for ``wordframe.training``, and texts and videos for the evaluation.
+    """One split: a training set for ``wordframe.train``, and texts and videos for the evaluation.
 
     text: ``T`` captions; video: ``V`` films; owners: ``(T,)`` the film of each caption; video_ids: the films' files.
     """

@@ -11,7 +11,7 @@ from pathlib import Path
 import av
 from answers import Answer
 
-from wordframe.app.text import timecode
+from wordframe.cli.text import timecode
 from wordframe.search.hits import Hit
 
 THUMBNAIL_WIDTH = 256

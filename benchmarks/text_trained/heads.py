@@ -21,10 +21,10 @@ from text_trained.captions import MAX_WORDS
 from text_trained.stand_ins import NUM_FRAMES
 from wordframe.encoders.sentence import DIMENSION
 from wordframe.features import SimilarityOutput, TextFeatures, VideoFeatures
+from wordframe.heads.base import Similarity, scale, unit
+from wordframe.heads.pooled import PooledSimilarity
+from wordframe.heads.zero_shot import LOGIT_SCALE, ZeroShotAttention
 from wordframe.models import ModelSettings, TextVideoModel, in_use
-from wordframe.similarity.base import Similarity, scale, unit
-from wordframe.similarity.pooled import PooledSimilarity
-from wordframe.similarity.zero_shot import LOGIT_SCALE, ZeroShotAttention
 
 START_SCALE = 20.0
 """Cosines of matching pairs lie near 0.3: at the published start, 100, the first steps would only lower the scale."""

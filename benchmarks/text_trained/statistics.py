@@ -16,7 +16,7 @@ from text_trained.evaluate import directions
 from text_trained.stand_ins import StandIns
 from wordframe.encoders.class_sentences import load_directions
 from wordframe.features import TextFeatures, VideoFeatures
-from wordframe.similarity.base import unit
+from wordframe.heads.base import unit
 
 _VIDEOS, _GALLERY = 100, 66
 _STILL = 0.9999

@@ -33,7 +33,7 @@ _PUBLIC = {
     "load_authors_checkpoint": "wordframe.models",
     "load_encoder": "wordframe.encoders",
     "load_model": "wordframe.models",
-    "rank": "wordframe.evaluation.rank",
+    "rank": "wordframe.evaluate.rank",
     "register_family": "wordframe.models",
     "register_preset": "wordframe.models",
 }
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from wordframe import losses as losses
     from wordframe.encoders import load_encoder as load_encoder
     from wordframe.errors import WordframeError as WordframeError
-    from wordframe.evaluation.rank import rank as rank
+    from wordframe.evaluate.rank import rank as rank
     from wordframe.features import SimilarityOutput as SimilarityOutput
     from wordframe.features import TextFeatures as TextFeatures
     from wordframe.features import VideoFeatures as VideoFeatures

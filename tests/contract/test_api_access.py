@@ -122,7 +122,7 @@ def test_an_error_nobody_expected_tells_nothing(
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("a secret of the inside")
 
-    monkeypatch.setattr("wordframe.app.api.answers.video_list", fail)
+    monkeypatch.setattr("wordframe.server.answers.video_list", fail)
     with serving(library) as client:
         answer = client.get("/api/v1/videos")
     assert problem_of(answer, 500) == "something went wrong inside the server; its log says more"

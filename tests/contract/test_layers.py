@@ -12,24 +12,24 @@ import pytest
 SOURCE = Path(__file__).parents[2] / "src" / "wordframe"
 LAYERS = [
     {"errors", "features", "client"},
-    {"encoders", "temporal", "similarity", "losses", "video"},
+    {"encoders", "heads", "losses", "video"},
     {"models", "extraction"},
-    {"data", "training", "evaluation", "library"},
+    {"data", "train", "evaluate", "library"},
     {"search"},
-    {"app", "distributed"},
+    {"cli", "server", "mcp"},
 ]
 LAYERS[-1].add("__main__")
 LEVEL = {package: level for level, packages in enumerate(LAYERS) for package in packages}
-STRANGERS = [{"encoders", "temporal", "similarity", "losses", "video"}]
+STRANGERS = [{"encoders", "heads", "losses", "video"}]
 ALONE = {
     "av": {"video"},
     "lancedb": {"library/store.py", "library/vector_index.py"},
-    "numba": {"similarity/kernels"},
-    "typer": {"app"},
-    "fastapi": {"app/api"},
-    "starlette": {"app/api"},
-    "uvicorn": {"app/commands"},
-    "mcp": {"app/mcp.py"},
+    "numba": {"heads/kernels"},
+    "typer": {"cli"},
+    "fastapi": {"server"},
+    "starlette": {"server"},
+    "uvicorn": {"cli"},
+    "mcp": {"mcp.py"},
     "httpx": {"client"},
     "PIL": {"video", "search/queries.py", "data/synthetic"},
 }
@@ -89,7 +89,7 @@ def test_importing_wordframe_loads_nothing_heavy() -> None:
 
 def test_the_command_line_loads_nothing_heavy_before_a_command_runs() -> None:
     code = (
-        "import sys, wordframe.app.cli; "
+        "import sys, wordframe.cli.main; "
         "print([m for m in ('torch', 'transformers', 'lancedb', 'av', 'numpy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,7 +1,7 @@
 """Two processes with uneven batches give the loss and the gradients of one process with all of it, for every head.
 
 One pair of gloo processes does all cases in float64; what one process alone makes of them is the plain published
-computation on the whole batch, by autograd, without anything of ``wordframe.training``.
+computation on the whole batch, by autograd, without anything of ``wordframe.train``.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from torch import Tensor
 from wordframe.data.batch import FeatureBatch, PixelBatch
 from wordframe.losses import contrastive, decorrelation
 from wordframe.models import PRESETS, ModelSettings, TextVideoModel
-from wordframe.training import build_model, make_recipe, train
-from wordframe.training.build import set_up, train_mode
-from wordframe.training.distributed import join, leave, sum_gradients, sum_over_processes
-from wordframe.training.made_up import MadeUpFeatures, MadeUpPixels, small, tiny_clip
-from wordframe.training.step import backward
-from wordframe.training.validation import encode_pixels
+from wordframe.train import build_model, make_recipe, train
+from wordframe.train.build import set_up, train_mode
+from wordframe.train.distributed import join, leave, sum_gradients, sum_over_processes
+from wordframe.train.made_up import MadeUpFeatures, MadeUpPixels, small, tiny_clip
+from wordframe.train.step import backward
+from wordframe.train.validation import encode_pixels
 
 SIZES = (3, 2)
 W, F, D = 6, 4, 16

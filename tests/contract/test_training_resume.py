@@ -17,10 +17,10 @@ import torch
 
 from wordframe.data.batch import FeatureBatch
 from wordframe.models import load_model
-from wordframe.training import Progress, Recipe, TrainingError, TrainingResult, build_model, make_recipe, train
-from wordframe.training.logs import read_log
-from wordframe.training.made_up import MadeUpFeatures
-from wordframe.training.state import read_state
+from wordframe.train import Progress, Recipe, TrainingError, TrainingResult, build_model, make_recipe, train
+from wordframe.train.logs import read_log
+from wordframe.train.made_up import MadeUpFeatures
+from wordframe.train.state import read_state
 
 TIMES = ("seconds", "pairs_per_second", "peak_memory_mb")
 

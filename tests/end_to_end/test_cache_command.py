@@ -12,7 +12,7 @@ import torch
 
 from tests.colours import write_scenes
 from tests.unit.clip_models import save
-from wordframe.app.cli import main
+from wordframe.cli.main import main
 from wordframe.data import frame_cache
 from wordframe.data.dataset import FeatureSet
 from wordframe.data.frame_cache import FrameCache

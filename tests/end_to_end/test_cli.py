@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from tests.colours import write_scenes
-from wordframe.app.cli import main
+from wordframe.cli.main import main
 
 ROOT = Path(__file__).parents[2]
 
@@ -209,7 +209,7 @@ def test_a_full_disk_is_told_and_loses_nothing(place: Path, tmp_path: Path) -> N
     write_scenes(tmp_path / "more" / "new.mp4", ("white", 30))
     code = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-        "from wordframe.app.cli import main; from wordframe.encoders import load_encoder; "
+        "from wordframe.cli.main import main; from wordframe.encoders import load_encoder; "
         "load_encoder('offline').encode_text(['warm']); "
         "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); sys.exit(main(sys.argv[1:]))"
     )

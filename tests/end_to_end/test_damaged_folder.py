@@ -9,7 +9,7 @@ import pytest
 
 from tests.colours import ColourEncoder
 from tests.videos import damaged_copies
-from wordframe.app.cli import main
+from wordframe.cli.main import main
 from wordframe.library import Library
 from wordframe.library.summary import IndexSummary
 

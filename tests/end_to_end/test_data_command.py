@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.colours import write_scenes
-from wordframe.app.cli import main
+from wordframe.cli.main import main
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.colours import ColourEncoder, write_scenes
-from wordframe.app.cli import main
+from wordframe.cli.main import main
 from wordframe.data.feature_building import build_feature_cache
 from wordframe.data.sampled import VideoFiles
 

@@ -12,8 +12,8 @@ from playwright.sync_api import Page, expect
 from tests.browser import FRAME, NUM_VIDEOS, SCRIPT_NAME, drop, plain_picture, ready, search, settled, wait_until
 from tests.colours import COLOURS
 from tests.end_to_end.conftest import Site
-from wordframe.app.api.application import STATIC
 from wordframe.client import Client
+from wordframe.server.application import STATIC
 
 PAGE = 24
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from wordframe.app.cli import main
+from wordframe.cli.main import main
 from wordframe.data.benchmarks import BENCHMARKS
 from wordframe.models.presets import PRESETS
-from wordframe.training import load_recipe
+from wordframe.train import load_recipe
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))

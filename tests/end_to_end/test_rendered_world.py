@@ -15,7 +15,7 @@ import torch
 from wordframe.data.captions import read_captions
 from wordframe.data.folder import match_videos
 from wordframe.encoders import load_encoder
-from wordframe.evaluation.folder import evaluate_folder
+from wordframe.evaluate.folder import evaluate_folder
 from wordframe.models import load_model
 
 ROOT = Path(__file__).parents[2]

@@ -20,13 +20,13 @@ from typer.testing import CliRunner
 
 from tests.unit.clip_models import clip_tokenizer
 from tests.videos import write_video
-from wordframe.app.commands.cache import app as cache_app
-from wordframe.app.commands.train import train as command
+from wordframe.cli.cache import app as cache_app
+from wordframe.cli.train import train as command
 from wordframe.encoders.clip_backbone import ClipBackbone
 from wordframe.errors import WordframeError
 from wordframe.models import load_model
-from wordframe.training import RecipeError
-from wordframe.training.logs import read_log
+from wordframe.train import RecipeError
+from wordframe.train.logs import read_log
 
 ROOT = Path(__file__).parents[2]
 RECIPE = """

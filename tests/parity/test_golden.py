@@ -16,9 +16,9 @@ from safetensors import safe_open
 from torch import Tensor
 
 from wordframe.features import PART_NAMES, TextFeatures, VideoFeatures
+from wordframe.heads.text_conditioned import TextConditionedSimilarity
 from wordframe.losses import contrastive, decorrelation
 from wordframe.models import TextVideoModel, load_authors_checkpoint, load_model
-from wordframe.similarity.text_conditioned import TextConditionedSimilarity
 
 NAMES = (
     "clip4clip_meanP",

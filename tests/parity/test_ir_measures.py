@@ -9,10 +9,10 @@ import pytest
 import torch
 from ir_measures import RR, P, R, Success
 
-from wordframe.evaluation.metrics import Ranks
-from wordframe.evaluation.streaming import LOGITS, streamed_views
-from wordframe.evaluation.toplists import TopLists
-from wordframe.evaluation.trec import caption_ids, write_qrels, write_run
+from wordframe.evaluate.metrics import Ranks
+from wordframe.evaluate.streaming import LOGITS, streamed_views
+from wordframe.evaluate.toplists import TopLists
+from wordframe.evaluate.trec import caption_ids, write_qrels, write_run
 
 NAMES = [f"a video {number}.mp4" for number in range(40)]
 

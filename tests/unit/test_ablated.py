@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from wordframe.features import PART_NAMES, SimilarityOutput, TextFeatures, VideoFeatures
+from wordframe.heads.ablated import AblatedSimilarity
+from wordframe.heads.text_conditioned import TextConditionedSimilarity
 from wordframe.losses import contrastive, decorrelation
 from wordframe.models import ModelSettings, TextVideoModel, load_model
-from wordframe.similarity.ablated import AblatedSimilarity
-from wordframe.similarity.text_conditioned import TextConditionedSimilarity
 
 W, F, D = 6, 4, 16
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from wordframe.similarity.aggregation import (
+from wordframe.heads.aggregation import (
     BidirectionalAggregation,
     InteractiveAggregation,
     LinearSoftmaxAggregation,

@@ -7,9 +7,9 @@ import itertools
 import numpy as np
 import pytest
 
-from wordframe.evaluation import compare
-from wordframe.evaluation.bootstrap import draws
-from wordframe.evaluation.compare import (
+from wordframe.evaluate import compare
+from wordframe.evaluate.bootstrap import draws
+from wordframe.evaluate.compare import (
     COMPARED,
     MEANS,
     compare_runs,

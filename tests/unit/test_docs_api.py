@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from wordframe.app.api.application import create_app
-from wordframe.app.api.opened import Opened
 from wordframe.client import Client, schemas
+from wordframe.server.application import create_app
+from wordframe.server.opened import Opened
 
 TEXT = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
 ANSWERS = re.findall(r"<!-- (\w+) -->\n```json\n(.*?)```", TEXT, re.DOTALL)
@@ -37,9 +37,9 @@ def test_every_method_of_the_client_is_told() -> None:
 
 
 def test_the_limits_are_those_of_the_code() -> None:
-    from wordframe.app.api.guard import MAX_IMAGE_BYTES, MAX_JSON_BYTES
-    from wordframe.app.api.media import MAX_CLIP_SECONDS, RangedFile
     from wordframe.search.queries import MAX_IMAGE_PIXELS
+    from wordframe.server.guard import MAX_IMAGE_BYTES, MAX_JSON_BYTES
+    from wordframe.server.media import MAX_CLIP_SECONDS, RangedFile
 
     for line in (
         f"| a query | {schemas.MAX_TEXT} characters |",

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from wordframe.evaluation import evaluator
-from wordframe.evaluation.checkpoint import Checkpoint
-from wordframe.evaluation.evaluator import evaluate_features, measure_features, tile_sizes
-from wordframe.evaluation.metrics import both_ranks
+from wordframe.evaluate import evaluator
+from wordframe.evaluate.checkpoint import Checkpoint
+from wordframe.evaluate.evaluator import evaluate_features, measure_features, tile_sizes
+from wordframe.evaluate.metrics import both_ranks
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.models import ModelSettings, TextVideoModel
 from wordframe.models.in_use import contextualize, score
@@ -180,7 +180,7 @@ def test_refusals() -> None:
 
 MEMORY = """
 import resource, sys, torch
-from wordframe.evaluation.evaluator import measure_features
+from wordframe.evaluate.evaluator import measure_features
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.models import ModelSettings, TextVideoModel
 torch.set_num_threads(1)

@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
+from wordframe.heads import Aggregation, Excitation, ExcitedHead, TemporalLSTM
 from wordframe.models.families import block_designs
 from wordframe.models.settings import ModelSettings
-from wordframe.temporal import Aggregation, Excitation, ExcitedHead, TemporalLSTM
 
 
 def filled(block: Excitation | Aggregation) -> Excitation | Aggregation:

@@ -10,7 +10,7 @@ import torch
 
 from tests.colours import ColourEncoder
 from tests.unit.clip_models import clip_tokenizer, letter_tokenizer
-from wordframe.app.reasons import heat_strip, reason_lines
+from wordframe.cli.reasons import heat_strip, reason_lines
 from wordframe.encoders import load_encoder
 from wordframe.encoders.dual import FAMILIES
 from wordframe.encoders.tokens import SentenceTokenizer

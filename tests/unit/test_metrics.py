@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from torch import Tensor
 
-from wordframe.evaluation import (
+from wordframe.evaluate import (
     TIE_RULE,
     EvaluationReport,
     RankCounter,

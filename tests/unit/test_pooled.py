@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from wordframe.features import TextFeatures, VideoFeatures
+from wordframe.heads import Aggregation, Excitation
+from wordframe.heads.base import scale, unit
+from wordframe.heads.pooled import PooledSimilarity
 from wordframe.models import ModelSettings, TextVideoModel
-from wordframe.similarity.base import scale, unit
-from wordframe.similarity.pooled import PooledSimilarity
-from wordframe.temporal import Aggregation, Excitation
 
 
 def texts(*sentences: list[float]) -> TextFeatures:

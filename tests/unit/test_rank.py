@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from wordframe.evaluation.checkpoint import Checkpoint
-from wordframe.evaluation.metrics import both_ranks
-from wordframe.evaluation.rank import rank, score_tile
-from wordframe.evaluation.streaming import streamed_ranks
+from wordframe.evaluate.checkpoint import Checkpoint
+from wordframe.evaluate.metrics import both_ranks
+from wordframe.evaluate.rank import rank, score_tile
+from wordframe.evaluate.streaming import streamed_ranks
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.models import ModelSettings, TextVideoModel
 
@@ -50,8 +50,8 @@ def test_lists_are_those_of_the_whole_matrix(family: str, monkeypatch: pytest.Mo
     model, (text, video) = model_of(family), features(30, 100)
     expected = whole(model, text, video).topk(7, dim=1)
     seen: list[tuple[int, int]] = []
-    monkeypatch.setattr("wordframe.evaluation.rank._COPIES_PER_FRAME", 60_000)  # blocks of some videos
-    monkeypatch.setattr("wordframe.evaluation.rank._COPIES_PER_WORD", 80_000)  # and some texts
+    monkeypatch.setattr("wordframe.evaluate.rank._COPIES_PER_FRAME", 60_000)  # blocks of some videos
+    monkeypatch.setattr("wordframe.evaluate.rank._COPIES_PER_WORD", 80_000)  # and some texts
     found = rank(model, text, video, top=7, max_memory_mb=256, on_progress=lambda *state: seen.append(state))
     assert torch.equal(found.videos, expected.indices)
     torch.testing.assert_close(found.logits, expected.values, atol=1e-3, rtol=0)
@@ -79,7 +79,7 @@ def test_blocks_made_on_demand_and_lists_longer_than_the_gallery() -> None:
 def test_equal_logits_keep_the_order_of_the_videos(monkeypatch: pytest.MonkeyPatch) -> None:
     model, (text, video) = model_of("clip4clip"), features(3, 1)
     same = video[torch.zeros(40, dtype=torch.long)]
-    monkeypatch.setattr("wordframe.evaluation.rank._COPIES_PER_FRAME", 60_000)
+    monkeypatch.setattr("wordframe.evaluate.rank._COPIES_PER_FRAME", 60_000)
     found = rank(model, text, same, top=12, max_memory_mb=64)
     assert torch.equal(found.videos, torch.arange(12).expand(3, 12))
 
@@ -92,7 +92,7 @@ class CutShortError(Exception):
 def test_a_run_goes_on_where_it_was_cut_short(stop_after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, (text, video) = model_of("tcmgc"), features(20, 60)
     blocks = [text[start : start + 5] for start in range(0, 20, 5)]
-    monkeypatch.setattr("wordframe.evaluation.rank._COPIES_PER_FRAME", 60_000)
+    monkeypatch.setattr("wordframe.evaluate.rank._COPIES_PER_FRAME", 60_000)
     monkeypatch.setattr(Checkpoint, "due", lambda self: True)
     expected = rank(model, blocks, video, top=6, max_memory_mb=400)
     done_before: list[int] = []
@@ -199,7 +199,7 @@ def test_streamed_ranks_go_on_where_they_were_cut_short(
 
 MEMORY = """
 import resource, sys, torch
-from wordframe.evaluation.rank import rank
+from wordframe.evaluate.rank import rank
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.models import ModelSettings, TextVideoModel
 torch.set_num_threads(2)

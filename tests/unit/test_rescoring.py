@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from wordframe.evaluation import evaluator
-from wordframe.evaluation.evaluator import measure_features
-from wordframe.evaluation.metrics import best_captions, both_ranks, ranks
-from wordframe.evaluation.rescoring import Statistics, dual_softmax_t2v, dual_softmax_v2t, querybank_t2v
+from wordframe.evaluate import evaluator
+from wordframe.evaluate.evaluator import measure_features
+from wordframe.evaluate.metrics import best_captions, both_ranks, ranks
+from wordframe.evaluate.rescoring import Statistics, dual_softmax_t2v, dual_softmax_v2t, querybank_t2v
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.models import ModelSettings, TextVideoModel
 

@@ -21,12 +21,12 @@ from wordframe.data.feature_building import build_feature_cache
 from wordframe.data.folder import match_videos
 from wordframe.data.sampled import VideoFiles
 from wordframe.errors import AnnotationError, CheckpointError
-from wordframe.evaluation.cached import CachedTexts, evaluate_cached
-from wordframe.evaluation.comparison import compare_folders, render
-from wordframe.evaluation.folder import SECONDS, evaluate_folder, evaluate_videos
-from wordframe.evaluation.outcome import Outcome, Source, bank_numbers
-from wordframe.evaluation.run_folder import RunError, read_run, write_folder
-from wordframe.evaluation.tables import markdown
+from wordframe.evaluate.cached import CachedTexts, evaluate_cached
+from wordframe.evaluate.comparison import compare_folders, render
+from wordframe.evaluate.folder import SECONDS, evaluate_folder, evaluate_videos
+from wordframe.evaluate.outcome import Outcome, Source, bank_numbers
+from wordframe.evaluate.run_folder import RunError, read_run, write_folder
+from wordframe.evaluate.tables import markdown
 from wordframe.models import load_model
 
 CAPTIONS = {

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from wordframe.encoders.clip_backbone import ClipBackbone
+from wordframe.heads import TemporalLSTM, TemporalTransformer, Transformer
 from wordframe.models.initialise import start_from_clip
-from wordframe.temporal import TemporalLSTM, TemporalTransformer, Transformer
 
 
 def shaken(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:

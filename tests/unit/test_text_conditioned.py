@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from wordframe.features import PART_NAMES, TextFeatures, VideoFeatures
+from wordframe.heads.text_conditioned import TextConditionedSimilarity, kept_words
 from wordframe.losses import contrastive, decorrelation
 from wordframe.models import ModelSettings, TextVideoModel
-from wordframe.similarity.text_conditioned import TextConditionedSimilarity, kept_words
 
 W, D = 6, 8
 

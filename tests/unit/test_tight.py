@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from wordframe.features import TextFeatures, VideoFeatures
+from wordframe.heads import Transformer
+from wordframe.heads.tight import TightSimilarity
 from wordframe.models import ModelSettings, TextVideoModel
-from wordframe.similarity.tight import TightSimilarity
-from wordframe.temporal import Transformer
 
 
 def case(dimension: int = 8) -> tuple[TightSimilarity, TextFeatures, VideoFeatures]:

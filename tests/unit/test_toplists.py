@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from wordframe.evaluation.metrics import best_captions, both_ranks
-from wordframe.evaluation.streaming import LOGITS, streamed_views
-from wordframe.evaluation.toplists import TopLists, from_keys, sort_keys
+from wordframe.evaluate.metrics import best_captions, both_ranks
+from wordframe.evaluate.streaming import LOGITS, streamed_views
+from wordframe.evaluate.toplists import TopLists, from_keys, sort_keys
 
 
 def plain(scores: Tensor, right: Tensor, names: Tensor, top: int) -> list[list[int]]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from wordframe.models import PRESETS
-from wordframe.training import RecipeError, load_recipe, make_recipe
+from wordframe.train import RecipeError, load_recipe, make_recipe
 
 RECIPE = """
 name: tcmgc

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from wordframe.data.batch import FeatureBatch
-from wordframe.training import TrainingError, make_recipe
-from wordframe.training.feeding import BatchOrder, feed
-from wordframe.training.made_up import MadeUpFeatures
-from wordframe.training.optim import Group
-from wordframe.training.plan import make_plan
+from wordframe.train import TrainingError, make_recipe
+from wordframe.train.feeding import BatchOrder, feed
+from wordframe.train.made_up import MadeUpFeatures
+from wordframe.train.optim import Group
+from wordframe.train.plan import make_plan
 
 ORDER = BatchOrder(pairs=23, batch_size=5, accumulation=2, seed=3)
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from wordframe.training import build_model, make_recipe
-from wordframe.training.build import set_up
-from wordframe.training.config import OptimizerSettings
-from wordframe.training.made_up import tiny_clip
-from wordframe.training.optim import (
+from wordframe.train import build_model, make_recipe
+from wordframe.train.build import set_up
+from wordframe.train.config import OptimizerSettings
+from wordframe.train.made_up import tiny_clip
+from wordframe.train.optim import (
     BertAdam,
     clamp_scale,
     is_tuned,

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from wordframe.models import load_model
-from wordframe.training import TrainingError, build_model, make_recipe
-from wordframe.training.logs import RunLog, read_log
-from wordframe.training.state import RunFolder, read_state
+from wordframe.train import TrainingError, build_model, make_recipe
+from wordframe.train.logs import RunLog, read_log
+from wordframe.train.state import RunFolder, read_state
 
 IDENTITY = {"recipe": {"seed": 0, "optimizer": {"lr": 0.1}}, "train_set": "abc"}
 

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from wordframe.data.batch import FeatureBatch, PixelBatch
 from wordframe.losses import contrastive, contrastive_share, decorrelation, decorrelation_share
 from wordframe.models import TextVideoModel
-from wordframe.training import build_model, make_recipe
-from wordframe.training.build import set_up, train_mode
-from wordframe.training.made_up import MadeUpFeatures, MadeUpPixels, small, tiny_clip
-from wordframe.training.step import backward, encode, loss_share
+from wordframe.train import build_model, make_recipe
+from wordframe.train.build import set_up, train_mode
+from wordframe.train.made_up import MadeUpFeatures, MadeUpPixels, small, tiny_clip
+from wordframe.train.step import backward, encode, loss_share
 
 PAIRS = [0, 3, 5, 6, 9]
 

@@ -2,7 +2,7 @@
 
 Times are seconds from the start of a video, scores the cosine-like number that ``wordframe search`` prints. Ids are
 opaque; those of unchanged videos survive re-indexing. Addresses are paths on the server that answered.
-Neighbours: ``client.py`` speaks it, ``app/api`` serves it, ``docs/api.md`` explains it to people.
+Neighbours: ``client.py`` speaks it, ``server`` serves it, ``docs/api.md`` explains it to people.
 """
 
 from __future__ import annotations

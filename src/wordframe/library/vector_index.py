@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wordframe.heads import kernels
+from wordframe.heads.kernels.products import in_threads
 from wordframe.library.code_scan import best_cosines, inverse_lengths
-from wordframe.similarity import kernels
-from wordframe.similarity.kernels.products import in_threads
 
 BLOCK_ROWS = 32_768
 PLAIN_BYTES = 2_000_000_000

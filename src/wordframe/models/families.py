@@ -12,15 +12,15 @@ from functools import partial
 
 from torch import nn
 
+from wordframe.heads import Aggregation, Excitation, ExcitedHead, TemporalLSTM, TemporalTransformer, Transformer
+from wordframe.heads.ablated import ABLATIONS, AblatedSimilarity
+from wordframe.heads.base import Similarity
+from wordframe.heads.multi_grained import MultiGrainedSimilarity
+from wordframe.heads.pooled import PooledSimilarity
+from wordframe.heads.text_conditioned import TextConditionedSimilarity
+from wordframe.heads.tight import TightSimilarity
+from wordframe.heads.zero_shot import ZeroShotAttention
 from wordframe.models.settings import ModelSettings
-from wordframe.similarity.ablated import ABLATIONS, AblatedSimilarity
-from wordframe.similarity.base import Similarity
-from wordframe.similarity.multi_grained import MultiGrainedSimilarity
-from wordframe.similarity.pooled import PooledSimilarity
-from wordframe.similarity.text_conditioned import TextConditionedSimilarity
-from wordframe.similarity.tight import TightSimilarity
-from wordframe.similarity.zero_shot import ZeroShotAttention
-from wordframe.temporal import Aggregation, Excitation, ExcitedHead, TemporalLSTM, TemporalTransformer, Transformer
 
 DIMENSIONS_PER_HEAD = 64
 SEQUENTIAL = ("meanP", "seqLSTM", "seqTransf")

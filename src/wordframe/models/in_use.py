@@ -16,10 +16,10 @@ from torch import Tensor
 
 from wordframe.errors import CheckpointError, WordframeError
 from wordframe.features import TextFeatures, VideoFeatures
+from wordframe.heads.base import VideoNumbers
 from wordframe.models.checkpoint import load_model
 from wordframe.models.model import TextVideoModel
 from wordframe.models.presets import PRESETS
-from wordframe.similarity.base import VideoNumbers
 from wordframe.video.sampling import benchmark_indices
 
 BLOCK_VIDEOS = 256

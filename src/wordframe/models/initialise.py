@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from wordframe.encoders.clip_backbone import ClipBackbone
-from wordframe.temporal.transformer import Transformer, TransformerBlock
+from wordframe.heads.transformer import Transformer, TransformerBlock
 
 
 def start_from_clip(module: nn.Module, backbone: ClipBackbone) -> int:

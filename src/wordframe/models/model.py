@@ -19,10 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from wordframe.features import SimilarityOutput, TextFeatures, VideoFeatures
+from wordframe.heads.base import Explanation, PreparedVideos, refuse_empty, scale
 from wordframe.models.families import build_similarity, build_temporal
 from wordframe.models.settings import ModelSettings
 from wordframe.models.tokens import ClipTokenizer
-from wordframe.similarity.base import Explanation, PreparedVideos, refuse_empty, scale
 
 if TYPE_CHECKING:
     from wordframe.encoders.clip_backbone import ClipBackbone

@@ -3,7 +3,7 @@
 What a model does not have is left out: one with a single vector a video has its score alone, X-CLIP its four parts
 (their plain mean is the score), the untrained attention where the sentence looks, TC-MGC all of it. Parts are on the
 scale of the score that a user sees, so ``score = Σ weight · part`` where there are weights.
-Neighbours: ``similarity/base.py`` (``Explanation``, the tensors), ``engine.py`` (asks), ``hits.py`` (carries it).
+Neighbours: ``heads/base.py`` (``Explanation``, the tensors), ``engine.py`` (asks), ``hits.py`` (carries it).
 """
 
 from __future__ import annotations

@@ -1,1 +1,0 @@
-"""The programs a person or another program calls: thin layers over the packages below."""

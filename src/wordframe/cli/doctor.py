@@ -1,0 +1,195 @@
+"""``wordframe doctor``: what is installed, what works, and how a library is."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from wordframe.cli.options import JsonOption, print_json
+from wordframe.errors import WordframeError
+
+_PACKAGES = ("wordframe", "torch", "transformers", "av", "lancedb", "numba", "numpy")
+_RECALL_SENTENCES = 50
+
+
+def doctor(
+    library: Annotated[
+        Path | None,
+        typer.Option(
+            "--library",
+            "-l",
+            envvar="WORDFRAME_LIBRARY",
+            help="Also check this library.",
+            show_default=False,
+            readable=False,
+        ),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Check the installation and, if one is given, a library.
+
+    For a library it counts videos, lists what is wrong with their files, and measures the share of the exact best
+    segments that the first stage of a search finds.
+
+    Examples:
+
+        wordframe doctor
+
+        wordframe doctor --library my-library
+    """
+    findings: dict[str, Any] = {"installed": _installed(), "devices": _devices(), "checks": _checks()}
+    if library is not None:
+        findings["library"] = _library(library)
+    if json:
+        print_json(findings)
+    else:
+        _show(findings)
+    broken = [check for check in findings["checks"] if not check["works"]]
+    if broken or findings.get("library", {}).get("problem"):
+        raise typer.Exit(1)
+
+
+def _installed() -> dict[str, str]:
+    found = {"python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def _devices() -> dict[str, Any]:
+    import torch
+
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {
+        "cores": os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+        "gpus": gpus,
+        "apple_gpu": bool(torch.backends.mps.is_available()),
+    }
+
+
+def _checks() -> list[dict[str, Any]]:
+    """Each check does the real thing on something small."""
+    return [
+        _check("encoder offline", _check_offline_encoder),
+        _check("decoders", _check_decoders),
+    ]
+
+
+def _check(name: str, run: Callable[[], str]) -> dict[str, Any]:
+    try:
+        return {"name": name, "works": True, "detail": run()}
+    except Exception as error:  # whatever is broken is what the doctor is asked for
+        return {"name": name, "works": False, "detail": f"{type(error).__name__}: {error}"}
+
+
+def _check_offline_encoder() -> str:
+    import numpy as np
+
+    from wordframe.encoders import load_encoder
+
+    encoder = load_encoder("offline")
+    text = encoder.encode_text(["a test"]).sentence
+    frame = encoder.encode_frames(np.full((1, encoder.short_side, encoder.short_side, 3), 127, np.uint8))
+    if not (bool(text.isfinite().all()) and bool(frame.isfinite().all())):
+        raise WordframeError("features are not numbers")
+    return f"{encoder.dimension} dimensions, fingerprint {encoder.fingerprint}"
+
+
+def _check_decoders() -> str:
+    from wordframe.video.codecs import available_decoders
+
+    found = available_decoders()
+    missing = [name for name, there in found.items() if not there]
+    if missing:
+        raise WordframeError(f"PyAV was built without {', '.join(missing)}")
+    return ", ".join(found)
+
+
+def _library(folder: Path) -> dict[str, Any]:
+    from wordframe.library import Library
+    from wordframe.search import SearchEngine
+    from wordframe.search.recall import first_stage_recall, plain_sentences
+
+    try:
+        library = Library.open(folder)
+        videos, failures = library.videos(), library.failures()
+        found: dict[str, Any] = {
+            "folder": str(folder),
+            "encoder": library.manifest.encoder,
+            "fingerprint": library.manifest.fingerprint,
+            "videos": len(videos),
+            "segments": library.store.count(),
+            "seconds_of_video": sum(video.duration_seconds for video in videos),
+            "bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+            "files_gone": [video.path for video in videos if not os.path.exists(video.path)],
+            "files_changed": [video.path for video in videos if _changed(video.path, video.size, video.modified_ns)],
+            "partly_indexed": {video.path: video.problem for video in videos if video.problem},
+            "failed": {entry.path: entry.reason for entry in failures},
+        }
+        if videos:
+            measured = first_stage_recall(SearchEngine(library), plain_sentences(_RECALL_SENTENCES))
+            found["first_stage"] = {
+                "recall_percent": 100 * measured.recall,
+                "top": measured.top,
+                "shortlist": measured.shortlist,
+                "queries": measured.queries,
+            }
+    except WordframeError as error:
+        return {"folder": str(folder), "problem": str(error)}
+    return found
+
+
+def _changed(path: str, size: int, modified_ns: int) -> bool:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return False
+    return status.st_size != size or status.st_mtime_ns != modified_ns
+
+
+def _show(findings: dict[str, Any]) -> None:
+    print("Installed: " + ", ".join(f"{name} {number}" for name, number in findings["installed"].items()))
+    devices = findings["devices"]
+    gpus = ", ".join(devices["gpus"]) or ("Apple GPU" if devices["apple_gpu"] else "none")
+    print(f"Devices:   {devices['cores']} cores, GPU: {gpus}")
+    for check in findings["checks"]:
+        print(f"{'Works:    ' if check['works'] else 'BROKEN:   '} {check['name']}: {check['detail']}")
+    if "library" in findings:
+        _show_library(findings["library"])
+
+
+def _show_library(found: dict[str, Any]) -> None:
+    from wordframe.cli.text import counted, duration, printable
+
+    if "problem" in found:
+        print(f"BROKEN:   library: {printable(found['problem'])}")
+        return
+    print(
+        f"Library:   {found['folder']}: {counted(found['videos'], 'video')}, {counted(found['segments'], 'segment')}, "
+        f"{duration(found['seconds_of_video'])} of video, {found['bytes'] / 1e6:.1f} MB, encoder {found['encoder']}"
+    )
+    for title, key, advice in (
+        ("gone", "files_gone", "index with --prune forgets them"),
+        ("changed since", "files_changed", "index again"),
+        ("partly indexed", "partly_indexed", "the files end early or are damaged"),
+        ("failed", "failed", "index with --retry tries again"),
+    ):
+        if found[key]:
+            shown = ", ".join(printable(path) for path in list(found[key])[:3])
+            print(f"           {len(found[key]):,} {title} ({advice}): {shown}{' …' if len(found[key]) > 3 else ''}")
+    if "first_stage" in found:
+        stage = found["first_stage"]
+        print(
+            f"           first stage: {stage['recall_percent']:.1f} % of the exact top {stage['top']} segments are in "
+            f"its {stage['shortlist']} candidates ({stage['queries']} sentences)"
+        )

@@ -1,0 +1,331 @@
+"""``wordframe evaluate``: recall of a model on a benchmark, on a folder of captioned videos, or on cached features."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wordframe.cli.options import JsonOption, ModelOption, UntrainedOption, print_json
+
+if TYPE_CHECKING:
+    from wordframe.data.folder import MatchedVideos
+    from wordframe.encoders import Encoder
+    from wordframe.evaluate.outcome import Outcome, Source
+    from wordframe.models import TextVideoModel
+
+_OWN_FRAMES = 12
+_TRAIN = "train"
+_UNFINISHED = "unfinished"
+"""Where, in the run's folder, the state of a run is kept until it is done."""
+
+
+def evaluate(
+    videos: Annotated[
+        Path | None, typer.Option(help="Folder of the videos.", show_default=False, readable=False)
+    ] = None,
+    captions: Annotated[
+        Path | None,
+        typer.Option(
+            help='Captions of your own: JSON {"file": "caption" or [captions]}, JSONL or CSV.',
+            show_default=False,
+            readable=False,
+        ),
+    ] = None,
+    benchmark: Annotated[
+        str | None, typer.Option(help="A benchmark's name, such as msrvtt_9k_1ka.", show_default=False)
+    ] = None,
+    annotations: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the benchmark's annotation files.", show_default=False, readable=False),
+    ] = None,
+    split: Annotated[str, typer.Option(help="train, val or test of the benchmark.")] = "test",
+    features: Annotated[
+        Path | None,
+        typer.Option(
+            help="Features kept by wordframe cache features, instead of videos.", show_default=False, readable=False
+        ),
+    ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            help="offline, a hub id, a folder, or OpenAI's .pt file; default: the model's own CLIP, else offline."
+        ),
+    ] = None,
+    model: ModelOption = "zero-shot",
+    untrained: UntrainedOption = False,
+    frames: Annotated[
+        int | None,
+        typer.Option(min=1, help="Frames a video at most; default: the benchmark's, or 12.", show_default=False),
+    ] = None,
+    words: Annotated[
+        int | None,
+        typer.Option(
+            min=3,
+            help="Token positions a caption at most; default: the benchmark's, or the encoder's.",
+            show_default=False,
+        ),
+    ] = None,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Evaluate on fewer videos if some are missing or broken.")
+    ] = False,
+    dsl: Annotated[
+        bool, typer.Option("--dsl", help="Also after dual softmax, which uses the whole query set; rows of their own.")
+    ] = False,
+    qb_norm: Annotated[
+        str | None,
+        typer.Option(
+            "--qb-norm",
+            metavar="BANK",
+            help="Also after QB-Norm with a bank of training captions: train (the benchmark's), a captions file, or "
+            "with --features a folder of features.",
+            show_default=False,
+        ),
+    ] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(help="New folder for report, ranks, TREC files and a plot.", show_default=False, readable=False),
+    ] = None,
+    max_memory: Annotated[int, typer.Option(min=16, metavar="MB", help="Memory for scoring.")] = 1024,
+    json: JsonOption = False,
+) -> None:
+    """Measure how well captions find their videos, and videos their captions.
+
+    Prints R@1, R@5, R@10, median and mean rank and the sum of recalls both ways, with 95 % intervals.
+
+    Examples:
+
+        wordframe evaluate --videos clips --captions clips/captions.json
+
+        wordframe evaluate --benchmark msrvtt_9k_1ka --annotations msrvtt --videos msrvtt/videos --model my-tcmgc
+        --to run
+
+        wordframe evaluate --features features/test --model my-tcmgc --dsl --qb-norm features/train
+    """
+    from wordframe.evaluate.run_folder import refuse_used, write_folder
+
+    if to is not None:
+        refuse_used(to)
+    asked = _Asked(model, untrained, frames, words, allow_missing, dsl, qb_norm, to, max_memory)
+    if features is not None:
+        if any(given is not None for given in (videos, captions, benchmark, annotations, encoder)):
+            raise typer.BadParameter("--features brings its videos, captions and encoder; leave the others out")
+        outcome = _from_features(asked, features)
+    elif videos is None:
+        raise typer.BadParameter("give --videos with --captions or --benchmark, or --features")
+    elif captions is not None and benchmark is None and annotations is None:
+        outcome = _from_captions(asked, videos, captions, encoder)
+    elif benchmark is not None and annotations is not None and captions is None:
+        outcome = _from_benchmark(asked, videos, benchmark, annotations, split, encoder)
+    else:
+        raise typer.BadParameter("give either --captions, or --benchmark with --annotations")
+    if to is not None:
+        write_folder(to, outcome)
+        shutil.rmtree(to / _UNFINISHED, ignore_errors=True)
+    _show(outcome, json=json)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The options that all three forms share."""
+
+    model: str
+    untrained: bool
+    frames: int | None
+    words: int | None
+    allow_missing: bool
+    dsl: bool
+    bank: str | None
+    to: Path | None
+    max_memory_mb: int
+
+    @property
+    def top(self) -> int | None:
+        """Candidates of each query that the folder will hold."""
+        from wordframe.evaluate.run_folder import TOP
+
+        return None if self.to is None else TOP
+
+
+def _from_features(asked: _Asked, features: Path) -> Outcome:
+    from wordframe.data.feature_cache import CachedFeatures
+    from wordframe.evaluate.cached import evaluate_cached
+    from wordframe.models import PRESETS
+    from wordframe.models.in_use import load_ready, refuse_other_features
+
+    told = CachedFeatures.open(features).description
+    model = load_ready(
+        asked.model, dimension=told.dimension if asked.model in PRESETS else None, untrained=asked.untrained
+    )
+    refuse_other_features(
+        model,
+        asked.model,
+        encoder=told.encoder,
+        fingerprint=told.fingerprint,
+        dimension=told.dimension,
+        remedy="cache features by the model's own",
+    )
+    with _bars() as on_progress:
+        return evaluate_cached(
+            features,
+            model,
+            model_name=asked.model,
+            num_frames=asked.frames,
+            num_words=asked.words,
+            top=asked.top,
+            dsl=asked.dsl,
+            bank=asked.bank,
+            max_memory_mb=asked.max_memory_mb,
+            checkpoint=None if asked.to is None else asked.to / _UNFINISHED,
+            on_progress=lambda done, total: on_progress("Scoring pairs", done, total),
+        )
+
+
+def _from_captions(asked: _Asked, videos: Path, file: Path, encoder: str | None) -> Outcome:
+    from wordframe.data.captions import read_captions
+    from wordframe.data.folder import match_videos
+    from wordframe.evaluate.folder import UNIFORM
+    from wordframe.evaluate.outcome import Source
+
+    if asked.bank == _TRAIN:
+        raise typer.BadParameter("--qb-norm train goes with --benchmark; name a file of training captions")
+    matched = match_videos(videos, read_captions(file))
+    loaded = _load(encoder, asked.model, asked.untrained, asked.words)
+    bank = None if asked.bank is None else _captions_of(read_captions(Path(asked.bank)))
+    return _evaluate(
+        asked, matched, loaded, Source.of_captions(file), UNIFORM, asked.frames or _OWN_FRAMES, asked.words, bank
+    )
+
+
+def _from_benchmark(
+    asked: _Asked, videos: Path, name: str, annotations: Path, split: str, encoder: str | None
+) -> Outcome:
+    from wordframe.data.benchmarks import load_benchmark, protocol
+    from wordframe.data.captions import read_captions
+    from wordframe.data.folder import match_videos
+    from wordframe.data.records import SPLITS
+    from wordframe.evaluate.folder import SECONDS
+    from wordframe.evaluate.outcome import Source
+
+    if split not in SPLITS:
+        raise typer.BadParameter(f"--split {split!r} is not there; use {', '.join(SPLITS)}")
+    sizes, benchmark = protocol(name), load_benchmark(name, annotations, splits=(split,))
+    found: Mapping[str, Sequence[str]] = {}
+    if asked.bank is not None:
+        is_train = asked.bank == _TRAIN
+        train = load_benchmark(name, annotations, splits=(_TRAIN,)).splits[_TRAIN].captions if is_train else None
+        found = train if train is not None else read_captions(Path(asked.bank))
+    matched = match_videos(videos, {video: [*several] for video, several in benchmark.splits[split].captions.items()})
+    words = asked.words or sizes.num_words
+    loaded = _load(encoder, asked.model, asked.untrained, words)
+    bank = None if asked.bank is None else _captions_of(found)
+    source = Source.of_benchmark(benchmark, split)
+    return _evaluate(asked, matched, loaded, source, SECONDS, asked.frames or sizes.num_frames, words, bank)
+
+
+def _evaluate(
+    asked: _Asked,
+    matched: MatchedVideos,
+    loaded: tuple[Encoder, TextVideoModel],
+    source: Source,
+    sampling: str,
+    frames: int,
+    words: int | None,
+    bank: list[str] | None,
+) -> Outcome:
+    from wordframe.evaluate.folder import evaluate_videos
+
+    encoder, model = loaded
+    with _bars() as on_progress:
+        return evaluate_videos(
+            matched,
+            encoder,
+            model,
+            model_name=asked.model,
+            source=source,
+            sampling=sampling,
+            num_frames=frames,
+            num_words=words,
+            allow_missing=asked.allow_missing,
+            top=asked.top,
+            dsl=asked.dsl,
+            bank=bank,
+            max_memory_mb=asked.max_memory_mb,
+            on_read=lambda done: on_progress("Reading videos", done, len(matched.pairs)),
+            on_progress=lambda done, total: on_progress("Scoring pairs", done, total),
+        )
+
+
+def _captions_of(captions: Mapping[str, Sequence[str]]) -> list[str]:
+    return [caption for several in captions.values() for caption in several]
+
+
+def _load(encoder: str | None, name: str, untrained: bool, words: int | None) -> tuple[Encoder, TextVideoModel]:
+    """The encoder and the model; a checkpoint that brings its own CLIP is its own encoder unless another is named.
+
+    CLIP's kind cuts captions to ``words`` before it reads them, as published.
+    """
+    from wordframe.encoders import load_encoder
+    from wordframe.models import PRESETS
+    from wordframe.models.in_use import load_ready, refuse_other_features
+
+    def encoder_of(chosen: str) -> Encoder:
+        return load_encoder(chosen) if chosen == "offline" or words is None else load_encoder(chosen, max_words=words)
+
+    if name in PRESETS:
+        used = encoder_of(encoder or "offline")
+        return used, load_ready(name, dimension=used.dimension, untrained=untrained)
+    model = load_ready(name, untrained=untrained)
+    used = encoder_of(encoder or ("offline" if model.backbone is None else name))
+    refuse_other_features(
+        model,
+        name,
+        encoder=used.name,
+        fingerprint=used.fingerprint,
+        dimension=used.dimension,
+        remedy="leave --encoder out to use the model's own",
+    )
+    return used, model
+
+
+@contextlib.contextmanager
+def _bars() -> Iterator[Callable[[str, int, int], None]]:
+    """One bar after the other: call with what is done, how much of it, and the total."""
+    from wordframe.cli.progress import counting_progress
+
+    with contextlib.ExitStack() as stack:
+        bars: dict[str, Callable[[int], None]] = {}
+
+        def show(what: str, done: int, total: int) -> None:
+            if what not in bars:
+                stack.pop_all().close()
+                bars[what] = stack.enter_context(counting_progress(what, total))
+            bars[what](done)
+
+        yield show
+
+
+def _show(outcome: Outcome, *, json: bool) -> None:
+    """Print; videos that took no part end the command with status 1."""
+    from wordframe.cli.text import printable
+    from wordframe.evaluate import render
+
+    report = outcome.report
+    for video in report.skipped:
+        print(f"skipped: {printable(video.file)}: {printable(video.reason)}", file=sys.stderr)
+    for video in report.damaged:
+        print(f"damaged, read as far as it goes: {printable(video.file)}: {printable(video.reason)}", file=sys.stderr)
+    if json:
+        print_json(report.to_json())
+    else:
+        from rich.console import Console
+
+        Console().print(render(report))
+    if report.skipped:
+        raise typer.Exit(1)

@@ -1,0 +1,96 @@
+"""``wordframe index``: bring a library up to date with folders of videos."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wordframe.cli.options import JsonOption, LibraryOption, print_json
+
+if TYPE_CHECKING:
+    from wordframe.library import IndexSummary
+
+
+def index(
+    paths: Annotated[list[Path], typer.Argument(help="Folders (with all below them) and video files.", readable=False)],
+    library: LibraryOption,
+    encoder: Annotated[
+        str | None,
+        typer.Option(help="offline (default for a new library), a hub id, a folder, or OpenAI's .pt file."),
+    ] = None,
+    prune: Annotated[bool, typer.Option("--prune", help="Forget videos whose files are gone.")] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="Try unchanged files again that failed before.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Index all videos below PATHS into a library.
+
+    Unchanged files cost nothing, moved ones are recognised, and a run that was cut short goes on where it was.
+
+    Examples:
+
+        wordframe index ~/Videos --library my-library
+
+        wordframe index /archive/2024 talk.mkv -l my-library --prune
+    """
+    from wordframe.cli.progress import indexing_progress
+    from wordframe.library import Library
+
+    opened = Library.open(library, encoder=encoder)
+    with indexing_progress() as on_progress:
+        summary = opened.index(paths, prune=prune, retry=retry, on_progress=on_progress)
+    if json:
+        print_json(_as_json(summary))
+    _tell_problems(summary)
+    if not json:
+        _tell_summary(summary, library)
+    if summary.interrupted:
+        raise typer.Exit(130)
+    if summary.failed or not summary.videos_met:
+        raise typer.Exit(1)
+
+
+def _as_json(summary: IndexSummary) -> dict[str, object]:
+    return asdict(summary)
+
+
+def _tell_problems(summary: IndexSummary) -> None:
+    from wordframe.cli.text import printable
+
+    for path, problem in sorted(summary.partly.items()):
+        print(f"partly indexed: {printable(path)}: {printable(problem)}", file=sys.stderr)
+    for reason in sorted(summary.failed.values()):
+        print(f"failed: {printable(reason)}", file=sys.stderr)
+    for path in summary.missing:
+        print(f"file is gone: {printable(path)} (--prune forgets it)", file=sys.stderr)
+    if summary.interrupted:
+        print("interrupted: what was finished is kept; the same command goes on from here", file=sys.stderr)
+    elif not summary.videos_met and not summary.failed:
+        print("wordframe: no video files found below the given paths", file=sys.stderr)
+
+
+def _tell_summary(summary: IndexSummary, library: Path) -> None:
+    from wordframe.cli.text import counted, duration
+
+    parts = [f"{counted(len(summary.indexed), 'video')} indexed"]
+    if summary.indexed:
+        speed = summary.seconds_of_video / max(summary.seconds_taken, 1e-9)
+        parts[0] += (
+            f" ({duration(summary.seconds_of_video)} of video, {counted(summary.frames, 'frame')}) "
+            f"in {duration(summary.seconds_taken)}, {speed:.0f} times as fast as they play"
+        )
+    for paths, word in (
+        (summary.unchanged, "unchanged"),
+        (summary.moved, "moved"),
+        (summary.copied, "copied"),
+        (summary.pruned, "forgotten"),
+        (list(summary.failed), "failed"),
+    ):
+        if paths:
+            parts.append(f"{len(paths):,} {word}")
+    print(" · ".join(parts))
+    if summary.indexed:
+        print(f'Search it with: wordframe search "a sentence" --library {library}')

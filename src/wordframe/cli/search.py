@@ -1,0 +1,124 @@
+"""``wordframe search``: the videos and moments that fit a sentence, a picture or a clip."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wordframe.cli.options import JsonOption, LibraryOption, ModelOption, UntrainedOption, print_json
+
+if TYPE_CHECKING:
+    from wordframe.search import Hit
+
+
+def search(
+    library: LibraryOption,
+    text: Annotated[
+        str | None, typer.Argument(help="What the moment shows, in a sentence.", show_default=False)
+    ] = None,
+    image: Annotated[Path | None, typer.Option(help="Search by a picture instead.", readable=False)] = None,
+    clip: Annotated[Path | None, typer.Option(help="Search by a video instead.", readable=False)] = None,
+    top: Annotated[int, typer.Option(min=1, help="How many videos to show.")] = 10,
+    moments: Annotated[int, typer.Option(min=1, help="At most so many moments a video.")] = 3,
+    path: Annotated[str | None, typer.Option(help="Only videos whose path fits this glob: 'holiday/*.mp4'.")] = None,
+    min_seconds: Annotated[float | None, typer.Option(min=0, help="Only videos at least this long.")] = None,
+    max_seconds: Annotated[float | None, typer.Option(min=0, help="Only videos at most this long.")] = None,
+    after: Annotated[
+        datetime.datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Only files of this day or later.")
+    ] = None,
+    before: Annotated[
+        datetime.datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Only files older than this day.")
+    ] = None,
+    exact: Annotated[bool, typer.Option("--exact", help="Score the whole library, not only a shortlist.")] = False,
+    model: ModelOption = "zero-shot",
+    untrained: UntrainedOption = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say why each best moment fits: parts, and which frames each word sees.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Find the videos, and the moments in them, that fit a query.
+
+    The first search with a model may prepare the library for it; that is kept, and later searches are quick.
+
+    Examples:
+
+        wordframe search "a dog runs on the beach" --library my-library
+
+        wordframe search --image photo.jpg -l my-library --top 3
+
+        wordframe search "a dog runs on the beach" -l my-library --model my-tcmgc --explain
+
+        wordframe search "a talk" -l my-library --min-seconds 600 --after 2024-01-01 --json
+    """
+    if [text, image, clip].count(None) != 2:
+        raise typer.BadParameter("give one query: a sentence, --image FILE or --clip FILE")
+    from wordframe.library import Library
+    from wordframe.search import Filters, SearchEngine
+
+    filters = Filters(path=path, min_seconds=min_seconds, max_seconds=max_seconds, after=after, before=before)
+    engine = SearchEngine.with_model(Library.open(library), model, untrained=untrained)
+    with _telling_preparation(model) as on_prepare:
+        hits = engine.search(
+            text,
+            image=image,
+            clip=clip,
+            top=top,
+            moments=moments,
+            filters=filters,
+            exact=exact,
+            explain=explain,
+            on_prepare=on_prepare,
+        )
+    if engine.not_stored is not None:
+        print(f"not prepared for {model}, worked out for this search alone: {engine.not_stored}", file=sys.stderr)
+    if json:
+        print_json([hit.to_json() for hit in hits])
+    elif hits:
+        _show(hits)
+    else:
+        print("Nothing found: no video passes the filters.")
+
+
+@contextlib.contextmanager
+def _telling_preparation(model: str) -> Iterator[Callable[[int, int], None]]:
+    """A line and a bar on standard error, if there is something to prepare."""
+    from wordframe.cli.progress import counting_progress
+    from wordframe.cli.text import counted, printable
+
+    with contextlib.ExitStack() as stack:
+        bars: list[Callable[[int], None]] = []
+
+        def show(done: int, total: int) -> None:
+            if not bars:
+                print(
+                    f"preparing {counted(total, 'segment')} for {printable(model)}, once; later searches reuse it",
+                    file=sys.stderr,
+                )
+                bars.append(stack.enter_context(counting_progress("Preparing", total)))
+            bars[0](done)
+
+        yield show
+
+
+def _show(hits: list[Hit]) -> None:
+    from wordframe.cli.reasons import reason_lines
+    from wordframe.cli.text import printable, timecode
+
+    width = max(len(f"{timecode(hit.start_seconds)} – {timecode(hit.end_seconds)}") for hit in hits)
+    for hit in hits:
+        span = f"{timecode(hit.start_seconds)} – {timecode(hit.end_seconds)}"
+        print(f"{hit.rank:>3}  {hit.score:6.3f}  {span:<{width}}  {printable(hit.path)}")
+        if len(hit.moments) > 1:
+            others = ", ".join(
+                f"{timecode(m.start_seconds)} – {timecode(m.end_seconds)} ({m.score:.3f})" for m in hit.moments[1:]
+            )
+            print(f"{'':13}also {others}")
+        if hit.explanation is not None:
+            print("\n".join(f"{'':13}{line}" for line in reason_lines(hit.explanation)))

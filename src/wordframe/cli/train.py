@@ -1,0 +1,260 @@
+"""``wordframe train``: a recipe and its data into checkpoints."""
+
+from __future__ import annotations
+
+import contextlib
+import json as json_files
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wordframe.cli.options import JsonOption, print_json
+
+if TYPE_CHECKING:
+    from wordframe.train import Plan, Progress, Recipe, TrainingResult
+    from wordframe.train.sources import Sources
+
+_EARLY = 20
+"""Steps after which the time that is left is worth a line."""
+
+
+def train(
+    recipe: Annotated[Path, typer.Argument(help="A recipe's YAML file.", readable=False)],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the run; the same command goes on there.", show_default=False, readable=False),
+    ] = None,
+    features: Annotated[
+        Path | None,
+        typer.Option(
+            help="Features kept by wordframe cache features: the training cache, or a folder with train and val.",
+            show_default=False,
+            readable=False,
+        ),
+    ] = None,
+    validation: Annotated[
+        Path | None,
+        typer.Option(help="Feature cache that chooses the best checkpoint.", show_default=False, readable=False),
+    ] = None,
+    frames: Annotated[
+        Path | None,
+        typer.Option(help="Frames kept by wordframe cache frames.", show_default=False, readable=False),
+    ] = None,
+    videos: Annotated[
+        Path | None, typer.Option(help="Folder of the videos, decoded in passing.", show_default=False, readable=False)
+    ] = None,
+    annotations: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the benchmark's annotation files.", show_default=False, readable=False),
+    ] = None,
+    captions: Annotated[
+        Path | None,
+        typer.Option(help="Captions of one's own videos, instead of a benchmark.", show_default=False, readable=False),
+    ] = None,
+    validation_captions: Annotated[
+        Path | None,
+        typer.Option(help="Captions of other videos of one's own, to choose the best checkpoint.", show_default=False),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, such as optimizer.lr=1e-5; repeatable."),
+    ] = None,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Leave out videos that are not there; the report names them.")
+    ] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Threads that make batches.")] = 2,
+    dry_run: Annotated[
+        int | None,
+        typer.Option(
+            "--dry-run", min=1, metavar="STEPS", help="So many steps on small made-up data.", show_default=False
+        ),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Train a model by a recipe, from cached features, cached frames or videos.
+
+    Keeps the best checkpoint by the validation set and the last one, a line of numbers a step (metrics.jsonl,
+    TensorBoard) and a report. A run that was cut short goes on exactly where it was. Several processes: put
+    accelerate launch, or torchrun --nproc-per-node N -m, before wordframe.
+
+    Examples:
+
+        wordframe train recipes/tcmgc-msrvtt.yaml --features features --set backbone.tuned=false --out run
+
+        wordframe train recipes/tcmgc-msrvtt.yaml --annotations msrvtt --frames frames --out run
+
+        wordframe train recipes/tcmgc-msrvtt.yaml --dry-run 3
+    """
+    from wordframe.train import load_recipe
+    from wordframe.train.distributed import join, leave
+
+    loaded = load_recipe(recipe, set_ or ())
+    with contextlib.ExitStack() as stack:
+        stack.callback(leave)
+        if dry_run is not None:
+            from wordframe.train.made_up import small
+            from wordframe.train.sources import made_up
+
+            loaded = small(loaded, steps=dry_run)
+            sources = made_up(loaded)
+            folder = out or Path(stack.enter_context(tempfile.TemporaryDirectory())) / "run"
+        else:
+            if out is None:
+                raise typer.BadParameter("--out is missing: the folder of the run")
+            folder = out
+            sources = _open(
+                loaded, features, validation, frames, videos, annotations, captions, validation_captions, allow_missing
+            )
+        result = _run(loaded, sources, folder, workers, quiet=json)
+        if not join().is_main_process:
+            return
+        if json and not result.interrupted:
+            print_json(json_files.loads((folder / "report.json").read_text(encoding="utf-8")))
+    _tell_result(result, kept=dry_run is None or out is not None, quiet=json)
+    if result.interrupted:
+        raise typer.Exit(130)
+
+
+def _open(
+    recipe: Recipe,
+    features: Path | None,
+    validation: Path | None,
+    frames: Path | None,
+    videos: Path | None,
+    annotations: Path | None,
+    captions: Path | None,
+    validation_captions: Path | None,
+    allow_missing: bool,
+) -> Sources:
+    from wordframe.train.sources import FrameSource, from_features, from_frames, read_benchmark, read_own
+
+    if [features, frames, videos].count(None) != 2:
+        raise typer.BadParameter("give one of --features, --frames and --videos: what to train on")
+    if features is not None:
+        if annotations is not None or captions is not None:
+            raise typer.BadParameter("--features brings its captions; leave --annotations and --captions out")
+        return from_features(recipe, features, validation)
+    if validation is not None:
+        raise typer.BadParameter("--validation is a feature cache and goes with --features")
+    if (annotations is None) == (captions is None):
+        raise typer.BadParameter("give --annotations of the recipe's benchmark, or --captions of your own")
+    if captions is not None:
+        found = read_own(captions, validation_captions)
+    else:
+        assert annotations is not None
+        found = read_benchmark(recipe, annotations)
+    for problem in found.problems:
+        print(f"note: {problem}", file=sys.stderr)
+    return from_frames(recipe, found, FrameSource(frames, videos, allow_missing=allow_missing))
+
+
+def _run(recipe: Recipe, sources: Sources, folder: Path, workers: int, *, quiet: bool) -> TrainingResult:
+    from wordframe.train import train as run_training
+
+    with _shown(quiet) as (on_start, on_progress):
+        return run_training(
+            recipe,
+            sources.train_set,
+            model=sources.model,
+            out=folder,
+            validation=sources.validation,
+            workers=workers,
+            about_data=sources.about,
+            on_start=on_start,
+            on_progress=on_progress,
+        )
+
+
+@contextlib.contextmanager
+def _shown(quiet: bool) -> Iterator[tuple[Callable[[Plan], None], Callable[[Progress], None]]]:
+    """The plan before the first step, a bar, and a line for each validation; nothing where JSON is wanted."""
+    from wordframe.cli.progress import counting_progress
+
+    with contextlib.ExitStack() as stack:
+        bars: list[Callable[[int], None]] = []
+        steps = 0
+
+        def on_start(plan: Plan) -> None:
+            if not quiet:
+                _tell_plan(plan)
+                bars.append(stack.enter_context(counting_progress("Training", plan.total_steps)))
+
+        def on_progress(progress: Progress) -> None:
+            nonlocal steps
+            steps += 1
+            if quiet:
+                return
+            bars[0](progress.step)
+            for line in _lines(progress, early=steps == min(_EARLY, progress.total_steps)):
+                print(line)
+
+        yield on_start, on_progress
+
+
+def _lines(progress: Progress, *, early: bool) -> list[str]:
+    from wordframe.cli.text import duration
+
+    lines = []
+    if early and progress.step < progress.total_steps:
+        lines.append(
+            f"step {progress.step:,} of {progress.total_steps:,}: loss {progress.loss:.4f}, "
+            f"{progress.pairs_per_second:.0f} pairs/s, about {duration(progress.seconds_left)} left"
+        )
+    if (found := progress.validation) is not None:
+        lines.append(
+            f"step {progress.step:,}, epoch {progress.epoch:.2f}: loss {progress.loss:.4f}, validation R@1 "
+            f"text→video {found.t2v.recall_at_1:.1f}, video→text {found.v2t.recall_at_1:.1f}"
+        )
+    return lines
+
+
+def _tell_plan(plan: Plan) -> None:
+    from wordframe.cli.text import counted
+
+    per_process = "+".join(map(str, plan.batch_per_process))
+    spread = f" ({per_process} over {plan.processes} processes)" if plan.processes > 1 else ""
+    validated = (
+        "none: there is no validation set"
+        if plan.validation_every is None
+        else (f"every {counted(plan.validation_every, 'step')}")
+    )
+    rows = [
+        ("data", f"{counted(plan.pairs, 'pair')}, {plan.left_out:,} left out of each epoch"),
+        ("batch", f"{plan.batch_size:,} pairs in one loss{spread}, {plan.pairs_per_step:,} a step"),
+        ("steps", f"{plan.steps_per_epoch:,} an epoch, {plan.total_steps:,} in {plan.epochs:g} epochs"),
+        ("rates", f"{counted(plan.warmup_steps, 'step')} of warm-up, then {plan.schedule}"),
+        ("validation", validated),
+        ("device", f"{plan.device}, {plan.precision}"),
+    ]
+    rows += [
+        (
+            group.name,
+            f"lr {group.lr:g}, decay {group.weight_decay:g}: {group.numbers:,} numbers in "
+            f"{counted(group.tensors, 'tensor')}",
+        )
+        for group in plan.groups
+    ]
+    if plan.frozen_numbers:
+        rows.append(("frozen", f"{plan.frozen_numbers:,} numbers"))
+    width = max(len(name) for name, _ in rows)
+    print("\n".join(f"{name:<{width}}  {told}" for name, told in rows))
+
+
+def _tell_result(result: TrainingResult, *, kept: bool, quiet: bool) -> None:
+    from wordframe.cli.text import duration
+
+    if result.interrupted:
+        print(
+            f"interrupted after step {result.steps:,} of {result.plan.total_steps:,}: "
+            "the same command goes on from here",
+            file=sys.stderr,
+        )
+    elif not quiet:
+        where = f"; checkpoints in {result.out}" if kept else ""
+        print(f"{result.steps:,} steps in {duration(result.seconds)}{where}")
+        if result.best is not None and kept:
+            print(f"best: step {result.best['step']:,}, mean R@1 of both directions {result.best['metric']:.1f}")

@@ -1,0 +1,105 @@
+"""Scores that look at more than their own pair: dual softmax (DSL) and QB-Norm, without the whole matrix.
+
+Both divide out how much a candidate attracts every query. They use other queries of the test, or of training, which a
+search does not have; so they stand in rows of their own, apart from the plain numbers.
+
+- **DSL** (CAMoE, Cheng et al., arXiv 2109.04290): ``S'[q, c] = S[q, c] · exp(S[q, c]) / Σ_q' exp(S[q', c])`` with ``S``
+  the logits, which carry the model's own temperature. The sum runs over all queries of the test: the captions for
+  text→video, the videos for video→text.
+- **QB-Norm** (Bogolin et al., CVPR 2022), dynamic inverted softmax, text→video: a bank of training captions ``b``
+  gives every video the hub weight ``H[v] = Σ_b exp(β s[b, v])`` and the activation set: the videos that some caption of
+  the bank likes best. A caption whose best video lies in that set is ranked by ``exp(β s[t, v]) / H[v]``, any other by
+  ``s`` itself. ``s`` are cosines (logits by the model's scale), β = 20.
+
+A first pass collects the sums (``Statistics``), a second ranks by the new scores (the views). Sums are kept as
+logarithms, in float64: logits differ by up to 200, and ``exp(-200)`` is no float32.
+Neighbours: ``streaming.py`` shows the tiles, ``evaluator.py`` makes both passes.
+Axes: ``T`` texts, ``V`` videos, ``B`` texts and ``N`` videos of a tile.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from wordframe.evaluate.checkpoint import Arrays
+from wordframe.evaluate.streaming import View
+
+BETA = 20.0
+"""β of QB-Norm, the published value for cosines."""
+
+_STATE = ("column_sums", "row_sums", "best", "best_score")
+
+
+class Statistics:
+    """Sums over all queries of both directions, and every text's best video. A ``streaming.TileReader``.
+
+    Args:
+        asking: ``(V,)`` bool, the videos that are queries of video→text (those with captions).
+        factor: what logits are multiplied by before they are exponentiated.
+
+    Attributes:
+        column_sums: ``(V,)`` log Σ over texts of exp(factor · logit); row_sums: ``(T,)`` the same over asking videos.
+        best: ``(T,)`` the video of the highest logit, the first of equal ones.
+    """
+
+    def __init__(self, *, num_texts: int, asking: Tensor, factor: float = 1.0) -> None:
+        self.asking, self.factor = asking, factor
+        self.column_sums = torch.full((len(asking),), float("-inf"), dtype=torch.float64)
+        self.row_sums = torch.full((num_texts,), float("-inf"), dtype=torch.float64)
+        self.best = torch.zeros(num_texts, dtype=torch.long)
+        self.best_score = torch.full((num_texts,), float("-inf"), dtype=torch.float64)
+
+    def add(self, tile: Tensor, *, rows: Tensor, first_column: int) -> None:
+        """Add ``tile (B, N)``: texts ``rows (B,)``, videos from ``first_column`` on."""
+        columns = slice(first_column, first_column + tile.shape[1])
+        exact = tile.double()
+        score, place = exact.max(dim=1)  # (B,)
+        known, video = self.best_score[rows], place + first_column
+        better = (score > known) | ((score == known) & (video < self.best[rows]))
+        self.best[rows] = torch.where(better, video, self.best[rows])
+        self.best_score[rows] = torch.where(better, score, known)
+        exact = exact * self.factor
+        self.column_sums[columns] = torch.logaddexp(self.column_sums[columns], exact.logsumexp(dim=0))
+        over_asking = exact.masked_fill(~self.asking[columns], float("-inf")).logsumexp(dim=1)
+        self.row_sums[rows] = torch.logaddexp(self.row_sums[rows], over_asking)
+
+    def state(self) -> Arrays:
+        return {name: getattr(self, name).numpy() for name in _STATE}
+
+    def restore(self, state: Arrays) -> None:
+        for name in _STATE:
+            setattr(self, name, torch.from_numpy(state[name]))
+
+
+def dual_softmax_t2v(statistics: Statistics) -> View:
+    """DSL's scores for text→video: the sum runs over the captions."""
+
+    def view(tile: Tensor, rows: Tensor, columns: slice) -> Tensor:
+        exact = tile.double()
+        return exact * (exact - statistics.column_sums[columns]).exp()
+
+    return view
+
+
+def dual_softmax_v2t(statistics: Statistics) -> View:
+    """DSL's scores for video→text: the sum runs over the videos."""
+
+    def view(tile: Tensor, rows: Tensor, columns: slice) -> Tensor:
+        exact = tile.double()
+        return exact * (exact - statistics.row_sums[rows, None]).exp()
+
+    return view
+
+
+def querybank_t2v(statistics: Statistics, bank: Statistics) -> View:
+    """QB-Norm's scores for text→video, as logarithms; ``bank`` was collected from its captions with factor β/s."""
+    activated = torch.zeros(len(bank.column_sums), dtype=torch.bool)
+    activated[bank.best] = True
+    normalised = activated[statistics.best]  # (T,)
+
+    def view(tile: Tensor, rows: Tensor, columns: slice) -> Tensor:
+        exact = tile.double() * bank.factor
+        return torch.where(normalised[rows, None], exact - bank.column_sums[columns], exact)
+
+    return view

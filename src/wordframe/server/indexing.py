@@ -1,0 +1,123 @@
+"""Bringing the library up to date from the server: ``wordframe index`` over its own roots, in a process of its own.
+
+What it is told is fixed: no path comes from a request. How it gets on is told by the library's own status file, the
+same as for a run from the command line; only why one died early has no place there, and is read from what it printed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from typing import IO
+
+from wordframe.library.status import IndexingStatus, read_status
+from wordframe.server.opened import Opened
+from wordframe.server.problems import ProblemError
+
+_END_SECONDS = 20.0
+_TAIL_BYTES = 16 * 1024
+_MOST_CHARACTERS = 500
+_NAMED = "wordframe: "
+_IN_ORDER = (0, 130, -signal.SIGINT)
+"""What a run ends with that is done, or was asked to end."""
+
+
+class Indexing:
+    """At most one run at a time. ``allowed`` is False unless the server was started with ``--allow-index``."""
+
+    def __init__(self, opened: Opened, *, allowed: bool) -> None:
+        self._opened, self.allowed = opened, allowed
+        self._process: subprocess.Popen[bytes] | None = None
+        self._printed: IO[bytes] | None = None
+        self._started = 0.0
+        self._lock = threading.Lock()
+
+    @property
+    def running(self) -> bool:
+        """Whether a run that this server started goes on."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start a run over the library's roots.
+
+        Raises:
+            ProblemError: it is not allowed, a run goes on, or there is nothing to go over.
+        """
+        self._check_allowed()
+        with self._lock:
+            status = read_status(self._opened.folder)
+            if self.running or (status is not None and status.state == "running" and not self.ended_early(status)):
+                raise ProblemError(409, "the library is being indexed already")
+            roots = self._opened.snapshot().roots
+            if not roots:
+                raise ProblemError(409, "the library knows no folder yet; index the first one from the command line")
+            command = [sys.executable, "-m", "wordframe", "index", *roots, "--library", str(self._opened.folder)]
+            if self._printed is not None:
+                self._printed.close()
+            self._printed = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as somebody may ask)
+            self._started = time.time()
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self._printed
+            )
+
+    def is_of_last(self, status: IndexingStatus | None) -> bool:
+        """Whether ``status`` tells of the last run that this server started."""
+        return self._process is not None and status is not None and status.process == self._process.pid
+
+    def ended_early(self, status: IndexingStatus | None) -> bool:
+        """Whether the last run here is over and came to no end of its own, and ``status`` tells of no later one."""
+        if self._process is None or self._process.poll() in (None, 0):
+            return False
+        if self.is_of_last(status):
+            return status is not None and status.state != "finished"
+        return status is None or status.beat < self._started
+
+    def problem(self) -> str | None:
+        """Why the last run here ended early; None if it goes on, or ended as it was told to."""
+        if self._process is None or self._printed is None or (code := self._process.poll()) in (None, *_IN_ORDER):
+            return None
+        if code < 0:
+            memory = "; perhaps there is too little memory" if -code == signal.SIGKILL else ""
+            return f"the system ended it ({signal.strsignal(-code)}){memory}"
+        with self._lock:
+            return _last_line(self._printed) or f"it ended with the status {code} and no word"
+
+    def stop(self) -> None:
+        """End a run in order; what is finished is kept.
+
+        Raises:
+            ProblemError: it is not allowed, or this server started none.
+        """
+        self._check_allowed()
+        with self._lock:
+            if not self.running:
+                raise ProblemError(409, "no indexing that this server started is going on")
+            assert self._process is not None
+            self._process.send_signal(signal.SIGINT)
+
+    def close(self) -> None:
+        """End what goes on when the server ends."""
+        if self.running:
+            assert self._process is not None
+            self._process.send_signal(signal.SIGINT)
+            try:
+                self._process.wait(_END_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+
+    def _check_allowed(self) -> None:
+        if not self.allowed:
+            raise ProblemError(403, "this server does not start indexing; start it with --allow-index")
+
+
+def _last_line(printed: IO[bytes]) -> str:
+    """What a process said last: the last line that names the program, as its errors do, else the very last."""
+    printed.seek(max(0, printed.seek(0, os.SEEK_END) - _TAIL_BYTES))
+    lines = [line.strip() for line in printed.read().decode("utf-8", "replace").splitlines() if line.strip()]
+    named = [line.removeprefix(_NAMED) for line in lines if line.startswith(_NAMED)]
+    return (named or lines or [""])[-1][:_MOST_CHARACTERS]

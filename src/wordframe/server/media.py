@@ -1,0 +1,126 @@
+"""Files of the library by id: checked against what was indexed, served in ranges, or cut into a clip that plays.
+
+A path never comes from a request. A file is served if, links resolved, it lies in a folder that was given to be
+indexed, and is still the file that was: a changed one is told (409), a vanished one too (410).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from starlette.responses import FileResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from wordframe.errors import NotFoundError
+from wordframe.library import VideoEntry
+from wordframe.library.files import is_below
+from wordframe.library.store import ids_clause
+from wordframe.server.answers import container_type, picture_version
+from wordframe.server.opened import Opened
+from wordframe.server.problems import ProblemError
+from wordframe.video.cut import export_moment
+
+MAX_CLIP_SECONDS = 60.0
+PLAYABLE_CODECS = ("h264", "av1", "vp9")
+"""Codecs that every browser plays in an .mp4; others are encoded again for a clip."""
+
+
+class RangedFile(FileResponse):
+    """A file in ranges; few at once, since each costs a seek."""
+
+    max_ranges = 8
+
+
+class PassingFile(FileResponse):
+    """A file that is gone once it is sent, or once nobody takes it any more."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            os.unlink(self.path)
+
+
+def media(opened: Opened, video_id: str, known: str | None) -> Response:
+    """The file of a video as it is; 304 where the caller has it."""
+    video = opened.video(video_id)
+    path, status = servable(opened, video)
+    response = RangedFile(
+        path,
+        media_type=container_type(video),
+        filename=os.path.basename(os.fsencode(video.path)).decode("utf-8", "replace"),
+        content_disposition_type="inline",
+        stat_result=status,
+        headers={"Cache-Control": "no-cache"},
+    )
+    if is_known(response.headers["etag"], known):
+        kept = {name: response.headers[name] for name in ("etag", "last-modified", "cache-control")}
+        return Response(status_code=304, headers=kept)
+    return response
+
+
+def thumbnail(opened: Opened, segment_id: str, version: str | None, known: str | None) -> Response:
+    """The picture of a segment; 304 where the caller has it. One asked for by its ``version`` may be kept for good."""
+    rows = opened.store().select(ids_clause("segment_id", [segment_id]), ["thumbnail", "content_hash"])
+    if not rows:
+        raise NotFoundError(f"there is no segment {segment_id[:64]!r} in this library, or no longer")
+    tag = f'"{rows[0]["content_hash"]}"'
+    for_good = version == picture_version(rows[0]["content_hash"])
+    headers = {"ETag": tag, "Cache-Control": "private, max-age=31536000, immutable" if for_good else "no-cache"}
+    if is_known(tag, known):
+        return Response(status_code=304, headers=headers)
+    return Response(rows[0]["thumbnail"], media_type="image/jpeg", headers=headers)
+
+
+def is_known(tag: str, known: str | None) -> bool:
+    """Whether an ``If-None-Match`` names ``tag``.
+
+    >>> is_known('"a"', 'W/"b", W/"a"'), is_known('"a"', "*"), is_known('"a"', '"b"'), is_known('"a"', None)
+    (True, True, False, False)
+    """
+    return known is not None and {tag, "*"} & {each.strip().removeprefix("W/") for each in known.split(",")} != set()
+
+
+def clip(opened: Opened, segment_id: str, start: float | None, end: float | None) -> Response:
+    """A moment as an .mp4 that browsers play, of at most a minute: by default the segment itself."""
+    rows = opened.store().select(ids_clause("segment_id", [segment_id]), ["video_id", "start_seconds", "end_seconds"])
+    if not rows:
+        raise NotFoundError(f"there is no segment {segment_id[:64]!r} in this library, or no longer")
+    begin = rows[0]["start_seconds"] if start is None else start
+    stop = rows[0]["end_seconds"] if end is None else end
+    if not 0 <= begin < stop <= begin + MAX_CLIP_SECONDS:
+        raise ProblemError(422, f"a clip needs 0 <= start < end and at most {MAX_CLIP_SECONDS:g} seconds")
+    video = opened.video(rows[0]["video_id"])
+    path, _ = servable(opened, video)
+    handle, target = tempfile.mkstemp(prefix="wordframe-", suffix=".mp4")
+    os.close(handle)
+    try:
+        export_moment(path, target, begin, stop, overwrite=True, copy=video.codec in PLAYABLE_CODECS)
+    except BaseException:
+        os.unlink(target)
+        raise
+    stem = Path(os.fsencode(os.path.basename(video.path)).decode("utf-8", "replace")).stem
+    return PassingFile(target, media_type="video/mp4", filename=f"{stem}_{begin:g}-{stop:g}s.mp4")
+
+
+def servable(opened: Opened, video: VideoEntry) -> tuple[str, os.stat_result]:
+    """The real path of a video's file and its status.
+
+    Raises:
+        ProblemError: 410 if it is gone, 409 if it is another than was indexed, 403 if it lies outside of the roots.
+    """
+    real = os.path.realpath(video.path)
+    if not any(is_below(real, os.path.realpath(root)) for root in opened.snapshot().roots):
+        raise ProblemError(403, "this file leads out of the folders that were indexed")
+    try:
+        status = os.stat(real)
+    except OSError:
+        raise ProblemError(410, "the file is gone; index again to forget it or to find it elsewhere") from None
+    if not stat.S_ISREG(status.st_mode) or (status.st_size, status.st_mtime_ns) != (video.size, video.modified_ns):
+        raise ProblemError(409, "the file has changed since it was indexed; index again")
+    if not os.access(real, os.R_OK):
+        raise ProblemError(403, "the server may not read this file; check its permissions")
+    return real, status

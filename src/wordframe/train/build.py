@@ -1,0 +1,143 @@
+"""The model of a recipe: fresh weights by its seed, on top of a CLIP where it has one.
+
+``loop.py`` trains what is built here, or any ``TextVideoModel`` of the same settings.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from wordframe.encoders.clip_backbone import ClipBackbone
+from wordframe.encoders.clip_loading import ClipParts, load_file, load_folder
+from wordframe.encoders.hub import find_folder, quiet_transformers
+from wordframe.encoders.openai_layout import ClipSizes
+from wordframe.models import ClipTokenizer, TextVideoModel
+from wordframe.models.initialise import start_from_clip
+from wordframe.train.config import Recipe
+from wordframe.train.errors import RecipeError
+from wordframe.train.optim import is_tuned
+
+
+def build_model(
+    recipe: Recipe,
+    *,
+    dimension: int | None = None,
+    backbone: ClipBackbone | None = None,
+    start: ClipBackbone | None = None,
+) -> TextVideoModel:
+    """The model of ``recipe``, alike for the same seed.
+
+    Transformers start from CLIP's text tower where that is as wide as ``D``, as published, else from random weights.
+
+    Args:
+        recipe: its model and its seed.
+        dimension: ``D`` of cached features; with a backbone it is the backbone's.
+        backbone: a CLIP that becomes part of the model.
+        start: the CLIP that made cached features: transformers and scale start from it, it is no part of the model.
+
+    Raises:
+        RecipeError: the settings do not make a model.
+    """
+    devices = range(torch.cuda.device_count())
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(recipe.seed)
+        try:
+            model = TextVideoModel(settings=recipe.settings, dimension=dimension, backbone=backbone)
+        except ValueError as error:
+            raise RecipeError(f"{recipe.name}: model: {error}") from error
+    clip = start if backbone is None else backbone
+    if clip is not None and clip.sizes.text_width == model.dimension:
+        start_from_clip(model, clip)
+    scale = getattr(model.similarity, "logit_scale", None)
+    if clip is not None and isinstance(scale, nn.Parameter):
+        scale.data.copy_(clip.logit_scale.data)
+    return model
+
+
+def load_clip(name: str) -> ClipParts:
+    """Towers, tokenizer and preprocessing of a CLIP by hub id, folder or OpenAI ``.pt`` file.
+
+    Raises:
+        EncoderError: it is not there or cannot be read.
+    """
+    path = Path(name).expanduser()
+    with quiet_transformers():
+        return load_file(path, None) if path.is_file() else load_folder(find_folder(name), name)
+
+
+def trainable(parts: ClipParts, name: str) -> ClipBackbone:
+    """The towers of ``parts`` as a backbone that can be trained.
+
+    Raises:
+        RecipeError: they are no OpenAI-type CLIP.
+    """
+    config = parts.towers.model.config
+    text, vision = config.text_config, config.vision_config
+    alike = (
+        config.model_type == "clip"
+        and {text.hidden_act, vision.hidden_act} == {"quick_gelu"}
+        and {text.layer_norm_eps, vision.layer_norm_eps} == {1e-5}
+        and text.intermediate_size == 4 * text.hidden_size
+        and vision.intermediate_size == 4 * vision.hidden_size
+    )
+    if not alike:
+        raise RecipeError(
+            f"backbone.name: {name} is no CLIP of OpenAI's kind (QuickGELU, four-fold MLP), the only one to be trained "
+            "along; make a feature cache with it and train on that (wordframe cache features, train --features)"
+        )
+    sizes = ClipSizes(
+        dimension=config.projection_dim,
+        image_size=vision.image_size,
+        patch_size=vision.patch_size,
+        vision_width=vision.hidden_size,
+        vision_layers=vision.num_hidden_layers,
+        vision_heads=vision.num_attention_heads,
+        vocabulary=text.vocab_size,
+        max_words=text.max_position_embeddings,
+        text_width=text.hidden_size,
+        text_layers=text.num_hidden_layers,
+        text_heads=text.num_attention_heads,
+    )
+    return ClipBackbone.from_weights(sizes, parts.towers.model.state_dict())
+
+
+def attach_tokenizer(model: TextVideoModel, parts: ClipParts) -> None:
+    """Let the checkpoint bring its vocabulary."""
+    model.tokenizer = ClipTokenizer(parts.tokenizer)
+
+
+def set_up(model: TextVideoModel, recipe: Recipe) -> None:
+    """Freeze or free the backbone, and hand the recipe's choices for training to the modules that have them.
+
+    Raises:
+        RecipeError: the recipe tunes a backbone and the model has none.
+        ValueError: the model is not the recipe's.
+    """
+    if model.settings != recipe.settings:
+        raise ValueError(f"the model's settings are not those of the recipe: {model.settings} and {recipe.settings}")
+    if recipe.tuned and model.backbone is None:
+        raise RecipeError(
+            f"{recipe.name}: the recipe tunes its backbone, which cached features leave no room for; "
+            "train from frames or videos, or say --set backbone.tuned=false"
+        )
+    if model.backbone is not None:
+        for parameter in model.backbone.parameters():
+            parameter.requires_grad_(recipe.tuned)
+        model.backbone.logit_scale.requires_grad_(True)
+        if recipe.backbone is not None and recipe.backbone.gradient_checkpointing:
+            clip = model.backbone.model
+            enable = getattr(clip, "activation_checkpointing_enable", None) or clip.gradient_checkpointing_enable
+            enable({"use_reentrant": False})  # the second is its name in transformers 5.0
+    attention = getattr(model.similarity, "attention", None)
+    if attention is not None and hasattr(attention, "dropout_mode"):
+        attention.dropout_mode = recipe.dropout_mode
+
+
+def train_mode(model: TextVideoModel) -> None:
+    """All but a frozen backbone in training mode."""
+    model.train()
+    if model.backbone is not None:
+        model.backbone.train(is_tuned(model))
