@@ -18,8 +18,7 @@ from pathlib import Path
 import cv2
 from results import save
 
-from wordframe.video.decode import open_frames
-from wordframe.video.sampling import per_second
+from wordframe.video import open_frames, per_second
 
 SUFFIXES = {".mp4", ".mkv", ".avi", ".webm", ".mov", ".m4v", ".ts"}
 

@@ -23,10 +23,9 @@ from results import save
 from torch import Tensor
 from torch.nn import functional as F
 
-from wordframe.data.frame_cache import QUALITY, FrameCache, FrameSettings, build_frame_cache
-from wordframe.data.sampled import read_sampled
+from wordframe.data import QUALITY, FrameCache, FrameSettings, build_frame_cache, read_sampled
 from wordframe.encoders import Encoder, load_encoder
-from wordframe.video.codecs import VIDEO_SUFFIXES
+from wordframe.video import VIDEO_SUFFIXES
 
 QUALITIES = (75, 85, 90, 95, 98, None)
 NUM_FRAMES = 12

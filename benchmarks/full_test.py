@@ -20,9 +20,7 @@ from rich.progress import Progress
 from scoring import WORDS, caption_lengths, model_of, peak_mb, random_texts, random_videos
 from torch import Tensor
 
-from wordframe.evaluate.checkpoint import Checkpoint
-from wordframe.evaluate.rank import score_tile
-from wordframe.evaluate.streaming import streamed_ranks
+from wordframe.evaluate import Checkpoint, score_tile, streamed_ranks
 from wordframe.features import TextFeatures
 
 CAPTIONS_PER_VIDEO = 20

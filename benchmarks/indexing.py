@@ -23,11 +23,8 @@ from results import save
 
 from wordframe.encoders import Encoder, load_encoder
 from wordframe.errors import VideoError
-from wordframe.library import Library
-from wordframe.library.files import find_videos
-from wordframe.library.indexer import small_picture
-from wordframe.video.decode import open_frames
-from wordframe.video.sampling import index_times
+from wordframe.library import Library, find_videos, small_picture
+from wordframe.video import index_times, open_frames
 
 BATCH = 8
 

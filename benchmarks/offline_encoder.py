@@ -32,20 +32,22 @@ from results import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wordframe.data.captions import read_captions
-from wordframe.data.folder import match_videos
-from wordframe.encoders.class_sentences import class_texts, even_out, load_directions
-from wordframe.encoders.classifier import MEAN, SIDE, STD, load_classifier, read_classifier
-from wordframe.encoders.preprocess import Preprocessing
-from wordframe.encoders.sentence import SentenceEncoder
-from wordframe.evaluate.metrics import both_ranks, evaluate_ranks, ranks
+from wordframe.data import match_videos, read_captions
+from wordframe.encoders import (
+    SIDE,
+    Preprocessing,
+    SentenceEncoder,
+    class_texts,
+    even_out,
+    load_classifier,
+    load_directions,
+    read_classifier,
+)
+from wordframe.encoders.classifier import MEAN, STD
+from wordframe.evaluate import both_ranks, evaluate_ranks, ranks
 from wordframe.features import TextFeatures, VideoFeatures
-from wordframe.heads.base import unit
-from wordframe.heads.pooled import PooledSimilarity
-from wordframe.heads.zero_shot import ZeroShotAttention
-from wordframe.video.codecs import VIDEO_SUFFIXES
-from wordframe.video.decode import open_frames
-from wordframe.video.sampling import uniform
+from wordframe.heads import PooledSimilarity, ZeroShotAttention, unit
+from wordframe.video import VIDEO_SUFFIXES, open_frames, uniform
 
 Score = Callable[[TextFeatures, VideoFeatures], Tensor]
 FRAME_COUNTS = {"1 frame": (1, slice(None)), "4 frames": (24, slice(3, None, 6)), "8 frames": (24, slice(1, None, 3))}

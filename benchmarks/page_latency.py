@@ -27,7 +27,7 @@ from results import save
 from search_latency import made_up_library
 from server import VIDEO_ID, add_file, picture, served
 
-from wordframe.search.recall import plain_sentences
+from wordframe.search import plain_sentences
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.browser import NO_BROWSER, browser_path, launched, ready, settled

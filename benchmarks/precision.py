@@ -36,11 +36,9 @@ from results import save
 from torch import Tensor
 from two_stage import FRAMES_A_SCENE, SCENES, WORDS, World, noise, unit
 
-from wordframe.data.captions import read_captions
-from wordframe.data.folder import match_videos
+from wordframe.data import match_videos, read_captions
 from wordframe.encoders import load_encoder
-from wordframe.evaluate.gathering import gather
-from wordframe.evaluate.metrics import evaluate_logits
+from wordframe.evaluate import evaluate_logits, gather
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.models import ModelSettings, TextVideoModel
 

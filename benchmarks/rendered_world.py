@@ -26,7 +26,7 @@ import world_features
 import world_heads
 import world_table
 
-from wordframe.data.records import SPLITS
+from wordframe.data import SPLITS
 from wordframe.data.synthetic import best_recall_at_1, read_films, write_world
 from wordframe.encoders import load_encoder
 

@@ -36,8 +36,8 @@ from results import save
 from two_stage import World, build, make_model
 
 from wordframe.features import TextFeatures, VideoFeatures
-from wordframe.heads.kernels.products import in_threads, product
-from wordframe.library.prepared import MOST_KEPT_AT_ONCE
+from wordframe.heads import in_threads, product
+from wordframe.library import MOST_KEPT_AT_ONCE
 from wordframe.models import ModelSettings, TextVideoModel
 from wordframe.search import SearchEngine
 

@@ -17,13 +17,8 @@ import numpy as np
 from results import save
 
 from wordframe.encoders import load_encoder
-from wordframe.library import Library, Segment, VideoEntry
-from wordframe.library.manifest import Manifest
-from wordframe.library.segmenting import scene_vectors
-from wordframe.library.store import segment_rows
-from wordframe.search import SearchEngine
-from wordframe.search.recall import plain_sentences
-from wordframe.search.shortlist import DEFAULT_SIZE
+from wordframe.library import Library, Manifest, Segment, VideoEntry, scene_vectors, segment_rows
+from wordframe.search import DEFAULT_SIZE, SearchEngine, plain_sentences
 
 SEGMENTS_A_VIDEO, FRAMES = 10, 8
 

@@ -28,9 +28,7 @@ from numpy.typing import NDArray
 from results import save
 
 from wordframe.encoders import Encoder, load_encoder
-from wordframe.video.decode import open_frames
-from wordframe.video.sampling import per_second
-from wordframe.video.segments import Segment, cut_segments, shots, windows
+from wordframe.video import Segment, cut_segments, open_frames, per_second, shots, windows
 
 Array = NDArray[np.float64]
 Cutter = Callable[[Array, Array, float], list[Segment]]

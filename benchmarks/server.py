@@ -36,9 +36,8 @@ from results import save
 from search_latency import made_up_library
 
 from wordframe.client import Client
-from wordframe.library import Library, Segment, VideoEntry
-from wordframe.library.store import segment_rows
-from wordframe.search.recall import plain_sentences
+from wordframe.library import Library, Segment, VideoEntry, segment_rows
+from wordframe.search import plain_sentences
 
 FILE_BYTES = 256 * 2**20
 RANGE_BYTES = 64 * 1024

@@ -37,14 +37,9 @@ from torch import Tensor
 
 from wordframe.encoders import Encoder
 from wordframe.features import TextFeatures
-from wordframe.library import Library, Segment, VideoEntry
-from wordframe.library.manifest import Manifest
-from wordframe.library.segmenting import scene_vectors
-from wordframe.library.store import segment_rows
-from wordframe.library.vector_index import PLAIN_BYTES
+from wordframe.library import PLAIN_BYTES, Library, Manifest, Segment, VideoEntry, scene_vectors, segment_rows
 from wordframe.models import ModelSettings, TextVideoModel
-from wordframe.search import SearchEngine
-from wordframe.search.shortlist import DEFAULT_SIZE
+from wordframe.search import DEFAULT_SIZE, SearchEngine
 
 D, SCENES, FRAMES_A_SCENE, WORDS, VIDEOS_A_TOPIC = 512, 3, 4, 10, 100
 BLOCK = 2000

@@ -24,12 +24,9 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 from wordframe import losses
 from wordframe.data.synthetic import Film, read_films
-from wordframe.encoders.clip_backbone import ClipBackbone
-from wordframe.encoders.hub import quiet_transformers
-from wordframe.encoders.preprocess import Preprocessing
-from wordframe.heads.base import unit
-from wordframe.video.decode import open_frames
-from wordframe.video.sampling import uniform
+from wordframe.encoders import ClipBackbone, Preprocessing, quiet_transformers
+from wordframe.heads import unit
+from wordframe.video import open_frames, uniform
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 MAX_WORDS = 40

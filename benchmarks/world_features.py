@@ -18,13 +18,12 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from wordframe.data.batch import FeatureBatch
-from wordframe.data.captions import read_captions
+from wordframe.data import FeatureBatch, read_captions
 from wordframe.encoders import Encoder
 from wordframe.extraction import Failure, Job, extract
 from wordframe.features import TextFeatures, VideoFeatures
-from wordframe.models.in_use import fit_text
-from wordframe.video.sampling import uniform
+from wordframe.models import fit_text
+from wordframe.video import uniform
 
 NUM_FRAMES = 12
 MAX_WORDS = 32

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from world_heads import Sweep, untrained
 
-from wordframe.evaluate.compare import Difference, compare_runs, summarize_seeds
+from wordframe.evaluate import Difference, compare_runs, summarize_seeds
 from wordframe.features import PART_NAMES
 
 START, END = "<!-- tables: written by benchmarks/rendered_world.py table -->", "<!-- end of tables -->"

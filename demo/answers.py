@@ -14,7 +14,7 @@ from pathlib import Path
 from films import Place, places
 from queries import Query
 
-from wordframe.search.hits import Hit
+from wordframe.search import Hit
 
 ENOUGH_OVERLAP = 0.5
 

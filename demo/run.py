@@ -25,8 +25,8 @@ from rich.text import Text
 from sheet import write_sheet
 
 import wordframe as wf
-from wordframe.cli.main import main as wordframe
-from wordframe.cli.text import counted, timecode
+from wordframe.cli import counted, timecode
+from wordframe.cli import main as wordframe
 
 SHOWN_HITS = 3
 SHEET_HITS = 5

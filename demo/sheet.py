@@ -11,8 +11,8 @@ from pathlib import Path
 import av
 from answers import Answer
 
-from wordframe.cli.text import timecode
-from wordframe.search.hits import Hit
+from wordframe.cli import timecode
+from wordframe.search import Hit
 
 THUMBNAIL_WIDTH = 256
 

@@ -19,8 +19,7 @@ from fastapi.testclient import TestClient
 from tests.colours import ColourEncoder, write_scenes
 from wordframe.library import Library
 from wordframe.models import PRESETS, TextVideoModel
-from wordframe.server.application import create_app
-from wordframe.server.opened import Opened
+from wordframe.server import Opened, create_app
 
 ADDRESS = "http://127.0.0.1:8765"
 SCRIPT_NAME = "<img src=x onerror=alert(1)>.mp4"

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wordframe.encoders.sentence import SentenceEncoder
+from wordframe.encoders import SentenceEncoder
 from wordframe.features import TextFeatures
 
 MAX_WORDS = 32

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from text_trained.heads import Score
 from text_trained.stand_ins import Pairs, StandIns
-from wordframe.encoders.class_sentences import load_directions
-from wordframe.evaluate.metrics import both_ranks, evaluate_logits
+from wordframe.encoders import load_directions
+from wordframe.evaluate import both_ranks, evaluate_logits
 
 GALLERIES = {"msvd": (4, 100), "activitynet": (2, 400)}
 """Held-out stand-in galleries: how many of each source, and of how many videos."""

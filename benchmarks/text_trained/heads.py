@@ -21,9 +21,7 @@ from text_trained.captions import MAX_WORDS
 from text_trained.stand_ins import NUM_FRAMES
 from wordframe.encoders.sentence import DIMENSION
 from wordframe.features import SimilarityOutput, TextFeatures, VideoFeatures
-from wordframe.heads.base import Similarity, scale, unit
-from wordframe.heads.pooled import PooledSimilarity
-from wordframe.heads.zero_shot import LOGIT_SCALE, ZeroShotAttention
+from wordframe.heads import LOGIT_SCALE, PooledSimilarity, Similarity, ZeroShotAttention, scale, unit
 from wordframe.models import ModelSettings, TextVideoModel, in_use
 
 START_SCALE = 20.0

@@ -18,12 +18,10 @@ from offline_encoder import Clips, sampled
 from torch import Tensor
 
 from text_trained.stand_ins import NUM_FRAMES
-from wordframe.data.captions import read_captions
-from wordframe.data.folder import match_videos
-from wordframe.encoders.classifier import MEAN, SIDE, STD, load_classifier
-from wordframe.encoders.preprocess import Preprocessing
-from wordframe.encoders.sentence import SentenceEncoder
-from wordframe.video.codecs import VIDEO_SUFFIXES
+from wordframe.data import match_videos, read_captions
+from wordframe.encoders import SIDE, Preprocessing, SentenceEncoder, load_classifier
+from wordframe.encoders.classifier import MEAN, STD
+from wordframe.video import VIDEO_SUFFIXES
 
 DEMO = Path(__file__).parents[2] / "demo"
 FOOTAGE = {"rabbit": "bigbuckbunny.mp4", "man in a car": "carphone_pristine.mp4", "parked bicycle": "bikes.mp4"}

@@ -25,8 +25,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from text_trained.captions import Captions
-from wordframe.encoders.class_sentences import load_directions
-from wordframe.encoders.classifier import read_classifier
+from wordframe.encoders import load_directions, read_classifier
 from wordframe.features import TextFeatures, VideoFeatures
 
 NUM_FRAMES = 12

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from text_trained.evaluate import directions
 from text_trained.stand_ins import StandIns
-from wordframe.encoders.class_sentences import load_directions
+from wordframe.encoders import load_directions
 from wordframe.features import TextFeatures, VideoFeatures
-from wordframe.heads.base import unit
+from wordframe.heads import unit
 
 _VIDEOS, _GALLERY = 100, 66
 _STILL = 0.9999

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from text_trained.captions import Scene
-from wordframe.encoders.class_sentences import class_texts
+from wordframe.encoders import class_texts
 
 SCENES_A_CLASS, SCENES_AN_ACTIVITY, CAPTIONS = 2, 12, 4
 

@@ -1,5 +1,5 @@
 """``python -m wordframe`` is the command ``wordframe``."""
 
-from wordframe.cli.main import entry_point
+from wordframe.cli import entry_point
 
 entry_point()

@@ -9,8 +9,7 @@ import os
 import numpy as np
 import pytest
 
-from wordframe.library import Segment, VideoEntry
-from wordframe.library.store import Store, segment_rows
+from wordframe.library import Segment, Store, VideoEntry, segment_rows
 from wordframe.search import Filters
 
 DAY_NS = 86_400 * 10**9

@@ -11,7 +11,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "wordframe"
 LAYERS = [
-    {"errors", "features", "client"},
+    {"disk", "errors", "features", "client"},
     {"encoders", "heads", "losses", "video"},
     {"models", "extraction"},
     {"data", "train", "evaluate", "library"},

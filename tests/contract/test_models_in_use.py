@@ -17,16 +17,21 @@ from filelock import FileLock
 
 from tests.colours import ColourEncoder, write_scenes
 from tests.unit.clip_models import clip_tokenizer, openai_weights
-from wordframe.encoders import load_encoder
-from wordframe.encoders.clip_backbone import ClipBackbone
+from wordframe.encoders import ClipBackbone, load_encoder
 from wordframe.errors import CheckpointError, EncoderError, LibraryError, WordframeError
 from wordframe.features import TextFeatures, VideoFeatures
-from wordframe.library import Library
+from wordframe.library import Library, Prepared, Store
 from wordframe.library.model_table import ModelTable, model_schema
-from wordframe.library.prepared import Prepared
-from wordframe.library.store import Store
-from wordframe.models import PRESETS, ClipTokenizer, TextVideoModel
-from wordframe.models.in_use import contextualize, fit_text, kept_words, load_ready, score
+from wordframe.models import (
+    PRESETS,
+    ClipTokenizer,
+    TextVideoModel,
+    contextualize,
+    fit_text,
+    kept_words,
+    load_ready,
+    score,
+)
 from wordframe.search import Filters, SearchEngine
 
 SMALL = {"max_words": 4, "max_frames": 5, "positions": 7, "layers": 1, "heads": 2}

@@ -14,8 +14,7 @@ from PIL import Image
 from tests.colours import COLOURS, ColourEncoder, write_scenes
 from wordframe.errors import LibraryError, WordframeError
 from wordframe.library import Library
-from wordframe.search import Filters, SearchEngine
-from wordframe.search.recall import first_stage_recall
+from wordframe.search import Filters, SearchEngine, first_stage_recall
 
 
 @pytest.fixture(scope="module")

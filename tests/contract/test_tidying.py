@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wordframe.library import Segment, VideoEntry
-from wordframe.library.store import Store, segment_rows
+from wordframe.library import Segment, Store, VideoEntry, segment_rows
 
 
 @pytest.fixture

@@ -19,13 +19,13 @@ import torch
 import torch.multiprocessing as multiprocessing
 from torch import Tensor
 
-from wordframe.data.batch import FeatureBatch, PixelBatch
+from wordframe.data import FeatureBatch, PixelBatch
 from wordframe.losses import contrastive, decorrelation
 from wordframe.models import PRESETS, ModelSettings, TextVideoModel
-from wordframe.train import build_model, make_recipe, train
+from wordframe.train import build_model, join, leave, make_recipe, small, train
 from wordframe.train.build import set_up, train_mode
-from wordframe.train.distributed import join, leave, sum_gradients, sum_over_processes
-from wordframe.train.made_up import MadeUpFeatures, MadeUpPixels, small, tiny_clip
+from wordframe.train.distributed import sum_gradients, sum_over_processes
+from wordframe.train.made_up import MadeUpFeatures, MadeUpPixels, tiny_clip
 from wordframe.train.step import backward
 from wordframe.train.validation import encode_pixels
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from wordframe.data.batch import FeatureBatch
+from wordframe.data import FeatureBatch
 from wordframe.models import load_model
 from wordframe.train import Progress, Recipe, TrainingError, TrainingResult, build_model, make_recipe, train
 from wordframe.train.logs import read_log

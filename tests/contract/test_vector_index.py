@@ -10,10 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from wordframe.errors import LibraryError
-from wordframe.library import Segment, VideoEntry
+from wordframe.library import Segment, Store, VideoEntry, ids_clause, scene_vectors, segment_rows
 from wordframe.library.code_scan import best_cosines
-from wordframe.library.segmenting import scene_vectors
-from wordframe.library.store import Store, ids_clause, segment_rows
 from wordframe.library.vector_index import CodedRows, VectorIndex
 
 D = 32

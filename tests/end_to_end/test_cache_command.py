@@ -12,10 +12,8 @@ import torch
 
 from tests.colours import write_scenes
 from tests.unit.clip_models import save
-from wordframe.cli.main import main
-from wordframe.data import frame_cache
-from wordframe.data.dataset import FeatureSet
-from wordframe.data.frame_cache import FrameCache
+from wordframe.cli import main
+from wordframe.data import FeatureSet, FrameCache, frame_cache
 from wordframe.encoders import load_encoder
 
 CAPTIONS = {"a.mp4": ["a red car", "the dog"], "b.mp4": "the old house past the sea"}

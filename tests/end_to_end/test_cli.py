@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from tests.colours import write_scenes
-from wordframe.cli.main import main
+from wordframe.cli import main
 
 ROOT = Path(__file__).parents[2]
 

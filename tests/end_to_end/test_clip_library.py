@@ -9,7 +9,7 @@ import pytest
 
 from tests.colours import write_scenes
 from tests.unit.clip_models import save
-from wordframe.cli.main import main
+from wordframe.cli import main
 
 
 def test_a_clip_folder_as_encoder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

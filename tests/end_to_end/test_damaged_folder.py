@@ -9,9 +9,8 @@ import pytest
 
 from tests.colours import ColourEncoder
 from tests.videos import damaged_copies
-from wordframe.cli.main import main
-from wordframe.library import Library
-from wordframe.library.summary import IndexSummary
+from wordframe.cli import main
+from wordframe.library import IndexSummary, Library
 
 
 def fill(folder: Path, clips: Path, *, damaged: int, healthy: int) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.colours import write_scenes
-from wordframe.cli.main import main
+from wordframe.cli import main
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from typing import Any
 import av
 import pytest
 
-from wordframe.search.hits import Hit, Moment
+from wordframe.search import Hit, Moment
 
 DEMO = Path(__file__).parents[2] / "demo"
 MODULES = ("pictures", "films", "queries", "answers", "sheet")

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.colours import ColourEncoder, write_scenes
-from wordframe.cli.main import main
-from wordframe.data.feature_building import build_feature_cache
-from wordframe.data.sampled import VideoFiles
+from wordframe.cli import main
+from wordframe.data import VideoFiles, build_feature_cache
 
 CAPTIONS = {
     "clip_a": ["red", "a red picture"],

@@ -11,7 +11,7 @@ import torch
 from tests.colours import write_scenes
 from tests.unit.clip_models import clip_tokenizer
 from tests.unit.test_checkpoint import weights
-from wordframe.cli.main import main
+from wordframe.cli import main
 from wordframe.models import PRESETS, load_model
 
 TCMGC = [

@@ -13,7 +13,7 @@ from tests.colours import write_scenes
 from tests.end_to_end.conftest import Site
 from tests.end_to_end.test_serve import served
 from tests.served import listening
-from wordframe.cli.main import main
+from wordframe.cli import main
 
 PATIENCE = 60_000
 

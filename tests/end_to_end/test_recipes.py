@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from wordframe.cli.main import main
-from wordframe.data.benchmarks import BENCHMARKS
-from wordframe.models.presets import PRESETS
+from wordframe.cli import main
+from wordframe.data import BENCHMARKS
+from wordframe.models import PRESETS
 from wordframe.train import load_recipe
 
 ROOT = Path(__file__).parents[2]

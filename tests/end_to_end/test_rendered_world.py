@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from wordframe.data.captions import read_captions
-from wordframe.data.folder import match_videos
+from wordframe.data import match_videos, read_captions
 from wordframe.encoders import load_encoder
 from wordframe.evaluate.folder import evaluate_folder
 from wordframe.models import load_model

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from tests.colours import write_scenes
-from wordframe.cli.main import main
+from wordframe.cli import main
 from wordframe.client import Client, ServerError
 
 

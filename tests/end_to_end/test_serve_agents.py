@@ -18,7 +18,7 @@ from mcp.client.stdio import stdio_client
 
 from tests.colours import write_scenes
 from tests.served import LINES_NAME, one_video
-from wordframe.cli.main import main
+from wordframe.cli import main
 
 TOOLS = {"search_videos", "find_similar", "explain_moment", "rank_sentences", "list_videos", "library_info"}
 

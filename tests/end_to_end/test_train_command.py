@@ -22,7 +22,7 @@ from tests.unit.clip_models import clip_tokenizer
 from tests.videos import write_video
 from wordframe.cli.cache import app as cache_app
 from wordframe.cli.train import train as command
-from wordframe.encoders.clip_backbone import ClipBackbone
+from wordframe.encoders import ClipBackbone
 from wordframe.errors import WordframeError
 from wordframe.models import load_model
 from wordframe.train import RecipeError

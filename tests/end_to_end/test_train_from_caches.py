@@ -9,7 +9,7 @@ import pytest
 
 from tests.colours import write_scenes
 from tests.unit import clip_models
-from wordframe.cli.main import main
+from wordframe.cli import main
 from wordframe.models import load_model
 
 SCENES = [

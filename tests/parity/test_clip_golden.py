@@ -12,7 +12,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from wordframe.encoders.clip_backbone import ClipBackbone
+from wordframe.encoders import ClipBackbone
 
 BOUND = 1e-5
 _PREFIX = "weights.clip."

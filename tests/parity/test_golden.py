@@ -16,7 +16,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from wordframe.features import PART_NAMES, TextFeatures, VideoFeatures
-from wordframe.heads.text_conditioned import TextConditionedSimilarity
+from wordframe.heads import TextConditionedSimilarity
 from wordframe.losses import contrastive, decorrelation
 from wordframe.models import TextVideoModel, load_authors_checkpoint, load_model
 

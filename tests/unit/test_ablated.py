@@ -10,8 +10,7 @@ import pytest
 import torch
 
 from wordframe.features import PART_NAMES, SimilarityOutput, TextFeatures, VideoFeatures
-from wordframe.heads.ablated import AblatedSimilarity
-from wordframe.heads.text_conditioned import TextConditionedSimilarity
+from wordframe.heads import AblatedSimilarity, TextConditionedSimilarity
 from wordframe.losses import contrastive, decorrelation
 from wordframe.models import ModelSettings, TextVideoModel, load_model
 

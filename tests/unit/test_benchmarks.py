@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from wordframe.data.benchmarks import BENCHMARKS, load_benchmark
-from wordframe.data.records import Split
+from wordframe.data import BENCHMARKS, Split, load_benchmark
 from wordframe.errors import AnnotationError
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wordframe.evaluate import bootstrap
-from wordframe.evaluate.bootstrap import NAMES, bootstrap_intervals
+from wordframe.evaluate import bootstrap, bootstrap_intervals
+from wordframe.evaluate.bootstrap import NAMES
 
 
 def plain_numbers(ranks: np.ndarray) -> list[float]:

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tests.unit.clip_models import clip_tokenizer, openai_weights
-from wordframe.encoders.clip_backbone import ClipBackbone
+from wordframe.encoders import ClipBackbone
 from wordframe.errors import CheckpointError, EncoderError
 from wordframe.models import ClipTokenizer, TextVideoModel, load_authors_checkpoint, load_model
 from wordframe.models.authors import authors_name

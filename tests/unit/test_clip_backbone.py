@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tests.unit.clip_models import openai_weights
-from wordframe.encoders.clip_backbone import ClipBackbone
+from wordframe.encoders import ClipBackbone
 from wordframe.errors import EncoderError
 
 EOS = 517

@@ -11,9 +11,8 @@ import pytest
 import torch
 
 from tests.unit.clip_models import SENTENCES, SIDE, build, letter_tokenizer, save
+from wordframe.encoders import FAMILIES, SentenceTokenizer
 from wordframe.encoders.clip import ClipEncoder
-from wordframe.encoders.dual import FAMILIES
-from wordframe.encoders.tokens import SentenceTokenizer
 from wordframe.errors import EncoderError
 
 FRAMES = np.random.default_rng(3).integers(0, 256, (5, SIDE, SIDE, 3), dtype=np.uint8)

@@ -7,18 +7,16 @@ import itertools
 import numpy as np
 import pytest
 
-from wordframe.evaluate import compare
+from wordframe.evaluate import compare, compare_runs, summarize_seeds
 from wordframe.evaluate.bootstrap import draws
 from wordframe.evaluate.compare import (
     COMPARED,
     MEANS,
-    compare_runs,
     numbers,
     paired_bootstrap,
     paired_permutation,
     seed_permutation,
     smallest_p,
-    summarize_seeds,
 )
 
 

@@ -14,17 +14,23 @@ from torch import Tensor
 
 from tests.colours import ColourEncoder, write_scenes
 from tests.unit.clip_models import SIDE, openai_weights
-from wordframe.data.cache_folder import CacheError
-from wordframe.data.dataset import FeatureSet, FrameSet, TrainingSet, VideoSet
-from wordframe.data.feature_building import build_feature_cache
-from wordframe.data.frame_cache import FrameCache, FrameSettings, build_frame_cache
-from wordframe.data.sampled import VideoFiles, read_sampled
-from wordframe.encoders.clip_backbone import ClipBackbone
+from wordframe.data import (
+    CacheError,
+    FeatureSet,
+    FrameCache,
+    FrameSettings,
+    TrainingSet,
+    VideoFiles,
+    build_feature_cache,
+    build_frame_cache,
+    read_sampled,
+)
+from wordframe.data.dataset import FrameSet, VideoSet
+from wordframe.encoders import ClipBackbone
 from wordframe.encoders.clip_loading import backbone_preprocessing
 from wordframe.errors import AnnotationError, VideoError
 from wordframe.features import TextFeatures, VideoFeatures
-from wordframe.models import TextVideoModel
-from wordframe.models.settings import ModelSettings
+from wordframe.models import ModelSettings, TextVideoModel
 
 CAPTIONS = {
     "long": ["red green blue white black", "red"],
@@ -314,7 +320,7 @@ def test_a_video_is_read_once_a_batch_and_by_any_thread(
 def test_every_level_survives_the_way_to_the_batch() -> None:
     levels = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 16, 16, 3)
     from wordframe.data.pixel_sets import _LEVELS, _ZEROS
-    from wordframe.encoders.preprocess import Preprocessing
+    from wordframe.encoders import Preprocessing
 
     kept = Preprocessing(height=16, width=16, mean=_ZEROS, std=_LEVELS)(levels)
     assert kept.equal(torch.from_numpy(levels).permute(0, 3, 1, 2).float())

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from wordframe.client import Client, schemas
-from wordframe.server.application import create_app
-from wordframe.server.opened import Opened
+from wordframe.server import Opened, create_app
 
 TEXT = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
 ANSWERS = re.findall(r"<!-- (\w+) -->\n```json\n(.*?)```", TEXT, re.DOTALL)

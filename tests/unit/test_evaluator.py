@@ -11,13 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from wordframe.evaluate import evaluator
-from wordframe.evaluate.checkpoint import Checkpoint
-from wordframe.evaluate.evaluator import evaluate_features, measure_features, tile_sizes
-from wordframe.evaluate.metrics import both_ranks
+from wordframe.evaluate import Checkpoint, both_ranks, evaluate_features, evaluator
+from wordframe.evaluate.evaluator import measure_features, tile_sizes
 from wordframe.features import TextFeatures, VideoFeatures
-from wordframe.models import ModelSettings, TextVideoModel
-from wordframe.models.in_use import contextualize, score
+from wordframe.models import ModelSettings, TextVideoModel, contextualize, score
 
 D, T, V = 16, 80, 30
 SETTINGS: dict[str, dict[str, object]] = {

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from wordframe.heads import Aggregation, Excitation, ExcitedHead, TemporalLSTM
+from wordframe.models import ModelSettings
 from wordframe.models.families import block_designs
-from wordframe.models.settings import ModelSettings
 
 
 def filled(block: Excitation | Aggregation) -> Excitation | Aggregation:

@@ -11,12 +11,11 @@ import torch
 from tests.colours import ColourEncoder
 from tests.unit.clip_models import clip_tokenizer, letter_tokenizer
 from wordframe.cli.reasons import heat_strip, reason_lines
-from wordframe.encoders import load_encoder
-from wordframe.encoders.dual import FAMILIES
-from wordframe.encoders.tokens import SentenceTokenizer
+from wordframe.encoders import FAMILIES, SentenceTokenizer, load_encoder
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.models import PRESETS, TextVideoModel
-from wordframe.search.explain import Reasons, WordReasons, explain_segment
+from wordframe.search import Reasons
+from wordframe.search.explain import WordReasons, explain_segment
 
 TOKENS = ["<start>", "red", "car", "<end>"]
 

@@ -10,12 +10,19 @@ import numpy as np
 import pytest
 
 from tests.colours import ColourEncoder, write_scenes
-from wordframe.data import feature_building, feature_cache
-from wordframe.data.cache_folder import CacheError
-from wordframe.data.feature_building import FeatureSummary, build_feature_cache
-from wordframe.data.feature_cache import CachedFeatures
-from wordframe.data.frame_cache import FrameCache, FrameSettings, build_frame_cache
-from wordframe.data.sampled import VideoFiles, read_sampled
+from wordframe.data import (
+    CachedFeatures,
+    CacheError,
+    FeatureSummary,
+    FrameCache,
+    FrameSettings,
+    VideoFiles,
+    build_feature_cache,
+    build_frame_cache,
+    feature_building,
+    feature_cache,
+    read_sampled,
+)
 
 CAPTIONS = {
     "a": ["a red thing", "red and blue"],

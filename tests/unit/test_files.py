@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from wordframe.library.files import content_hash, find_videos
+from wordframe.library import find_videos
+from wordframe.library.files import content_hash
 
 
 def touch(path: Path, content: bytes = b"x") -> Path:

@@ -11,9 +11,8 @@ import pytest
 
 from tests.colours import COLOURS, write_scenes
 from tests.videos import write_video
-from wordframe.data.cache_folder import CacheError, writing
-from wordframe.data.frame_cache import CacheSummary, FrameCache, FrameSettings, build_frame_cache
-from wordframe.data.sampled import read_sampled
+from wordframe.data import CacheError, CacheSummary, FrameCache, FrameSettings, build_frame_cache, read_sampled
+from wordframe.data.cache_folder import writing
 from wordframe.errors import VideoError
 
 EXACT = FrameSettings(num_frames=4, short_side=32, quality=None)

@@ -14,11 +14,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from wordframe.features import PART_NAMES, SimilarityOutput, TextFeatures, VideoFeatures
-from wordframe.heads import kernels
+from wordframe.heads import MultiGrainedSimilarity, TextConditionedSimilarity, kernels
 from wordframe.heads.fused import FusedSimilarity
 from wordframe.heads.kernels import compiled, conditioned, grained, products, tiles
-from wordframe.heads.multi_grained import MultiGrainedSimilarity
-from wordframe.heads.text_conditioned import TextConditionedSimilarity
 
 D, MAX_WORDS, MAX_FRAMES = 16, 9, 6
 TOLERANCE = 1e-3

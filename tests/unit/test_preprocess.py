@@ -12,7 +12,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 from tests.unit.clip_models import SIDE
-from wordframe.encoders.preprocess import CLIP_MEAN, CLIP_STD, Preprocessing
+from wordframe.encoders import CLIP_MEAN, CLIP_STD, Preprocessing
 from wordframe.errors import EncoderError
 
 LEVEL = 1 / 255

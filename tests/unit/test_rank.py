@@ -11,10 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from wordframe.evaluate.checkpoint import Checkpoint
-from wordframe.evaluate.metrics import both_ranks
-from wordframe.evaluate.rank import rank, score_tile
-from wordframe.evaluate.streaming import streamed_ranks
+from wordframe.evaluate import Checkpoint, both_ranks, rank, score_tile, streamed_ranks
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.models import ModelSettings, TextVideoModel
 

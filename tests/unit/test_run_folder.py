@@ -17,15 +17,22 @@ from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 
 from tests.colours import ColourEncoder, write_scenes
-from wordframe.data.feature_building import build_feature_cache
-from wordframe.data.folder import match_videos
-from wordframe.data.sampled import VideoFiles
+from wordframe.data import VideoFiles, build_feature_cache, match_videos
 from wordframe.errors import AnnotationError, CheckpointError
-from wordframe.evaluate.cached import CachedTexts, evaluate_cached
-from wordframe.evaluate.comparison import compare_folders, render
-from wordframe.evaluate.folder import SECONDS, evaluate_folder, evaluate_videos
-from wordframe.evaluate.outcome import Outcome, Source, bank_numbers
-from wordframe.evaluate.run_folder import RunError, read_run, write_folder
+from wordframe.evaluate import (
+    Outcome,
+    Source,
+    compare_folders,
+    evaluate_cached,
+    evaluate_videos,
+    read_run,
+    write_folder,
+)
+from wordframe.evaluate.cached import CachedTexts
+from wordframe.evaluate.comparison import render
+from wordframe.evaluate.folder import SECONDS, evaluate_folder
+from wordframe.evaluate.outcome import bank_numbers
+from wordframe.evaluate.run_folder import RunError
 from wordframe.evaluate.tables import markdown
 from wordframe.models import load_model
 
@@ -310,7 +317,7 @@ def test_cached_features_give_the_same_ranks(videos: Path, outcome: Outcome, tmp
 
 
 def test_cached_captions_are_cut_before_their_last_word(videos: Path, tmp_path: Path) -> None:
-    from wordframe.data.feature_cache import CachedFeatures
+    from wordframe.data import CachedFeatures
 
     encoder = ColourEncoder()
     folder = cache(tmp_path, videos, {"red.mp4": ["red green blue white", "cyan"]}, encoder)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from wordframe.extraction import Chunk
-from wordframe.library.segmenting import scene_vectors, segments_of_chunk
+from wordframe.library import scene_vectors
+from wordframe.library.segmenting import segments_of_chunk
 from wordframe.video.frame import VideoInfo
 
 

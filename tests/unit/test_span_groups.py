@@ -11,11 +11,10 @@ from torch import Tensor
 
 from tests.unit.test_fused import close, conditioned_head, grained_head, random_features
 from wordframe.features import TextFeatures, VideoFeatures
+from wordframe.heads import PooledSimilarity, TextConditionedSimilarity
 from wordframe.heads.kernels import tiles
-from wordframe.heads.pooled import PooledSimilarity
 from wordframe.heads.span import video_span
 from wordframe.heads.span_groups import looked_for, pulled_back, shared_numbers, shared_rows, span_numbers
-from wordframe.heads.text_conditioned import TextConditionedSimilarity
 
 KINDS: list[dict[str, Any]] = [
     {},

@@ -9,9 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wordframe.data.captions import read_captions
-from wordframe.data.folder import match_videos
-from wordframe.data.records import SPLITS
+from wordframe.data import SPLITS, match_videos, read_captions
 from wordframe.data.synthetic import (
     Film,
     Scene,
@@ -35,7 +33,7 @@ from wordframe.data.synthetic.wording import (
     describe,
 )
 from wordframe.errors import AnnotationError
-from wordframe.video.decode import open_frames
+from wordframe.video import open_frames
 
 COUNTS = {"train": 6, "val": 2, "test": 4}
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from wordframe.encoders.clip_backbone import ClipBackbone
+from wordframe.encoders import ClipBackbone
 from wordframe.heads import TemporalLSTM, TemporalTransformer, Transformer
-from wordframe.models.initialise import start_from_clip
+from wordframe.models import start_from_clip
 
 
 def shaken(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:

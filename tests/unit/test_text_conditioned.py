@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from wordframe.features import PART_NAMES, TextFeatures, VideoFeatures
-from wordframe.heads.text_conditioned import TextConditionedSimilarity, kept_words
+from wordframe.heads import TextConditionedSimilarity
+from wordframe.heads.text_conditioned import kept_words
 from wordframe.losses import contrastive, decorrelation
 from wordframe.models import ModelSettings, TextVideoModel
 

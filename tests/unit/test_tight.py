@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from wordframe.features import TextFeatures, VideoFeatures
-from wordframe.heads import Transformer
-from wordframe.heads.tight import TightSimilarity
+from wordframe.heads import TightSimilarity, Transformer
 from wordframe.models import ModelSettings, TextVideoModel
 
 

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from wordframe.evaluate.metrics import best_captions, both_ranks
+from wordframe.evaluate import both_ranks
+from wordframe.evaluate.metrics import best_captions
 from wordframe.evaluate.streaming import LOGITS, streamed_views
 from wordframe.evaluate.toplists import TopLists, from_keys, sort_keys
 

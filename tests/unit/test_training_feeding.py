@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from wordframe.data.batch import FeatureBatch
+from wordframe.data import FeatureBatch
 from wordframe.train import TrainingError, make_recipe
 from wordframe.train.feeding import BatchOrder, feed
 from wordframe.train.made_up import MadeUpFeatures

@@ -12,11 +12,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from tests.unit.test_text_conditioned import D, W, features, head, slow_parts
 from wordframe.features import PART_NAMES, SimilarityOutput, TextFeatures, VideoFeatures
-from wordframe.heads import text_conditioned
+from wordframe.heads import TextConditionedSimilarity, text_conditioned
 from wordframe.heads.attention import LanguageVideoAttention
-from wordframe.heads.text_conditioned import TextConditionedSimilarity
 from wordframe.losses import contrastive, decorrelation
-from wordframe.train.distributed import leave
+from wordframe.train import leave
 
 VARIANTS: list[dict[str, Any]] = [
     {},

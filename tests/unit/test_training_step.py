@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from wordframe.data.batch import FeatureBatch, PixelBatch
+from wordframe.data import FeatureBatch, PixelBatch
 from wordframe.losses import contrastive, contrastive_share, decorrelation, decorrelation_share
 from wordframe.models import TextVideoModel
-from wordframe.train import build_model, make_recipe
+from wordframe.train import build_model, make_recipe, small
 from wordframe.train.build import set_up, train_mode
-from wordframe.train.made_up import MadeUpFeatures, MadeUpPixels, small, tiny_clip
+from wordframe.train.made_up import MadeUpFeatures, MadeUpPixels, tiny_clip
 from wordframe.train.step import backward, encode, loss_share
 
 PAIRS = [0, 3, 5, 6, 9]

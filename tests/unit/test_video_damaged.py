@@ -13,8 +13,7 @@ import pytest
 
 from tests.videos import damaged_copies, write_long_video, write_video
 from wordframe.errors import VideoError
-from wordframe.video.decode import open_frames
-from wordframe.video.sampling import index_times
+from wordframe.video import index_times, open_frames
 
 READ_ALL = """
 import json, sys, time

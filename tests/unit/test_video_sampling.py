@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wordframe.video import benchmark_indices, index_times, per_second, uniform
 from wordframe.video.frame import VideoInfo
-from wordframe.video.sampling import benchmark_indices, head, index_times, per_second, tail, uniform
+from wordframe.video.sampling import head, tail
 
 
 def info(duration_seconds: float | None) -> VideoInfo:

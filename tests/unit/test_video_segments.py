@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from wordframe.video.segments import Segment, cut_segments, frame_edges, shots, windows
+from wordframe.video import Segment, cut_segments, shots, windows
+from wordframe.video.segments import frame_edges
 
 videos = st.tuples(st.integers(1, 60), st.sampled_from([0.25, 1.0, 3.0]), st.integers(0, 2**32 - 1))
 

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wordframe.video.decode import open_frames
-from wordframe.video.write import write_video
+from wordframe.video import open_frames, write_video
 
 
 def pictures(count: int, height: int = 32, width: int = 48) -> list[np.ndarray]:

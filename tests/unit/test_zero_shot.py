@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wordframe.features import TextFeatures, VideoFeatures
+from wordframe.heads import ZeroShotAttention
 from wordframe.heads.attention import LanguageVideoAttention
-from wordframe.heads.zero_shot import ZeroShotAttention
 
 
 def texts(sentence: Tensor) -> TextFeatures:

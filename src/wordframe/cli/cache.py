@@ -14,10 +14,7 @@ import typer
 from wordframe.cli.options import JsonOption, print_json
 
 if TYPE_CHECKING:
-    from wordframe.data.feature_building import FeatureSummary
-    from wordframe.data.frame_cache import CacheSummary
-    from wordframe.data.records import Split
-    from wordframe.data.sampled import FrameSource
+    from wordframe.data import CacheSummary, FeatureSummary, FrameSource, Split
     from wordframe.encoders import Encoder
 
 app = typer.Typer(help="Decode and encode videos once, train on what is kept.", no_args_is_help=True)
@@ -83,9 +80,8 @@ def frames(
         wordframe cache frames --captions clips/captions.json --videos clips --to frames
     """
     from wordframe.cli.progress import counting_progress
-    from wordframe.data.folder import match_videos
-    from wordframe.data.frame_cache import QUALITY, FrameSettings, build_frame_cache
-    from wordframe.library.interrupts import interrupts_noted
+    from wordframe.data import QUALITY, FrameSettings, build_frame_cache, match_videos
+    from wordframe.library import interrupts_noted
 
     chosen = _choose(benchmark, annotations, captions, split)
     matched = match_videos(videos, {video: [*several] for video, several in chosen.split.captions.items()})
@@ -148,8 +144,8 @@ def features(
 
         wordframe cache features --captions clips/captions.json --frame-cache frames --to features/clips
     """
-    from wordframe.data.feature_building import build_feature_cache
-    from wordframe.library.interrupts import interrupts_noted
+    from wordframe.data import build_feature_cache
+    from wordframe.library import interrupts_noted
 
     if (videos is None) == (frame_cache is None):
         raise typer.BadParameter("give either --videos or --frame-cache")
@@ -186,9 +182,7 @@ def features(
 def _choose(benchmark: str | None, annotations: Path | None, captions: Path | None, split: str) -> _Chosen:
     import hashlib
 
-    from wordframe.data.benchmarks import load_benchmark, protocol
-    from wordframe.data.captions import read_captions
-    from wordframe.data.records import SPLITS, Split
+    from wordframe.data import SPLITS, Split, load_benchmark, protocol, read_captions
 
     if (benchmark is None) == (captions is None) or (benchmark is None) != (annotations is None):
         raise typer.BadParameter("give either --benchmark with --annotations, or --captions")
@@ -218,10 +212,7 @@ def _source(
     split: Split, videos: Path | None, frame_cache: Path | None, encoder: Encoder, num_frames: int, allow_missing: bool
 ) -> tuple[FrameSource, str]:
     """Where the frames come from, and that in words; what is missing is refused before the work starts."""
-    from wordframe.data.cache_folder import CacheError
-    from wordframe.data.folder import match_videos
-    from wordframe.data.frame_cache import FrameCache
-    from wordframe.data.sampled import VideoFiles
+    from wordframe.data import CacheError, FrameCache, VideoFiles, match_videos
 
     if videos is not None:
         matched = match_videos(videos, {video: [*several] for video, several in split.captions.items()})

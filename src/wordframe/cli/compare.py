@@ -39,8 +39,8 @@ def compare(
 
         wordframe compare --group xclip=x1,x2,x3 --group tcmgc=t1,t2,t3
     """
-    from wordframe.evaluate.comparison import compare_folders, render
-    from wordframe.evaluate.run_folder import read_run
+    from wordframe.evaluate import compare_folders, read_run
+    from wordframe.evaluate.comparison import render
 
     groups = _groups(runs or [], group or [])
     comparison = compare_folders({name: [read_run(folder) for folder in folders] for name, folders in groups.items()})

@@ -12,8 +12,7 @@ import typer
 from wordframe.cli.options import JsonOption, print_json
 
 if TYPE_CHECKING:
-    from wordframe.data.check import SplitCheck
-    from wordframe.data.records import Split
+    from wordframe.data import Split, SplitCheck
 
 app = typer.Typer(help="Benchmarks: what is known, and whether the videos are all there.", no_args_is_help=True)
 _SHOWN = 5
@@ -27,7 +26,7 @@ def list_benchmarks(json: JsonOption = False) -> None:
 
         wordframe data list
     """
-    from wordframe.data.benchmarks import BENCHMARKS
+    from wordframe.data import BENCHMARKS
 
     if json:
         fields = ("name", "title", "files", "counts", "num_words", "num_frames", "held_out")
@@ -86,9 +85,7 @@ def check(
 def _splits(
     benchmark: str | None, annotations: Path | None, captions: Path | None, wanted: list[str] | None
 ) -> list[Split]:
-    from wordframe.data.benchmarks import load_benchmark
-    from wordframe.data.captions import read_captions
-    from wordframe.data.records import SPLITS, Split
+    from wordframe.data import SPLITS, Split, load_benchmark, read_captions
 
     if (benchmark is None) == (captions is None) or (benchmark is None) != (annotations is None):
         raise typer.BadParameter("give either --benchmark with --annotations, or --captions")
@@ -108,7 +105,7 @@ def _splits(
 
 def _check(split: Split, videos: Path, deep: bool) -> SplitCheck:
     from wordframe.cli.progress import counting_progress
-    from wordframe.data.check import check_split
+    from wordframe.data import check_split
 
     name = f"{split.benchmark} {split.name}"
     with counting_progress(f"Checking {name}", len(split)) as on_progress:

@@ -106,7 +106,7 @@ def _check_offline_encoder() -> str:
 
 
 def _check_decoders() -> str:
-    from wordframe.video.codecs import available_decoders
+    from wordframe.video import available_decoders
 
     found = available_decoders()
     missing = [name for name, there in found.items() if not there]
@@ -117,8 +117,7 @@ def _check_decoders() -> str:
 
 def _library(folder: Path) -> dict[str, Any]:
     from wordframe.library import Library
-    from wordframe.search import SearchEngine
-    from wordframe.search.recall import first_stage_recall, plain_sentences
+    from wordframe.search import SearchEngine, first_stage_recall, plain_sentences
 
     try:
         library = Library.open(folder)

@@ -15,9 +15,9 @@ import typer
 from wordframe.cli.options import JsonOption, ModelOption, UntrainedOption, print_json
 
 if TYPE_CHECKING:
-    from wordframe.data.folder import MatchedVideos
+    from wordframe.data import MatchedVideos
     from wordframe.encoders import Encoder
-    from wordframe.evaluate.outcome import Outcome, Source
+    from wordframe.evaluate import Outcome, Source
     from wordframe.models import TextVideoModel
 
 _OWN_FRAMES = 12
@@ -108,7 +108,7 @@ def evaluate(
 
         wordframe evaluate --features features/test --model my-tcmgc --dsl --qb-norm features/train
     """
-    from wordframe.evaluate.run_folder import refuse_used, write_folder
+    from wordframe.evaluate import refuse_used, write_folder
 
     if to is not None:
         refuse_used(to)
@@ -148,16 +148,15 @@ class _Asked:
     @property
     def top(self) -> int | None:
         """Candidates of each query that the folder will hold."""
-        from wordframe.evaluate.run_folder import TOP
+        from wordframe.evaluate import TOP
 
         return None if self.to is None else TOP
 
 
 def _from_features(asked: _Asked, features: Path) -> Outcome:
-    from wordframe.data.feature_cache import CachedFeatures
-    from wordframe.evaluate.cached import evaluate_cached
-    from wordframe.models import PRESETS
-    from wordframe.models.in_use import load_ready, refuse_other_features
+    from wordframe.data import CachedFeatures
+    from wordframe.evaluate import evaluate_cached
+    from wordframe.models import PRESETS, load_ready, refuse_other_features
 
     told = CachedFeatures.open(features).description
     model = load_ready(
@@ -188,10 +187,9 @@ def _from_features(asked: _Asked, features: Path) -> Outcome:
 
 
 def _from_captions(asked: _Asked, videos: Path, file: Path, encoder: str | None) -> Outcome:
-    from wordframe.data.captions import read_captions
-    from wordframe.data.folder import match_videos
+    from wordframe.data import match_videos, read_captions
+    from wordframe.evaluate import Source
     from wordframe.evaluate.folder import UNIFORM
-    from wordframe.evaluate.outcome import Source
 
     if asked.bank == _TRAIN:
         raise typer.BadParameter("--qb-norm train goes with --benchmark; name a file of training captions")
@@ -206,12 +204,9 @@ def _from_captions(asked: _Asked, videos: Path, file: Path, encoder: str | None)
 def _from_benchmark(
     asked: _Asked, videos: Path, name: str, annotations: Path, split: str, encoder: str | None
 ) -> Outcome:
-    from wordframe.data.benchmarks import load_benchmark, protocol
-    from wordframe.data.captions import read_captions
-    from wordframe.data.folder import match_videos
-    from wordframe.data.records import SPLITS
+    from wordframe.data import SPLITS, load_benchmark, match_videos, protocol, read_captions
+    from wordframe.evaluate import Source
     from wordframe.evaluate.folder import SECONDS
-    from wordframe.evaluate.outcome import Source
 
     if split not in SPLITS:
         raise typer.BadParameter(f"--split {split!r} is not there; use {', '.join(SPLITS)}")
@@ -239,7 +234,7 @@ def _evaluate(
     words: int | None,
     bank: list[str] | None,
 ) -> Outcome:
-    from wordframe.evaluate.folder import evaluate_videos
+    from wordframe.evaluate import evaluate_videos
 
     encoder, model = loaded
     with _bars() as on_progress:
@@ -272,8 +267,7 @@ def _load(encoder: str | None, name: str, untrained: bool, words: int | None) ->
     CLIP's kind cuts captions to ``words`` before it reads them, as published.
     """
     from wordframe.encoders import load_encoder
-    from wordframe.models import PRESETS
-    from wordframe.models.in_use import load_ready, refuse_other_features
+    from wordframe.models import PRESETS, load_ready, refuse_other_features
 
     def encoder_of(chosen: str) -> Encoder:
         return load_encoder(chosen) if chosen == "offline" or words is None else load_encoder(chosen, max_words=words)

@@ -26,7 +26,7 @@ def export(
         wordframe export holiday.mp4 1:15 1:22.5 --to dog.mp4
     """
     from wordframe.cli.text import parse_timecode, printable, timecode
-    from wordframe.video.cut import export_moment
+    from wordframe.video import export_moment
 
     begin, stop = parse_timecode(start), parse_timecode(end)
     if stop <= begin:

@@ -60,8 +60,7 @@ def _served(library: Path, model: str, untrained: bool) -> Iterator[tuple[str, s
     """A server of the library in this process, on a free port of this machine, with a token nobody else knows."""
     import uvicorn
 
-    from wordframe.server.application import create_app
-    from wordframe.server.opened import Opened
+    from wordframe.server import Opened, create_app
 
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     opened = Opened(library, model=model, untrained=untrained)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from wordframe.cli.text import printable, timecode
 
 if TYPE_CHECKING:
-    from wordframe.search.explain import Reasons
+    from wordframe.search import Reasons
 
 _LEVELS = "▁▂▃▄▅▆▇█"
 _STRIP_WIDTH = 48

@@ -16,7 +16,7 @@ from wordframe.cli.options import LibraryOption, ModelOption, UntrainedOption
 from wordframe.errors import WordframeError
 
 if TYPE_CHECKING:
-    from wordframe.server.opened import Opened
+    from wordframe.server import Opened
 
 MIN_TOKEN = 16
 
@@ -51,7 +51,7 @@ def serve(
 
         wordframe serve --library my-library --host 0.0.0.0 --token new
     """
-    from wordframe.server.opened import Opened
+    from wordframe.server import Opened
 
     is_local = _is_loopback(host)
     token = _checked_token(token, host, is_local=is_local)
@@ -79,7 +79,7 @@ def _run(
 ) -> None:
     import uvicorn
 
-    from wordframe.server.application import create_app
+    from wordframe.server import create_app
 
     for name in ("HF_HUB_DISABLE_TELEMETRY", "HF_HUB_OFFLINE", "DO_NOT_TRACK"):
         os.environ.setdefault(name, "1")

@@ -15,8 +15,7 @@ import typer
 from wordframe.cli.options import JsonOption, print_json
 
 if TYPE_CHECKING:
-    from wordframe.train import Plan, Progress, Recipe, TrainingResult
-    from wordframe.train.sources import Sources
+    from wordframe.train import Plan, Progress, Recipe, Sources, TrainingResult
 
 _EARLY = 20
 """Steps after which the time that is left is worth a line."""
@@ -89,15 +88,13 @@ def train(
 
         wordframe train recipes/tcmgc-msrvtt.yaml --dry-run 3
     """
-    from wordframe.train import load_recipe
-    from wordframe.train.distributed import join, leave
+    from wordframe.train import join, leave, load_recipe
 
     loaded = load_recipe(recipe, set_ or ())
     with contextlib.ExitStack() as stack:
         stack.callback(leave)
         if dry_run is not None:
-            from wordframe.train.made_up import small
-            from wordframe.train.sources import made_up
+            from wordframe.train import made_up, small
 
             loaded = small(loaded, steps=dry_run)
             sources = made_up(loaded)
@@ -130,7 +127,7 @@ def _open(
     validation_captions: Path | None,
     allow_missing: bool,
 ) -> Sources:
-    from wordframe.train.sources import FrameSource, from_features, from_frames, read_benchmark, read_own
+    from wordframe.train import FrameSource, from_features, from_frames, read_benchmark, read_own
 
     if [features, frames, videos].count(None) != 2:
         raise typer.BadParameter("give one of --features, --frames and --videos: what to train on")

@@ -1,5 +1,5 @@
 """A typed client of a wordframe server: ``client.py`` calls, ``schemas.py`` is what comes back."""
 
-from wordframe.client.client import Client, ServerError
+import lazy_loader
 
-__all__ = ["Client", "ServerError"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -3,7 +3,6 @@
 ``captions.py`` reads captions · ``folder.py`` brings them together with a folder of videos.
 """
 
-from wordframe.data.captions import read_captions
-from wordframe.data.folder import CaptionedVideo, MatchedVideos, match_videos
+import lazy_loader
 
-__all__ = ["CaptionedVideo", "MatchedVideos", "match_videos", "read_captions"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

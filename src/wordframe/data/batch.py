@@ -14,7 +14,7 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
-from wordframe.encoders.preprocess import CLIP_MEAN, CLIP_STD
+from wordframe.encoders import CLIP_MEAN, CLIP_STD
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.models import TextVideoModel
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from wordframe.errors import AnnotationError
-from wordframe.video.codecs import VIDEO_SUFFIXES
+from wordframe.video import VIDEO_SUFFIXES
 
 _FILE_KEYS = ("file", "video", "path")
 _CAPTION_KEYS = ("caption", "captions")

@@ -15,8 +15,8 @@ from typing import Any
 
 from wordframe.data.folder import match_videos
 from wordframe.errors import VideoError
-from wordframe.video.decode import VideoInfo, open_frames
-from wordframe.video.sampling import per_second
+from wordframe.video import open_frames, per_second
+from wordframe.video.decode import VideoInfo
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ from wordframe.data.cache_folder import CacheError, short_hash
 from wordframe.data.feature_cache import CachedFeatures
 from wordframe.data.pixel_sets import FrameSet, VideoSet
 from wordframe.features import TextFeatures, VideoFeatures
-from wordframe.models.in_use import kept_words
-from wordframe.video.sampling import benchmark_indices
+from wordframe.models import kept_words
+from wordframe.video import benchmark_indices
 
 __all__ = ["FeatureSet", "Features", "FrameSet", "TrainingSet", "VideoSet"]
 

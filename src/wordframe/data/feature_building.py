@@ -27,7 +27,7 @@ from wordframe.data.feature_cache import (
     damaged_blocks,
 )
 from wordframe.data.sampled import FrameSource, in_order
-from wordframe.encoders.base import Encoder
+from wordframe.encoders import Encoder
 from wordframe.errors import EncoderError, VideoError
 
 _TEXTS_AT_ONCE = 256

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from wordframe.errors import AnnotationError
-from wordframe.video.codecs import VIDEO_SUFFIXES
+from wordframe.video import VIDEO_SUFFIXES
 
 _NAMED_AT_MOST = 5
 

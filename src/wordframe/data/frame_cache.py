@@ -34,8 +34,7 @@ from wordframe.data.cache_folder import (
 )
 from wordframe.data.sampled import SampledFrames, VideoFiles, file_stamp, in_order
 from wordframe.errors import VideoError
-from wordframe.video.compressed import compress, decompress
-from wordframe.video.sampling import benchmark_indices
+from wordframe.video import benchmark_indices, compress, decompress
 
 KIND = "frames"
 QUALITY = 90

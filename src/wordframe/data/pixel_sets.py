@@ -23,8 +23,7 @@ from wordframe.data.batch import PixelBatch
 from wordframe.data.cache_folder import short_hash
 from wordframe.data.frame_cache import FrameCache
 from wordframe.data.sampled import FrameSource, VideoFiles
-from wordframe.encoders.base import RgbFrames
-from wordframe.encoders.preprocess import Preprocessing
+from wordframe.encoders import Preprocessing, RgbFrames
 from wordframe.errors import AnnotationError, VideoError
 
 Tokenize = Callable[[Sequence[str]], tuple[Tensor, Tensor]]

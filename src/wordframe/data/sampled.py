@@ -22,8 +22,8 @@ import torch
 from numpy.typing import NDArray
 
 from wordframe.errors import VideoError
-from wordframe.video.decode import Frame, VideoInfo, VideoPath, open_frames
-from wordframe.video.sampling import benchmark_indices, per_second
+from wordframe.video import benchmark_indices, open_frames, per_second
+from wordframe.video.decode import Frame, VideoInfo, VideoPath
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

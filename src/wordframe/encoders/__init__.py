@@ -1,6 +1,5 @@
 """Encoders: sentences and frames into one space. ``load_encoder`` is the door, ``base.py`` the contract."""
 
-from wordframe.encoders.base import Encoder, RgbFrames
-from wordframe.encoders.load import load_encoder
+import lazy_loader
 
-__all__ = ["Encoder", "RgbFrames", "load_encoder"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -10,36 +10,6 @@ Numbers: ``metrics.py`` ranks and recalls · ``counter.py``, ``streaming.py`` th
 ``run_folder.py``, ``comparison.py`` what is kept. Only numbers and reports are imported from here.
 """
 
-from wordframe.evaluate.bootstrap import Intervals, bootstrap_intervals
-from wordframe.evaluate.counter import RankCounter, whole_video_blocks
-from wordframe.evaluate.metrics import (
-    TIE_RULE,
-    Evaluation,
-    RetrievalMetrics,
-    both_ranks,
-    evaluate_logits,
-    evaluate_ranks,
-    ranks,
-)
-from wordframe.evaluate.report import EvaluationReport, Skipped, installed_versions
-from wordframe.evaluate.streaming import streamed_ranks
-from wordframe.evaluate.tables import render
+import lazy_loader
 
-__all__ = [
-    "TIE_RULE",
-    "Evaluation",
-    "EvaluationReport",
-    "Intervals",
-    "RankCounter",
-    "RetrievalMetrics",
-    "Skipped",
-    "bootstrap_intervals",
-    "both_ranks",
-    "evaluate_logits",
-    "evaluate_ranks",
-    "installed_versions",
-    "ranks",
-    "render",
-    "streamed_ranks",
-    "whole_video_blocks",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

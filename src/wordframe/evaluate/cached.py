@@ -13,7 +13,7 @@ from typing import overload
 import numpy as np
 import torch
 
-from wordframe.data.feature_cache import CachedFeatures, FeatureDescription, read_captions_file
+from wordframe.data import CachedFeatures, FeatureDescription, read_captions_file
 from wordframe.errors import CheckpointError
 from wordframe.evaluate.evaluator import Progress
 from wordframe.evaluate.folder import FRAME_RULES, SECONDS, word_rule
@@ -21,9 +21,8 @@ from wordframe.evaluate.gathering import TEXTS_AT_ONCE, Gathered, pad_videos
 from wordframe.evaluate.outcome import Bank, Outcome, Source, bank_note, bank_numbers, evaluate_gathered
 from wordframe.evaluate.report import Skipped
 from wordframe.features import TextFeatures
-from wordframe.models import TextVideoModel
-from wordframe.models.in_use import kept_words
-from wordframe.video.sampling import benchmark_indices
+from wordframe.models import TextVideoModel, kept_words
+from wordframe.video import benchmark_indices
 
 
 class CachedTexts(Sequence[TextFeatures]):

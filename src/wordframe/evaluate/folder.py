@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from wordframe.data.folder import MatchedVideos
+from wordframe.data import MatchedVideos
 from wordframe.encoders import Encoder
 from wordframe.evaluate.evaluator import Progress
 from wordframe.evaluate.gathering import gather

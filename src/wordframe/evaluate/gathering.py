@@ -18,16 +18,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wordframe.data.folder import MatchedVideos
-from wordframe.data.sampled import in_order, read_sampled
+from wordframe.data import MatchedVideos, in_order, read_sampled
 from wordframe.encoders import Encoder
 from wordframe.errors import AnnotationError, VideoError
 from wordframe.evaluate.report import Skipped
 from wordframe.extraction import Failure, Job, extract
 from wordframe.features import TextFeatures, VideoFeatures
-from wordframe.models.in_use import fit_text
+from wordframe.models import fit_text
+from wordframe.video import benchmark_indices, per_second, uniform
 from wordframe.video.decode import VideoInfo
-from wordframe.video.sampling import benchmark_indices, per_second, uniform
 
 TEXTS_AT_ONCE = 256
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from wordframe.data.records import Benchmark
+from wordframe.data import Benchmark
 from wordframe.encoders import Encoder
 from wordframe.evaluate.bootstrap import bootstrap_intervals
 from wordframe.evaluate.evaluator import Measured, Progress, Rescored, measure_features
@@ -24,7 +24,7 @@ from wordframe.evaluate.report import EvaluationReport, Row
 from wordframe.evaluate.rescoring import BETA
 from wordframe.evaluate.tiles import Texts
 from wordframe.models import TextVideoModel
-from wordframe.video.version import decoder_version
+from wordframe.video import decoder_version
 
 BANK_SIZE = 5000
 """Captions of a query bank, drawn from all of training's: beyond some thousand more of them change little and cost

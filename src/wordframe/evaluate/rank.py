@@ -20,7 +20,7 @@ from wordframe.evaluate.checkpoint import Arrays, Checkpoint, digest
 from wordframe.evaluate.metrics import refuse_nan
 from wordframe.evaluate.streaming import ScoreTile
 from wordframe.features import TextFeatures, VideoFeatures
-from wordframe.heads.base import PreparedVideos
+from wordframe.heads import PreparedVideos
 from wordframe.models import TextVideoModel
 
 _COPIES_PER_FRAME = 6

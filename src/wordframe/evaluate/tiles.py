@@ -17,8 +17,7 @@ from torch.nn import functional as F
 from wordframe.evaluate.rank import score_tile
 from wordframe.evaluate.streaming import ScoreTile
 from wordframe.features import TextFeatures, VideoFeatures
-from wordframe.models import TextVideoModel
-from wordframe.models.in_use import contextualize, fit_frames, fit_text, score
+from wordframe.models import TextVideoModel, contextualize, fit_frames, fit_text, score
 
 Texts = TextFeatures | Sequence[TextFeatures]
 """All texts, or blocks of them that share one size (the last may be smaller); a block may be made when asked for."""

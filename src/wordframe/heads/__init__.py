@@ -6,8 +6,6 @@ Before a similarity may stand a temporal head, ``(V, F, D), mask → (V, F, D)``
 CLIP4Clip's two; ``excitation.py`` holds EA-CLIP4Clip's blocks. Padding never influences a real frame.
 """
 
-from wordframe.heads.excitation import Aggregation, Excitation, ExcitedHead
-from wordframe.heads.lstm import TemporalLSTM
-from wordframe.heads.transformer import TemporalTransformer, Transformer
+import lazy_loader
 
-__all__ = ["Aggregation", "Excitation", "ExcitedHead", "TemporalLSTM", "TemporalTransformer", "Transformer"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,7 +1,5 @@
 """A library: one folder on disk holding what was computed of a person's videos. ``Library.open`` is the door."""
 
-from wordframe.library.library import Library
-from wordframe.library.store import Segment, VideoEntry
-from wordframe.library.summary import IndexSummary, Progress
+import lazy_loader
 
-__all__ = ["IndexSummary", "Library", "Progress", "Segment", "VideoEntry"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from wordframe.heads.kernels.compiled import compiled
+from wordframe.heads import compiled
 
 
 @compiled

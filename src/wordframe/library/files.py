@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from wordframe.video.codecs import VIDEO_SUFFIXES
+from wordframe.video import VIDEO_SUFFIXES
 
 _HASH_BLOCK = 1 << 20
 

@@ -22,9 +22,8 @@ from wordframe.library.plan import Plan, make_plan
 from wordframe.library.segmenting import segments_of_chunk
 from wordframe.library.store import FailureEntry, Segment, Store, VideoEntry, segment_rows
 from wordframe.library.summary import IndexSummary, Progress
+from wordframe.video import index_times, thumbnail
 from wordframe.video.decode import Frame
-from wordframe.video.sampling import index_times
-from wordframe.video.thumbnail import thumbnail
 
 COMMIT_SECONDS = 5.0
 THUMBNAIL_WIDTH = 256

@@ -26,8 +26,7 @@ from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.library.library import Library
 from wordframe.library.model_table import Made, ModelTable, keys_of, model_schema
 from wordframe.library.segment_cache import SegmentCache, SegmentRow
-from wordframe.models.in_use import contextualize, fit_frames, score, video_numbers, video_vectors
-from wordframe.models.model import TextVideoModel
+from wordframe.models import TextVideoModel, contextualize, fit_frames, score, video_numbers, video_vectors
 
 SEGMENTS_AT_ONCE = 512
 COMMIT_SECONDS = 5.0

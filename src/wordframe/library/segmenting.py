@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from wordframe.extraction import Chunk
 from wordframe.library.store import SCENES, Segment
-from wordframe.video.segments import cut_segments
+from wordframe.video import cut_segments
 
 
 def scene_vectors(frames: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -19,8 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wordframe.heads import kernels
-from wordframe.heads.kernels.products import in_threads
+from wordframe.heads import in_threads, kernels
 from wordframe.library.code_scan import best_cosines, inverse_lengths
 
 BLOCK_ROWS = 32_768

@@ -189,7 +189,7 @@ def _count_layers(tensors: Mapping[str, Tensor], stack: str) -> int:
 
 
 def _load(tensors: dict[str, Tensor], settings: ModelSettings, heads: Mapping[str, int]) -> TextVideoModel:
-    from wordframe.encoders.clip_backbone import ClipBackbone
+    from wordframe.encoders import ClipBackbone
     from wordframe.errors import EncoderError
 
     clip = {name.removeprefix("clip."): tensor for name, tensor in tensors.items() if name.startswith("clip.")}

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 import wordframe
-from wordframe.encoders.clip_backbone import ClipBackbone
+from wordframe.encoders import ClipBackbone
 from wordframe.errors import CheckpointError
 from wordframe.models.card import model_card
 from wordframe.models.initialise import start_from_clip

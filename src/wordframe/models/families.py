@@ -12,14 +12,22 @@ from functools import partial
 
 from torch import nn
 
-from wordframe.heads import Aggregation, Excitation, ExcitedHead, TemporalLSTM, TemporalTransformer, Transformer
-from wordframe.heads.ablated import ABLATIONS, AblatedSimilarity
-from wordframe.heads.base import Similarity
-from wordframe.heads.multi_grained import MultiGrainedSimilarity
-from wordframe.heads.pooled import PooledSimilarity
-from wordframe.heads.text_conditioned import TextConditionedSimilarity
-from wordframe.heads.tight import TightSimilarity
-from wordframe.heads.zero_shot import ZeroShotAttention
+from wordframe.heads import (
+    ABLATIONS,
+    AblatedSimilarity,
+    Aggregation,
+    Excitation,
+    ExcitedHead,
+    MultiGrainedSimilarity,
+    PooledSimilarity,
+    Similarity,
+    TemporalLSTM,
+    TemporalTransformer,
+    TextConditionedSimilarity,
+    TightSimilarity,
+    Transformer,
+    ZeroShotAttention,
+)
 from wordframe.models.settings import ModelSettings
 
 DIMENSIONS_PER_HEAD = 64

@@ -16,11 +16,11 @@ from torch import Tensor
 
 from wordframe.errors import CheckpointError, WordframeError
 from wordframe.features import TextFeatures, VideoFeatures
-from wordframe.heads.base import VideoNumbers
+from wordframe.heads import VideoNumbers
 from wordframe.models.checkpoint import load_model
 from wordframe.models.model import TextVideoModel
 from wordframe.models.presets import PRESETS
-from wordframe.video.sampling import benchmark_indices
+from wordframe.video import benchmark_indices
 
 BLOCK_VIDEOS = 256
 
@@ -59,7 +59,7 @@ def refuse_other_features(
         CheckpointError: the model has a backbone of its own that is another one, or works on another ``D``.
     """
     if model.backbone is not None:
-        from wordframe.encoders.clip import backbone_fingerprint  # brings transformers, which not every model needs
+        from wordframe.encoders import backbone_fingerprint  # brings transformers, which not every model needs
 
         own = backbone_fingerprint(model.backbone)
         if own != fingerprint:

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from wordframe.encoders.clip_backbone import ClipBackbone
-from wordframe.heads.transformer import Transformer, TransformerBlock
+from wordframe.encoders import ClipBackbone
+from wordframe.heads import Transformer, TransformerBlock
 
 
 def start_from_clip(module: nn.Module, backbone: ClipBackbone) -> int:

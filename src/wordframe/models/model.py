@@ -19,13 +19,13 @@ import torch
 from torch import Tensor, nn
 
 from wordframe.features import SimilarityOutput, TextFeatures, VideoFeatures
-from wordframe.heads.base import Explanation, PreparedVideos, refuse_empty, scale
+from wordframe.heads import Explanation, PreparedVideos, refuse_empty, scale
 from wordframe.models.families import build_similarity, build_temporal
 from wordframe.models.settings import ModelSettings
 from wordframe.models.tokens import ClipTokenizer
 
 if TYPE_CHECKING:
-    from wordframe.encoders.clip_backbone import ClipBackbone
+    from wordframe.encoders import ClipBackbone
 
 
 class TextVideoModel(nn.Module):

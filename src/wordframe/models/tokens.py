@@ -11,9 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from wordframe.encoders.dual import FAMILIES
-from wordframe.encoders.openai_file import load_tokenizer
-from wordframe.encoders.tokens import SentenceTokenizer
+from wordframe.encoders import FAMILIES, SentenceTokenizer, load_tokenizer
 from wordframe.errors import EncoderError
 
 DEFAULT_VOCABULARY = "openai/clip-vit-base-patch32"

@@ -1,7 +1,5 @@
 """From a query to ranked moments: a shortlist from the vector index, then exact scores by a model."""
 
-from wordframe.search.engine import SearchEngine
-from wordframe.search.hits import Hit, Moment
-from wordframe.search.shortlist import Filters
+import lazy_loader
 
-__all__ = ["Filters", "Hit", "Moment", "SearchEngine"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

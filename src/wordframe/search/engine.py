@@ -25,11 +25,8 @@ from torch.nn import functional as F
 
 from wordframe.errors import LibraryError, NotFoundError, WordframeError
 from wordframe.features import TextFeatures, VideoFeatures
-from wordframe.library import Library
-from wordframe.library.prepared import Prepared
-from wordframe.library.store import ids_clause
-from wordframe.models import TextVideoModel, load_model
-from wordframe.models.in_use import fit_text, kept_words, load_ready, refuse_other_features
+from wordframe.library import Library, Prepared, ids_clause
+from wordframe.models import TextVideoModel, fit_text, kept_words, load_model, load_ready, refuse_other_features
 from wordframe.search.explain import Reasons, explain_segment
 from wordframe.search.heat import Heat, video_heat
 from wordframe.search.hits import Hit, group_by_video

@@ -16,8 +16,8 @@ from torch import Tensor
 from wordframe.encoders import Encoder
 from wordframe.errors import WordframeError
 from wordframe.features import TextFeatures
-from wordframe.video.decode import VideoInfo, open_frames
-from wordframe.video.sampling import per_second, uniform
+from wordframe.video import open_frames, per_second, uniform
+from wordframe.video.decode import VideoInfo
 
 MAX_QUERY_CHARACTERS = 512
 MAX_IMAGE_PIXELS = 64_000_000

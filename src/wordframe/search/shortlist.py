@@ -15,8 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wordframe.library import VideoEntry
-from wordframe.library.store import Store, ids_clause
+from wordframe.library import Store, VideoEntry, ids_clause
 
 DEFAULT_SIZE = 300
 """What keeps over 99 % of the exact top 10 of 100,000 segments whose scenes differ (``benchmarks/two_stage.py``)."""

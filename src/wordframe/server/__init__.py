@@ -8,3 +8,7 @@ answers.py  what the library says, as the objects of ``wordframe.client.schemas`
 media.py    files of the library by id, and playable clips of them
 routes/     the addresses of ``/api/v1``
 """
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -18,11 +18,8 @@ from typing import Any, Literal
 from wordframe.client import schemas as wire
 from wordframe.errors import NotFoundError
 from wordframe.features import TextFeatures
-from wordframe.library import VideoEntry
-from wordframe.library.status import read_status
-from wordframe.library.store import display_path, ids_clause
-from wordframe.search import Filters, Hit, SearchEngine
-from wordframe.search.hits import Moment
+from wordframe.library import VideoEntry, display_path, ids_clause, read_status
+from wordframe.search import Filters, Hit, Moment, SearchEngine
 from wordframe.server.indexing import Indexing
 from wordframe.server.opened import Opened, Snapshot
 from wordframe.server.problems import ProblemError

@@ -12,7 +12,7 @@ from starlette.routing import Match, Mount
 from starlette.types import Scope
 
 from wordframe import __version__
-from wordframe.client.schemas import Problem, SearchRequest
+from wordframe.client import Problem, SearchRequest
 from wordframe.server.answers import API
 from wordframe.server.guard import Guard
 from wordframe.server.indexing import Indexing

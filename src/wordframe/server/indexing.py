@@ -15,7 +15,7 @@ import threading
 import time
 from typing import IO
 
-from wordframe.library.status import IndexingStatus, read_status
+from wordframe.library import IndexingStatus, read_status
 from wordframe.server.opened import Opened
 from wordframe.server.problems import ProblemError
 

@@ -15,13 +15,11 @@ from starlette.responses import FileResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from wordframe.errors import NotFoundError
-from wordframe.library import VideoEntry
-from wordframe.library.files import is_below
-from wordframe.library.store import ids_clause
+from wordframe.library import VideoEntry, ids_clause, is_below
 from wordframe.server.answers import container_type, picture_version
 from wordframe.server.opened import Opened
 from wordframe.server.problems import ProblemError
-from wordframe.video.cut import export_moment
+from wordframe.video import export_moment
 
 MAX_CLIP_SECONDS = 60.0
 PLAYABLE_CODECS = ("h264", "av1", "vp9")

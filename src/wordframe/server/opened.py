@@ -12,9 +12,7 @@ from pathlib import Path
 
 from wordframe.encoders import Encoder
 from wordframe.errors import LibraryError, NotFoundError
-from wordframe.library import Library, VideoEntry
-from wordframe.library.roots import read_roots
-from wordframe.library.store import Store
+from wordframe.library import Library, Store, VideoEntry, read_roots
 from wordframe.search import SearchEngine
 
 

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
-from wordframe.client.schemas import Problem
+from wordframe.client import Problem
 from wordframe.errors import LibraryError, NotFoundError, VideoError, WordframeError
 
 MEDIA_TYPE = "application/problem+json"

@@ -8,40 +8,6 @@ checkpoint · ``run.py`` a step · ``loop.py`` all of them.
     result = train(recipe, train_set, model=build_model(recipe, dimension=512), validation=val_set, out=Path("run"))
 """
 
-from __future__ import annotations
+import lazy_loader
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
-_PUBLIC = {
-    "Plan": "plan",
-    "Progress": "outcome",
-    "Recipe": "config",
-    "RecipeError": "errors",
-    "TrainingError": "errors",
-    "TrainingResult": "outcome",
-    "build_model": "build",
-    "load_recipe": "recipe_file",
-    "make_recipe": "recipe_file",
-    "train": "loop",
-}
-
-if TYPE_CHECKING:
-    from wordframe.train.build import build_model as build_model
-    from wordframe.train.config import Recipe as Recipe
-    from wordframe.train.errors import RecipeError as RecipeError
-    from wordframe.train.errors import TrainingError as TrainingError
-    from wordframe.train.loop import train as train
-    from wordframe.train.outcome import Progress as Progress
-    from wordframe.train.outcome import TrainingResult as TrainingResult
-    from wordframe.train.plan import Plan as Plan
-    from wordframe.train.recipe_file import load_recipe as load_recipe
-    from wordframe.train.recipe_file import make_recipe as make_recipe
-
-__all__ = [*sorted(_PUBLIC)]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _PUBLIC:
-        return getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

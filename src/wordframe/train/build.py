@@ -10,12 +10,16 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from wordframe.encoders.clip_backbone import ClipBackbone
-from wordframe.encoders.clip_loading import ClipParts, load_file, load_folder
-from wordframe.encoders.hub import find_folder, quiet_transformers
-from wordframe.encoders.openai_layout import ClipSizes
-from wordframe.models import ClipTokenizer, TextVideoModel
-from wordframe.models.initialise import start_from_clip
+from wordframe.encoders import (
+    ClipBackbone,
+    ClipParts,
+    ClipSizes,
+    find_folder,
+    load_file,
+    load_folder,
+    quiet_transformers,
+)
+from wordframe.models import ClipTokenizer, TextVideoModel, start_from_clip
 from wordframe.train.config import Recipe
 from wordframe.train.errors import RecipeError
 from wordframe.train.optim import is_tuned

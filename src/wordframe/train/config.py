@@ -15,8 +15,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
 
-from wordframe.models.presets import PRESETS
-from wordframe.models.settings import ModelSettings
+from wordframe.models import PRESETS, ModelSettings
 
 HEADER = ("name", "title", "paper", "published")
 PUBLISHED_DECORRELATION = {"tcmgc": 0.5}

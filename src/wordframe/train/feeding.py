@@ -16,8 +16,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from wordframe.data.batch import Batch
-from wordframe.data.dataset import TrainingSet
+from wordframe.data import Batch, TrainingSet
 from wordframe.train.distributed import shares
 
 

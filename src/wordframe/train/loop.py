@@ -13,7 +13,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-from wordframe.data.dataset import TrainingSet
+from wordframe.data import TrainingSet
 from wordframe.models import TextVideoModel
 from wordframe.train.build import set_up, train_mode
 from wordframe.train.config import Recipe

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wordframe.data.batch import FeatureBatch, PixelBatch
-from wordframe.encoders.clip_backbone import ClipBackbone
+from wordframe.data import FeatureBatch, PixelBatch
+from wordframe.encoders import ClipBackbone
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.train.config import Recipe
 

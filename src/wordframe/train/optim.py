@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from wordframe.heads.base import MAX_SCALE
+from wordframe.heads import MAX_SCALE
 from wordframe.models import TextVideoModel
 from wordframe.train.config import OptimizerSettings
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from wordframe.evaluate.report import installed_versions
+from wordframe.evaluate import installed_versions
 from wordframe.train.config import Recipe
 from wordframe.train.logs import peak_memory_mb
 from wordframe.train.plan import Plan

@@ -16,8 +16,7 @@ from accelerate.utils import gather_object
 from torch import nn
 from torch.nn.utils import clip_grad_norm_
 
-from wordframe.data.batch import Batch
-from wordframe.data.dataset import TrainingSet
+from wordframe.data import Batch, TrainingSet
 from wordframe.models import TextVideoModel
 from wordframe.train.build import train_mode
 from wordframe.train.config import HEADER, Recipe

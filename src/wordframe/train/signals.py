@@ -7,7 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator
 
-from wordframe.library.interrupts import interrupts_noted
+from wordframe.library import interrupts_noted
 
 
 @contextlib.contextmanager

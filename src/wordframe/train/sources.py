@@ -15,18 +15,19 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional as F
 
-from wordframe.data.batch import PixelBatch
-from wordframe.data.benchmarks import load_benchmark
-from wordframe.data.captions import read_captions
-from wordframe.data.dataset import FeatureSet, FrameSet, TrainingSet, VideoSet
-from wordframe.data.feature_cache import FeatureDescription
-from wordframe.data.folder import match_videos
-from wordframe.data.frame_cache import FrameCache
-from wordframe.data.records import Split
-from wordframe.encoders.clip import backbone_fingerprint
-from wordframe.encoders.clip_backbone import ClipBackbone
-from wordframe.encoders.dual import FAMILIES
-from wordframe.encoders.tokens import SentenceTokenizer
+from wordframe.data import (
+    FeatureDescription,
+    FeatureSet,
+    FrameCache,
+    PixelBatch,
+    Split,
+    TrainingSet,
+    load_benchmark,
+    match_videos,
+    read_captions,
+)
+from wordframe.data.dataset import FrameSet, VideoSet
+from wordframe.encoders import FAMILIES, ClipBackbone, SentenceTokenizer, backbone_fingerprint
 from wordframe.models import TextVideoModel
 from wordframe.train.build import attach_tokenizer, build_model, load_clip, trainable
 from wordframe.train.config import Recipe

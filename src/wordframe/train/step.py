@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wordframe.data.batch import Batch
+from wordframe.data import Batch
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.losses import contrastive_share, decorrelation_share
 from wordframe.models import TextVideoModel

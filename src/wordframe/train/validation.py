@@ -14,9 +14,8 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from wordframe.data.batch import PixelBatch
-from wordframe.evaluate.evaluator import evaluate_features
-from wordframe.evaluate.metrics import RetrievalMetrics
+from wordframe.data import PixelBatch
+from wordframe.evaluate import RetrievalMetrics, evaluate_features
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.models import TextVideoModel
 from wordframe.train.distributed import gather_rows, shares, world

@@ -27,7 +27,7 @@ from wordframe.data.synthetic.painting import paint
 from wordframe.data.synthetic.scene import Scene, Thing, draw_scene
 from wordframe.data.synthetic.wording import Caption, Claim, describe, describe_part
 from wordframe.errors import AnnotationError
-from wordframe.video.write import write_video
+from wordframe.video import write_video
 
 FRAME_RATE = 8
 FRAMES_A_SCENE = (12, 20)

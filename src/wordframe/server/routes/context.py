@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Path, Request
 
-from wordframe.client.schemas import ID_PATTERN, MAX_ID
+from wordframe.client import ID_PATTERN, MAX_ID
 from wordframe.server.indexing import Indexing
 from wordframe.server.opened import Opened
 from wordframe.server.places import Places

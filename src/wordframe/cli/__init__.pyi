@@ -1,0 +1,2 @@
+from .main import entry_point as entry_point
+from .main import main as main

@@ -1,0 +1,136 @@
+"""Files and folders on disk, done safely, once for all packages: written whole, hashed, locked, and shown to people.
+
+A file that must never be seen half-written is written beside its place, brought to the disk, and renamed: a reader,
+a killed process and a loss of power all find the old content or the new one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+__all__ = ["content_hash", "display_path", "hold_lock", "one_line", "replacing", "short_hash", "sync", "write_whole"]
+
+
+@contextlib.contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Write to the path given in the block; at its end the file is synced and takes the place of ``path``.
+
+    If the block raises, ``path`` stays as it was and nothing is left behind. The unfinished file is hidden, beside its
+    place (a rename is whole only within one file system), keeps the ending (writers choose the format by it) and names
+    the process, so that two writers never share one.
+
+    Raises:
+        OSError: the folder cannot be written, or the disk is full.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        yield part
+        sync(part)
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    # Without this a power cut can undo the rename although the content is safe.
+    sync(path.parent)
+
+
+def write_whole(path: str | Path, content: str | bytes) -> None:
+    """Put ``content`` (text as UTF-8) into ``path``, whole or not at all.
+
+    Raises:
+        OSError: as ``replacing``.
+    """
+    with replacing(path) as part:
+        part.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+
+
+def sync(path: str | Path) -> None:
+    """Bring a file's content, or a folder's list of names, to the disk.
+
+    Some systems (Windows, some network mounts) cannot open or sync a folder: there a rename is as durable as it gets.
+    """
+    is_folder = os.path.isdir(path)
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:
+        if is_folder:
+            return
+        raise
+    try:
+        os.fsync(handle)
+    except OSError:
+        if not is_folder:
+            raise
+    finally:
+        os.close(handle)
+
+
+def content_hash(path: str | Path, algorithm: str = "sha256") -> str:
+    """Hash of all of a file's bytes, in hex: ``sha256``, or ``blake2b`` (128 bits, twice as fast) for videos.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with open(path, "rb", buffering=0) as file:
+        if algorithm == "blake2b":
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def short_hash(*values: object) -> str:
+    """16 hex digits that change with any of some plain values (what JSON can hold); order counts.
+
+    >>> short_hash("a", 1) == short_hash("a", 1), short_hash("ab") == short_hash("a", "b")
+    (True, False)
+    """
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def hold_lock(path: str | Path, *, busy: Callable[[], Exception]) -> Iterator[None]:
+    """Hold the lock file ``path`` within the block. The system drops it when the process dies, however it dies.
+
+    Args:
+        busy: makes what is raised, at once, where another process or thread holds it.
+
+    Raises:
+        OSError: the lock cannot be made there.
+    """
+    # not a singleton and not shared by a process: two threads must keep each other out, too
+    lock = FileLock(path, thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise busy() from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def display_path(path: str | bytes | Path) -> str:
+    """A path as text that can be sent and stored anywhere: each byte that is not UTF-8 becomes one �.
+
+    >>> display_path(b"caf\\xe9.mp4"), display_path("caf\\udce9.mp4")
+    ('caf�.mp4', 'caf�.mp4')
+    """
+    # Python holds such bytes as lone surrogates, which no encoder takes
+    return "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in os.fsdecode(path))
+
+
+def one_line(text: str | bytes | Path) -> str:
+    """Text that cannot disturb a terminal: as ``display_path``, and control characters escaped.
+
+    >>> one_line("two\\nlines.mp4")
+    'two\\\\nlines.mp4'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in display_path(text))

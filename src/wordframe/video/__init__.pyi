@@ -1,0 +1,17 @@
+from .codecs import VIDEO_SUFFIXES as VIDEO_SUFFIXES
+from .codecs import available_decoders as available_decoders
+from .compressed import compress as compress
+from .compressed import decompress as decompress
+from .cut import export_moment as export_moment
+from .decode import open_frames as open_frames
+from .sampling import benchmark_indices as benchmark_indices
+from .sampling import index_times as index_times
+from .sampling import per_second as per_second
+from .sampling import uniform as uniform
+from .segments import Segment as Segment
+from .segments import cut_segments as cut_segments
+from .segments import shots as shots
+from .segments import windows as windows
+from .thumbnail import thumbnail as thumbnail
+from .version import decoder_version as decoder_version
+from .write import write_video as write_video

@@ -1,0 +1,83 @@
+"""Files that are there whole or not at all, hashes, locks, and names that any terminal can show."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from wordframe.disk import content_hash, display_path, hold_lock, one_line, replacing, write_whole
+
+
+def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "a.txt"
+    write_whole(target, "one")
+    write_whole(target, b"two")
+    assert target.read_bytes() == b"two"
+    assert os.listdir(target.parent) == ["a.txt"]
+
+
+def test_a_writer_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+
+    def fail_half_way() -> None:
+        with replacing(target) as part:
+            part.write_text("ne")
+            raise ValueError("half-way")
+
+    with pytest.raises(ValueError, match="half-way"):
+        fail_half_way()
+    assert target.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_content_and_name_are_synced_around_the_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    fsync, rename = os.fsync, os.replace
+
+    def note_sync(handle: int) -> None:
+        calls.append("folder" if os.path.isdir(f"/proc/self/fd/{handle}") else "file")
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", note_sync)
+    monkeypatch.setattr(os, "replace", lambda *names: (calls.append("rename"), rename(*names)))
+    write_whole(tmp_path / "a.txt", "text")
+    assert calls == ["file", "rename", "folder"]
+
+
+def test_hashes_are_those_of_the_content(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    file.write_bytes(b"wordframe" * 400_000)
+    assert content_hash(file) == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert content_hash(file, "blake2b") == hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()
+
+
+def test_a_lock_keeps_another_thread_out_and_ends_with_its_block(tmp_path: Path) -> None:
+    raised: list[BaseException] = []
+
+    def try_it() -> None:
+        try:
+            with hold_lock(tmp_path / "lock", busy=lambda: RuntimeError("busy")):
+                pass
+        except RuntimeError as error:
+            raised.append(error)
+
+    with hold_lock(tmp_path / "lock", busy=lambda: RuntimeError("busy")):
+        thread = threading.Thread(target=try_it)
+        thread.start()
+        thread.join()
+    assert [str(error) for error in raised] == ["busy"]
+    try_it()
+    assert len(raised) == 1
+
+
+@pytest.mark.parametrize("name", ["plain", "caf\udce9", "\ud800", "tab\tbell\a", "日本"])
+def test_any_name_can_be_shown(name: str) -> None:
+    assert display_path(name).encode()
+    shown = one_line(name)
+    assert shown.isprintable()
+    assert shown.encode()
