@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from wordframe.features import VideoFeatures
 from wordframe.library._store import MODEL_PREFIX, Store, library_errors
 from wordframe.library._vector_index import VectorIndex, to_codes
-from wordframe.models import TextVideoModel, contextualize, video_numbers, video_vectors
+from wordframe.models import TextVideoModel, contextualize, video_statistics, video_vectors
 
 _ROW_FORMAT = 1  # counts up when the same segment and model would give another cell
 _DELETED_AT_ONCE = 1000
@@ -39,7 +39,7 @@ def columns_of(model: TextVideoModel) -> list[str]:
     if model.one_vector:
         return ["vector"]
     contextual = [] if model.temporal is None else ["contextual"]
-    return contextual + ["statistics"] * model.similarity.keeps_numbers
+    return contextual + ["statistics"] * model.similarity.keeps_statistics
 
 
 def table_name(model: TextVideoModel) -> str:
@@ -63,7 +63,7 @@ def cells_of(model: TextVideoModel, raw: VideoFeatures) -> list[Cells]:
         columns["contextual"] = [frames[real].ravel() for frames, real in zip(half.numpy(), mask, strict=True)]
         video = video.with_contextual(half.float())
     if "statistics" in wanted:
-        columns["statistics"] = video_numbers(model, video)
+        columns["statistics"] = video_statistics(model, video)
     return [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
 
 

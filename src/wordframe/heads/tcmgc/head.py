@@ -1,15 +1,15 @@
 """TC-MGC: four similarities between a text and the video as that text sees it, put together by their own size.
 
 Language-video attention gives a conditioned video (from the sentence) and one conditioned frame per word.
-Video-sentence, video-word, sentence-frame and frame-word similarities are thinned out by ``reorganization.py``, summed
-up by ``aggregation.py`` and joined by LSA (Jing et al., arXiv 2504.04707). Neighbour: ``multi_grained.py``, its
-predecessor X-CLIP, where videos do not depend on the text.
+Video-sentence, video-word, sentence-frame and frame-word similarities are thinned out by SR, summed up by ISA and
+joined by LSA, all in ``aggregation.py`` (Jing et al., arXiv 2504.04707). Neighbours: ``lva.py`` (the attention),
+``span.py`` (its fast form), ``ablated.py`` (pieces left out), ``heads/xclip.py`` (its predecessor X-CLIP, where videos
+do not depend on the text).
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,14 +19,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wordframe.features import PART_NAMES, SimilarityOutput, TextFeatures, VideoFeatures
-from wordframe.heads.aggregation import BidirectionalAggregation, InteractiveAggregation, LinearSoftmaxAggregation
-from wordframe.heads.attention import LanguageVideoAttention
-from wordframe.heads.base import Explanation, VideoGroups, VideoNumbers, new_logit_scale, scale, unit
-from wordframe.heads.fused import PRODUCTS, FusedSimilarity, put
-from wordframe.heads.kernels.products import product
-from wordframe.heads.kernels.tiles import LANES, pack, score_tiles
-from wordframe.heads.recomputed import score_in_tiles
-from wordframe.heads.reorganization import (
+from wordframe.heads._blocks import in_recomputed_tiles
+from wordframe.heads._fused import PRODUCTS, FusedSimilarity, put
+from wordframe.heads._kernels import LANES
+from wordframe.heads._kernels.tiles import pack, product, score_tiles
+from wordframe.heads.base import Explanation, VideoGroups, VideoStatistics, new_logit_scale, scale, unit
+from wordframe.heads.tcmgc.aggregation import (
+    BidirectionalAggregation,
+    InteractiveAggregation,
+    LinearSoftmaxAggregation,
     keep_largest,
     keep_largest_and_fuse,
     keep_largest_block,
@@ -34,15 +35,19 @@ from wordframe.heads.reorganization import (
     largest_places,
     present_ranks,
 )
-from wordframe.heads.span import VideoSpan, coefficients, projected, video_span
-from wordframe.heads.span_groups import (
+from wordframe.heads.tcmgc.lva import LanguageVideoAttention
+from wordframe.heads.tcmgc.span import (
     SpanGroups,
-    kept_numbers,
+    VideoSpan,
+    coefficients,
+    kept_statistics,
     looked_for,
+    projected,
     pulled_back,
-    shared_numbers,
     shared_rows,
+    shared_statistics,
     span_groups,
+    video_span,
 )
 
 _LIVE_COPIES = 5
@@ -56,7 +61,6 @@ _LIVE_MATRICES = 5
 class TextConditionedSimilarity(FusedSimilarity):
     """The TC-MGC head. ``method="span"`` gives the numbers of ``"plain"`` at a fraction of the cost and memory: by a
     compiled loop under ``torch.no_grad()`` on CPU in float32, else by tensor operations, with gradients if wanted.
-    ``"compiled"`` is these operations made into one program by torch, for long scoring where the loop cannot run.
 
     Args:
         dimension: ``D``.
@@ -68,8 +72,9 @@ class TextConditionedSimilarity(FusedSimilarity):
         mask_padding: leave padded words and frames out; False lets them take part, as the released code does.
     """
 
-    methods = ("span", "compiled", "plain")
-    keeps_numbers = True
+    methods = ("span", "plain")
+    explains = ("sentence", "words", "parts")
+    keeps_statistics = True
     reads_words = True
 
     def __init__(
@@ -87,7 +92,7 @@ class TextConditionedSimilarity(FusedSimilarity):
         max_block_mb: int = 256,
     ) -> None:
         super().__init__(max_block_mb=max_block_mb)
-        self.keep = kept_words(max_words, keep_rate)
+        self.keep = num_kept_words(max_words, keep_rate)
         self.mask_padding = mask_padding
         self.logit_scale = new_logit_scale()
         self.attention = LanguageVideoAttention(
@@ -111,11 +116,7 @@ class TextConditionedSimilarity(FusedSimilarity):
     def compare(self, text: TextFeatures, video: VideoFeatures, method: str) -> SimilarityOutput:
         if method == "plain":
             return self._compare_plainly(text, video)
-        side = self._video_side(video)
-        if method == "span":
-            return self._compare_with_side(text, side, [])
-        logits, *parts = _compiled_pairs()(self, text, side)
-        return SimilarityOutput(logits, dict(zip(PART_NAMES, parts, strict=True)))
+        return self._compare_with_side(text, self._video_side(video), [])
 
     def _video_side(self, video: VideoFeatures) -> VideoSide:
         frames = video.contextual
@@ -171,10 +172,10 @@ class TextConditionedSimilarity(FusedSimilarity):
         return super()._in_blocks(text, video, method)
 
     def _in_tiles(self, text: TextFeatures, video: VideoFeatures) -> SimilarityOutput:
-        """The span form with gradients: videos prepared once, pairs computed again on the way back."""
+        """The span form with gradients: what videos bring is made once, pairs are computed again on the way back."""
         side, (num_videos, num_frames, dimension) = self._video_side(video), video.contextual.shape
         per_pair = self.floats_per_pair(text.words.shape[1], num_frames, dimension, "span")
-        return score_in_tiles(
+        return in_recomputed_tiles(
             text,
             self._word_mask(text.word_mask)[:, 0],
             floats_per_text=per_pair * num_videos,
@@ -182,17 +183,18 @@ class TextConditionedSimilarity(FusedSimilarity):
             compare=lambda some, places: self._compare_with_side(some, side, places),
         )
 
-    def group(self, video: VideoFeatures, numbers: Sequence[VideoNumbers] | None = None) -> SpanGroups:
+    def group(self, video: VideoFeatures, statistics: Sequence[VideoStatistics] | None = None) -> SpanGroups:
         dtype = PRODUCTS[self.products]
-        return span_groups(self.attention, video.contextual, self._frame_mask(video), numbers=numbers, dtype=dtype)
+        mask = self._frame_mask(video)
+        return span_groups(self.attention, video.contextual, mask, statistics=statistics, dtype=dtype)
 
     @torch.inference_mode()
-    def numbers(self, video: VideoFeatures) -> list[VideoNumbers]:
-        video = video.to(dtype=torch.float32)
-        return kept_numbers(self.attention, video.contextual, self._frame_mask(video))
+    def statistics(self, video: VideoFeatures) -> list[VideoStatistics]:
+        video = video.to(dtype=self._dtype())
+        return kept_statistics(self.attention, video.contextual, self._frame_mask(video))
 
     def score_groups(self, text: TextFeatures, groups: VideoGroups, max_floats: int, out: NDArray[np.float32]) -> None:
-        from wordframe.heads.kernels import conditioned
+        from wordframe.heads._kernels import tcmgc  # brings numba
 
         assert isinstance(groups, SpanGroups)
         lva, dtype = self.attention, groups.frames.dtype
@@ -208,18 +210,18 @@ class TextConditionedSimilarity(FusedSimilarity):
             return to_frames.to(dtype), torch.stack([values, plain, turned], dim=1) @ last_rows.T
 
         to_frames, fixed = columns.transform(transform)
-        matrices, constants = self._matrices(text.words.shape[1]), shared_numbers(lva)
+        matrices, constants = self._matrices(text.words.shape[1]), shared_statistics(lva)
         factors = np.float32(self.over_words.softmax_lambda), np.float32(scale(self.logit_scale))
 
         def score(texts: slice, at: slice, c: slice) -> None:
             frames, real = groups.frames[c], groups.real[c].numpy()
             tile = np.empty((1 + len(PART_NAMES), texts.stop - texts.start, len(frames), LANES), np.float32)
-            conditioned.score_tile(
+            tcmgc.score_tile(
                 _products(to_frames[at], frames),
                 fixed[at].numpy(),
                 columns.starts[texts.start : texts.stop + 1] - at.start,
                 real,
-                groups.numbers[c].numpy(),
+                groups.statistics[c].numpy(),
                 constants,
                 *matrices,
                 *factors,
@@ -269,7 +271,7 @@ class TextConditionedSimilarity(FusedSimilarity):
         Meant for the few pairs that a person looks at: the attention is made in one piece.
         """
         output = self(text, video)
-        text, video = self._prepare(text, video)
+        text, video = self._accept(text, video)
         queries = torch.cat([text.sentence[:, None], text.words], dim=1)
         weights = self.attention.attention(queries, video.contextual, self._frame_mask(video)).mean(dim=-2)
         return Explanation(output, self.part_weights(output), weights[:, 0], weights[:, 1:])
@@ -290,9 +292,7 @@ class TextConditionedSimilarity(FusedSimilarity):
         return not self.attention.drops and super().can_fuse(text, video)
 
     def _choose(self, method: str) -> str:
-        """Dropout by the element leaves the span: then training is plain. What is compiled only scores."""
-        if method == "compiled" and (torch.is_grad_enabled() or self.attention.drops):
-            raise ValueError("method='compiled' is for scoring; use torch.inference_mode() and model.eval(), or 'span'")
+        """Dropout by the element leaves the span: then training is plain."""
         outside = self.attention.drops and self.attention.dropout_mode == "element"
         if outside and method == "span":
             raise ValueError(
@@ -320,21 +320,10 @@ class VideoSide:
     span: VideoSpan
 
 
-def _pairs(similarity: TextConditionedSimilarity, text: TextFeatures, side: VideoSide) -> tuple[Tensor, ...]:
-    output = similarity._compare_with_side(text, side, [])
-    return output.logits, *output.parts.values()
-
-
-@functools.cache
-def _compiled_pairs() -> Callable[..., tuple[Tensor, ...]]:
-    """``_pairs`` as one program for all sizes; torch makes it at the first use, in a minute."""
-    return torch.compile(_pairs, dynamic=True)
-
-
-def kept_words(max_words: int, keep_rate: float) -> int:
+def num_kept_words(max_words: int, keep_rate: float) -> int:
     """``k = int(max_words · keep_rate)``, at least 1 and at most ``max_words``.
 
-    >>> kept_words(32, 0.1)
+    >>> num_kept_words(32, 0.1)
     3
     """
     k = int(max_words * keep_rate)

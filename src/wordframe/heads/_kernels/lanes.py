@@ -3,7 +3,10 @@
 The kernels of this folder score one text against sixteen videos at once, so that code for a single pair, written with
 ``Lanes`` in place of numbers, runs on whole vector registers without relying on a compiler to find them; LLVM splits a
 value where the machine's registers are shorter. Arrays end in an axis of ``LANES``: ``load(x, (i, j))`` is
-``x[i, j, :]``. Importing this module imports numba; ``kernels/__init__.py`` does so on first use.
+``x[i, j, :]``. Importing this module imports numba.
+
+numba has no type for vectors, so one is made here: a type whose value in LLVM is ``<16 x float>`` (``_LanesType`` and
+its model), ``intrinsic`` functions that write LLVM's instructions for it, and the four operators registered for it.
 """
 
 from __future__ import annotations
@@ -20,9 +23,10 @@ from numba.core.typing import signature
 from numba.core.typing.templates import ConcreteTemplate, infer_global
 from numba.extending import intrinsic, models, register_model
 
-LANES = 16
+from wordframe.heads._kernels import LANES
+
 LOWEST = -3.0e38
-"""In place of −inf where a product with 0 may follow."""
+"""In place of −inf where a product with 0 may follow: −inf · 0 is NaN. Near float32's −3.4e38, but a sum still fits."""
 
 _FLOATS = ir.VectorType(ir.FloatType(), LANES)
 _INTS = ir.VectorType(ir.IntType(32), LANES)
@@ -71,6 +75,7 @@ def load(typing: Any, array: Any, index: Any) -> Any:
     """``array[index, :]``."""
 
     def make(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        # Rows of an array begin at any float: LLVM would take 64 bytes for granted, and the processor would stop.
         return builder.load(_address(context, builder, signature, *arguments), align=4)
 
     return lanes(array, _places(array)), make
@@ -116,6 +121,7 @@ def square_root(typing: Any, x: Any) -> Any:
 def largest(typing: Any, a: Any, b: Any) -> Any:
     """The larger number of each lane."""
 
+    # A comparison and a choice are one instruction; LLVM's maxnum adds two for NaN, which is marked from outside here.
     def make(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         a, b = arguments
         return builder.select(builder.fcmp_ordered(">", a, b), a, b)
@@ -136,6 +142,7 @@ def smallest(typing: Any, a: Any, b: Any) -> Any:
 
 _LOG2_E = 1.44269504088896341
 _LN2_HIGH, _LN2_LOW = 0.693359375, -2.12194440e-4
+"""ln 2 in two parts, the first with so few bits that its product with ``n`` is exact (Cody and Waite)."""
 _TAYLOR = (1 / 5040, 1 / 720, 1 / 120, 1 / 24, 1 / 6, 1 / 2, 1.0, 1.0)
 """``eʳ`` for ``|r| ≤ ln 2 / 2``: the first term left out is below 6e-9."""
 
@@ -149,6 +156,7 @@ def exponential(typing: Any, x: Any) -> Any:
 
     def make(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         def fma(a: Any, b: Any, c: Any) -> Any:
+            # By name, not left to "contract": the error of the polynomial is that of one rounding a step.
             return _call("fma")(context, builder, None, (a, b, c))
 
         def number(value: float) -> Any:

@@ -1,8 +1,12 @@
 """From features to the kernels and back: texts packed without padding, videos in groups of lanes, tiles over threads.
 
-A tile is some texts times some groups of ``LANES`` videos; its products are made by ``products.py`` and stay in the
-processor's cache while the loop reads them. Tiles depend on sizes alone, never on the number of threads, and each is
+A tile is some texts times some groups of ``LANES`` videos; its products (``product``) stay in the processor's cache
+while the loop reads them. Tiles depend on sizes alone, never on the number of threads, and each is
 computed by one thread: results are the same to the last bit however many there are.
+
+oneDNN's product runs at about twice the rate of the BLAS that ``torch.mm`` calls on some processors and never much
+below it (benchmarks/scoring.py prints both); torch offers it for float32 tensors in oneDNN's layout, and for bfloat16
+as they are. bfloat16 is summed in float32, but each result is rounded to bfloat16 before it comes back.
 
 Axes: ``N`` columns (a text's real words, then its sentence), ``C`` groups, the rest as everywhere.
 """
@@ -10,7 +14,9 @@ Axes: ``N`` columns (a text's real words, then its sentence), ``C`` groups, the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -19,9 +25,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wordframe.features import TextFeatures
-from wordframe.heads.kernels.products import in_threads
+from wordframe.heads._kernels import LANES
 
-LANES = 16
+Item = TypeVar("Item")
+
 MAX_COLUMNS = 512
 """Columns of a tile, where its texts allow: enough for the products' full rate."""
 MAX_FLOATS = 192 * 1024
@@ -61,9 +68,11 @@ def pack(text: TextFeatures, *, masked: bool) -> Columns:
 
 
 def join(pieces: Sequence[Tensor]) -> Tensor:
-    """Tensors one behind the other. By one thread: torch's would wait for each other on a busy machine."""
+    """Tensors one behind the other. On CPU by one thread: torch's would wait for each other on a busy machine."""
     if len(pieces) == 1:
         return pieces[0]
+    if pieces[0].device.type != "cpu":
+        return torch.cat(list(pieces))
     if pieces[0].dtype == torch.bfloat16:  # which numpy does not know
         return join([piece.view(torch.int16) for piece in pieces]).view(torch.bfloat16)
     return torch.from_numpy(np.concatenate([piece.numpy() for piece in pieces]))
@@ -80,7 +89,7 @@ def in_lanes(x: Tensor) -> Tensor:
 
 
 def _grouped(x: Tensor, axis: int) -> Tensor:
-    """``x (V, ...)`` with ``LANES`` at ``axis``, in one copy."""
+    """``x (V, ...)`` with ``LANES`` at ``axis``, in one copy: a view is filled, so nothing is transposed twice."""
     whole, rest = len(x) // LANES, len(x) % LANES
     shape = list(x.shape[1:])
     shape.insert(len(shape) + 1 + axis, LANES)
@@ -148,3 +157,39 @@ def score_tiles(
         size = max(1, min(size, num_groups))
         tasks += [(texts, columns, slice(c, min(c + size, num_groups))) for c in range(0, num_groups, size)]
     in_threads(lambda task: score(*task), tasks)
+
+
+def product(left: Tensor, right: Tensor) -> Tensor:
+    """``left rightᵀ``: ``(N, D), (M, D) → (N, M)`` float32, both float32 or both bfloat16 on CPU."""
+    if left.dtype == torch.bfloat16:
+        return F.linear(left, right).float()
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return left @ right.T
+    return F.linear(left.to_mkldnn(), right).to_dense()
+
+
+def in_threads(work: Callable[[Item], None], items: Sequence[Item]) -> None:
+    """Call ``work`` on every item, on as many threads as torch uses; each runs its products alone, on one core.
+
+    Nothing waits for anything between two items, unlike with products that are each spread over all cores.
+    """
+    threads = torch.get_num_threads()
+    if threads == 1 or not items:
+        for item in items:
+            work(item)
+        return
+
+    def guarded(item: Item) -> None:
+        with torch.no_grad():
+            work(item)
+
+    try:
+        with ThreadPoolExecutor(min(threads, len(items)), initializer=_alone) as pool:
+            list(pool.map(guarded, items))  # raises what a thread raised
+    finally:
+        torch.set_num_threads(threads)  # a thread that sets its own number also sets what later threads start with
+
+
+def _alone() -> None:
+    torch.get_num_threads()  # torch sets a thread's number when it is first asked, so ask before changing it
+    torch.set_num_threads(1)

@@ -6,7 +6,7 @@
 - some of the parts: the others do not count, neither in the logits nor in SDR; LSA goes over those that are left.
 
 SR and SDR need nothing here: keep rate 1, and a loss weight of 0. ``recipes/ablations`` has them all; the model with
-every piece in its place is ``text_conditioned.py``, whose loops score the ablated ones, too.
+every piece in its place is ``head.py``, whose loops score the ablated ones, too.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from wordframe.features import PART_NAMES, SimilarityOutput, TextFeatures, VideoFeatures
-from wordframe.heads.aggregation import LinearSoftmaxAggregation
-from wordframe.heads.base import PreparedVideos
-from wordframe.heads.text_conditioned import TextConditionedSimilarity
+from wordframe.heads.base import PrecomputedVideos
+from wordframe.heads.tcmgc.aggregation import LinearSoftmaxAggregation
+from wordframe.heads.tcmgc.head import TextConditionedSimilarity
 
 ABLATIONS = ("parts", "aggregation", "attention")
 """What ``ModelSettings.options`` of TC-MGC may hold."""
@@ -51,7 +51,7 @@ class AblatedSimilarity(TextConditionedSimilarity):
         _check("attention", attention, ATTENTIONS)
         self.parts = _ordered(parts)
         if attention == "uniform":
-            self.attention.query = _Nothing()
+            self.attention.query = _IndifferentQuery()
         if len(self.parts) < len(PART_NAMES):
             self.over_parts.requires_grad_(False)  # what it gives is not used
             self.over_chosen = LinearSoftmaxAggregation(parts=len(self.parts))
@@ -62,7 +62,7 @@ class AblatedSimilarity(TextConditionedSimilarity):
             self.over_chosen.requires_grad_(False)
 
     def forward(
-        self, text: TextFeatures, video: VideoFeatures | PreparedVideos, *, method: str = "auto"
+        self, text: TextFeatures, video: VideoFeatures | PrecomputedVideos, *, method: str = "auto"
     ) -> SimilarityOutput:
         output = super().forward(text, video, method=method)
         if len(self.parts) == len(PART_NAMES):
@@ -75,7 +75,7 @@ class AblatedSimilarity(TextConditionedSimilarity):
         return self.over_chosen.weights(torch.stack(list(output.parts.values()), dim=-1))
 
 
-class _Nothing(nn.Identity):
+class _IndifferentQuery(nn.Identity):
     """A query that prefers no frame."""
 
     def forward(self, x: Tensor) -> Tensor:

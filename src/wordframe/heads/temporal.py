@@ -1,8 +1,9 @@
-"""The sequential transformer of CLIP4Clip (seqTransf), and the stack of blocks it is made of.
+"""Temporal heads of CLIP4Clip: what makes contextual frames of frames, ``(V, F, D), mask → (V, F, D)``.
 
-``contextual = frames + blocks(frames + positions)``: CLIP-style blocks with LayerNorm ε = 1e-12, padded frames masked
-as keys, residual to the raw frames (Luo et al., arXiv 2104.08860). TC-MGC and X-CLIP use the same head.
-``Transformer`` alone is also the joint transformer that ``tight.py`` is given. Neighbour: ``lstm.py``.
+*seqTransf*: ``contextual = frames + blocks(frames + positions)``: CLIP-style blocks with LayerNorm ε = 1e-12, padded
+frames masked as keys, residual to the raw frames. TC-MGC and X-CLIP use the same head; ``Transformer`` alone is also
+the joint one that ``tight.py`` is given. *seqLSTM*: ``contextual = frames + LSTM(frames)``, one layer over the
+real frames only (Luo et al., arXiv 2104.08860). Neighbours: ``base.py`` (the contract), ``excitation.py``.
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from wordframe.heads.base import TemporalHead
+
 LAYER_NORM_EPS = 1e-12
+"""The authors' blocks stand on BERT's code; CLIP's own norms have 1e-5."""
 
 
 class QuickGELU(nn.Module):
@@ -59,11 +63,12 @@ class Transformer(nn.Module):
         dimension: ``D``.
         heads: attention heads of each block; must divide ``D``.
         layers: number of blocks.
-        positions: rows of the position table, the longest ``L`` allowed.
+        positions: rows of the position table, ``max_length``: the longest ``L`` allowed.
     """
 
     def __init__(self, *, dimension: int, heads: int, layers: int, positions: int) -> None:
         super().__init__()
+        self.max_length = positions
         self.positions = nn.Embedding(positions, dimension)
         self.blocks = nn.ModuleList(TransformerBlock(dimension=dimension, heads=heads) for _ in range(layers))
         self._initialise(dimension, layers)
@@ -84,17 +89,42 @@ class Transformer(nn.Module):
                 nn.init.zeros_(linear.bias)
 
     def forward(self, x: Tensor, key_mask: Tensor) -> Tensor:
-        length, longest = x.shape[1], self.positions.num_embeddings
-        if length > longest:
-            raise ValueError(f"a sequence of {length} exceeds the {longest} learned positions; pass fewer frames")
+        length = x.shape[1]
+        if length > self.max_length:
+            raise ValueError(
+                f"a sequence of {length} exceeds the {self.max_length} learned positions; pass fewer frames"
+            )
         x = x + self.positions.weight[:length]
         for block in self.blocks:
             x = block(x, key_mask)
         return x
 
 
-class TemporalTransformer(Transformer):
+class TemporalTransformer(Transformer, TemporalHead):
     """``frames + Transformer(frames)``: the seqTransf head, ``(V, F, D), frame_mask (V, F) → (V, F, D)``."""
+
+    def __init__(self, *, dimension: int, heads: int, layers: int, positions: int) -> None:
+        super().__init__(dimension=dimension, heads=heads, layers=layers, positions=positions)
+        self.max_frames = positions
 
     def forward(self, frames: Tensor, frame_mask: Tensor) -> Tensor:
         return frames + super().forward(frames, frame_mask)
+
+
+class TemporalLSTM(TemporalHead):
+    """The seqLSTM head, ``(V, F, D), frame_mask (V, F) → (V, F, D)``; its output at padded frames is 0.
+
+    ``dimension``: ``D``, of the frames and of the hidden state.
+    """
+
+    def __init__(self, *, dimension: int) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(dimension, dimension, batch_first=True)
+
+    def forward(self, frames: Tensor, frame_mask: Tensor) -> Tensor:
+        # Real frames first, in their order: an LSTM only looks back, so none of them then sees a padded one.
+        order = (~frame_mask).long().argsort(dim=1, stable=True)[..., None].expand_as(frames)  # (V, F, D)
+        compact, _ = self.lstm(frames.gather(1, order))
+        states = compact.new_zeros(compact.shape).scatter(1, order, compact)
+        contextual: Tensor = frames + states.masked_fill(~frame_mask[..., None], 0.0)
+        return contextual

@@ -1,6 +1,6 @@
 """TC-MGC's similarity of a tile of texts and videos from products alone: one compiled loop, nothing of size ``D``.
 
-What ``span.py`` and ``text_conditioned.py`` write as tensor operations, for one text and ``LANES`` videos at a time:
+What ``tcmgc/span.py`` and ``tcmgc/head.py`` write as tensor operations, for one text and ``LANES`` videos at a time:
 attention and its coefficients in the span, the four similarities, SR and Bi-SR by insertion into short sorted lists,
 ISA and Bi-ISA, LSA (Jing et al., arXiv 2504.04707; METHODS sections 5 and 6). Every pair is computed alike, whatever
 stands beside it. ``tiles.py`` makes the products and calls ``score_tile``.
@@ -15,18 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from wordframe.heads.kernels.compiled import compiled
-from wordframe.heads.kernels.lanes import (
-    LANES,
-    LOWEST,
-    exponential,
-    largest,
-    load,
-    smallest,
-    spread,
-    square_root,
-    store,
-)
+from wordframe.heads._kernels import LANES, compiled
+from wordframe.heads._kernels.lanes import LOWEST, exponential, largest, load, smallest, spread, square_root, store
 
 ZERO, ONE = np.float32(0.0), np.float32(1.0)
 _LOWEST, _TINY = np.float32(LOWEST), np.float32(np.finfo(np.float32).tiny)
@@ -44,6 +34,7 @@ def attend(products: Any, n: int, c: int, real: Any, alpha: Any) -> None:
         top = spread(_LOWEST)
         for f in range(frames):
             there = load(real, (c, f))
+            # A choice by arithmetic, since lanes cannot branch: the logit where the frame is real, else the lowest.
             x = load(products, (n, LOGITS, c, h * frames + f)) * there + (there - ONE) * (-_LOWEST)
             store(alpha, (h * frames + f,), x)
             top = largest(top, x)
@@ -60,34 +51,36 @@ def attend(products: Any, n: int, c: int, real: Any, alpha: Any) -> None:
 
 
 @compiled
-def coefficients(alpha: Any, c: int, numbers: Any, constants: Any, z: Any, n: int) -> None:
+def coefficients(alpha: Any, c: int, statistics: Any, constants: Any, z: Any, n: int) -> None:
     """Attention into the coefficients ``z[n] (R + 2, lanes)`` of the normalised conditioned vector.
 
     With ``q`` quadratic forms and ``l`` linear ones in α: ``σ2² = q0 + ε``, ``σ3² = q1/σ2² + l0/σ2 + g0 + ε``, and the
-    squared length of the vector before its normalisation likewise. ``numbers``: their factors, ``span_groups.py``.
+    squared length of the vector before its normalisation likewise. ``statistics``: their factors, ``tcmgc/span.py``.
     """
     rows = len(alpha)
     q0, q1, q2 = spread(ZERO), spread(ZERO), spread(ZERO)
     l0, l1, l2 = spread(ZERO), spread(ZERO), spread(ZERO)
+    # The Gram matrices are symmetric: only their lower triangles are stored and read, off the diagonal twice as large.
     place = 0
     pairs = rows * (rows + 1) // 2
     for i in range(rows):
         s0, s1, s2 = spread(ZERO), spread(ZERO), spread(ZERO)
         for j in range(i + 1):
             a = load(alpha, (j,))
-            s0 = s0 + a * load(numbers, (c, place, 0))
-            s1 = s1 + a * load(numbers, (c, place, 1))
-            s2 = s2 + a * load(numbers, (c, place, 2))
+            s0 = s0 + a * load(statistics, (c, place, 0))
+            s1 = s1 + a * load(statistics, (c, place, 1))
+            s2 = s2 + a * load(statistics, (c, place, 2))
             place += 1
         a = load(alpha, (i,))
         q0, q1, q2 = q0 + a * s0, q1 + a * s1, q2 + a * s2
-        l0 = l0 + a * load(numbers, (c, pairs + i, 0))
-        l1 = l1 + a * load(numbers, (c, pairs + i, 1))
-        l2 = l2 + a * load(numbers, (c, pairs + i, 2))
+        l0 = l0 + a * load(statistics, (c, pairs + i, 0))
+        l1 = l1 + a * load(statistics, (c, pairs + i, 1))
+        l2 = l2 + a * load(statistics, (c, pairs + i, 2))
     i2 = ONE / square_root(q0 + EPSILON2)
     i3 = ONE / square_root((q1 * i2 + l0) * i2 + (constants[0] + EPSILON3))
     a = i2 * i3
     length2 = (q2 * a + l1 * i3 + l2) * a + (constants[1] * i3 + constants[2]) * i3
+    # The length comes from sums that may cancel, so rounding can leave 0 or less of it.
     inverse = ONE / square_root(largest(length2 + constants[3], spread(_TINY)))
     a = a * inverse
     for r in range(rows):
@@ -111,6 +104,7 @@ def cosine(z: Any, n: int, products: Any, kind: int, fixed: Any, m: int, c: int)
 @compiled
 def insert(x: Any, kept: Any, row: int, size: int) -> Any:
     """Put ``x`` into the list ``kept[row, :size]``, sorted downwards; gives what falls out at its end."""
+    # No branch: each lane has a list of its own. Lists are short (k = 3 as released), so this beats any sort.
     for r in range(size):
         y = load(kept, (row, r))
         store(kept, (row, r), largest(y, x))
@@ -126,6 +120,7 @@ def aggregate(x: Any, row: int, size: int, matrix: Any, sharpness: Any, weights:
         top = largest(top, load(x, (row, r)))
     total = spread(ZERO)
     for r in range(size):
+        # The largest is taken off before λ = 100 multiplies: the exponent stays at 0 or below, and keeps its digits.
         e = exponential((load(x, (row, r)) - top) * sharpness)
         store(weights, (0, r), e)
         total = total + e
@@ -229,7 +224,7 @@ def score_tile(
     fixed: Any,
     starts: Any,
     real: Any,
-    numbers: Any,
+    statistics: Any,
     constants: Any,
     over_words: Any,
     over_frames: Any,
@@ -244,8 +239,8 @@ def score_tile(
 
     products ``(N, 3, C, H · F, lanes)``: attention logits, and ``B w`` for the normalised columns and for the columns
     times their matrix (``W_l`` for words, ``W_g`` for the sentence); fixed ``(N, 3, 2 or 3)``: the same for the last
-    rows of ``B``, which all videos share (logits have none); real ``(C, F, lanes)``; numbers, constants:
-    ``span_groups.py``.
+    rows of ``B``, which all videos share (logits have none); real ``(C, F, lanes)``; statistics, constants:
+    ``tcmgc/span.py``.
     """
     keep, columns = over_words.shape[0], products.shape[3] + fixed.shape[2]
     longest = 0
@@ -258,6 +253,7 @@ def score_tile(
     lines = np.empty((2, keep, LANES), np.float32)
     block = np.empty((keep, keep, LANES), np.float32)
     parts = np.empty((8, LANES), np.float32)
+    # Buffers of the size of one text and one group: what a pair needs stays in the nearest caches.
     for c in range(products.shape[2]):
         for t in range(len(starts) - 1):
             first, sentence = starts[t], starts[t + 1] - 1
@@ -265,7 +261,7 @@ def score_tile(
             m = min(keep, count)
             for n in range(count + 1):
                 attend(products, first + n, c, real, alpha)
-                coefficients(alpha, c, numbers, constants, z, n)
+                coefficients(alpha, c, statistics, constants, z, n)
             store(parts, (0,), cosine(z, count, products, TURNED, fixed, sentence, c))
             for r in range(m):
                 store(kept, (0, r), spread(_LOWEST))
@@ -274,6 +270,8 @@ def score_tile(
             for n in range(count):
                 insert(cosine(z, count, products, PLAIN, fixed, first + n, c), kept, 0, m)
                 rest = insert(cosine(z, n, products, PLAIN, fixed, sentence, c), kept, 1, m)
+                # What falls out of a full list is not among the k largest: it goes into the fused entry's softmax,
+                # which has temperature 1 over cosines and so needs no largest taken off.
                 if n >= m:
                     e = exponential(rest)
                     total = total + e
@@ -283,7 +281,7 @@ def score_tile(
             if count > keep:
                 store(kept, (1, m), mean / total)
                 size = m + 1
-            elif always_fuse:
+            elif always_fuse:  # as released: with nothing left to fuse an empty sum, 0, takes part all the same
                 store(kept, (1, m), spread(ZERO))
                 size = m + 1
             store(parts, (2,), aggregate(kept, 1, size, over_frames, sharpness, weights))

@@ -2,7 +2,7 @@
 
 ``x = LN1(frames)``, ``α = softmax(LN1(q) · x / sqrt(D / heads))`` per head, ``a = LN2(Σ α x)``, ``o = LN3(a +
 Linear(a))`` (Jing et al., arXiv 2504.04707; X-Pool, arXiv 2203.15086). Identity at the start is part of the method.
-``text_conditioned.py`` builds on it; ``span.py`` gives the same numbers without a vector per query and video.
+``head.py`` builds on it; ``span.py`` gives the same numbers without a vector per query and video.
 """
 
 from __future__ import annotations
@@ -86,10 +86,12 @@ class LanguageVideoAttention(nn.Module):
         """New masks ``(V, D)``, 0 or ``1 / (1 − p)``, for ``Linear(a)``; None where nothing is dropped by the video."""
         if not self.drops or self.dropout_mode != "video":
             return None
+        # Dropout of ones: the mask of a video, which the span form can multiply into its rows (``span.video_span``).
         return F.dropout(frames.new_ones(len(frames), frames.shape[-1]), self.dropout.p)
 
     def to_query(self, queries: Tensor) -> Tensor:
         """Queries ``(..., D)`` as the attention compares them: ``(..., heads, D / heads)``."""
+        # LN1 is shared by texts and frames, as published; the scale goes to the smaller side, once a query.
         q: Tensor = self.query(self.norm1(queries))
         return self._by_head(q / (q.shape[-1] // self.heads) ** 0.5)
 

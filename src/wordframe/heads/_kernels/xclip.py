@@ -1,6 +1,6 @@
 """X-CLIP's similarity of a tile of texts and videos from products alone: one compiled loop for one text, many videos.
 
-What ``multi_grained.py`` writes as tensor operations: AOSM ``agg(x, M) = Σ (softmax(x / τ) M) · x`` over words, over
+What ``heads/xclip.py`` writes as tensor operations: AOSM ``agg(x, M) = Σ (softmax(x / τ) M) · x`` over words, over
 frames, and over both in both orders (Ma et al., arXiv 2207.07285). ``tiles.py`` cuts the tiles.
 
 Axes: ``N`` columns (a text's words, then its sentence), ``C`` groups of videos, ``F`` frames; the last axis is
@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from wordframe.heads.kernels.compiled import compiled
-from wordframe.heads.kernels.lanes import LANES, LOWEST, exponential, largest, load, spread, store
+from wordframe.heads._kernels import LANES, compiled
+from wordframe.heads._kernels.lanes import LOWEST, exponential, largest, load, spread, store
 
 ZERO, ONE = np.float32(0.0), np.float32(1.0)
 _LOWEST = np.float32(LOWEST)
@@ -28,6 +28,7 @@ def aggregate(x: Any, there: Any, size: int, matrix: Any, sharpness: Any, weight
         top = largest(top, load(x, (r,)) * load(there, (r,)) + (load(there, (r,)) - ONE) * (-_LOWEST))
     total = spread(ZERO)
     for r in range(size):
+        # The mask twice: inside, so that no absent entry overflows; outside, so that it weighs nothing.
         e = exponential((load(x, (r,)) - top) * sharpness * load(there, (r,))) * load(there, (r,))
         store(weights, (r,), e)
         total = total + e

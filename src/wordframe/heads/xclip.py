@@ -2,8 +2,8 @@
 
 ``agg(x, M) = Σ (softmax(x / τ) M) · x`` (AOSM, τ = 0.01) over words, over frames, and over both in both orders; the
 logits are the plain mean of the four, each times ``s`` (Ma et al., arXiv 2207.07285). Frames are the raw ones; the
-video is the mean of the contextual ones. On CPU at inference a compiled loop (``kernels/grained.py``) does the pairs.
-Neighbour: ``text_conditioned.py``, where videos depend on the text.
+video is the mean of the contextual ones. On CPU at inference a compiled loop (``_kernels/xclip.py``) does the pairs.
+Neighbours: ``_fused.py`` (around the loop), ``tcmgc/head.py``, its successor, where videos depend on the text.
 """
 
 from __future__ import annotations
@@ -17,13 +17,21 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wordframe.features import PART_NAMES, SimilarityOutput, TextFeatures, VideoFeatures
-from wordframe.heads.aggregation import masked_softmax
-from wordframe.heads.base import VideoGroups, VideoNumbers, masked_mean, new_logit_scale, scale, unit
-from wordframe.heads.fused import PRODUCTS, FusedSimilarity, put
-from wordframe.heads.kernels.products import product
-from wordframe.heads.kernels.tiles import LANES, in_groups, in_lanes, pack, pick, score_tiles
+from wordframe.heads._fused import PRODUCTS, FusedSimilarity, put
+from wordframe.heads._kernels import LANES
+from wordframe.heads._kernels.tiles import in_groups, in_lanes, pack, pick, product, score_tiles
+from wordframe.heads.base import (
+    VideoGroups,
+    VideoStatistics,
+    masked_mean,
+    masked_softmax,
+    new_logit_scale,
+    scale,
+    unit,
+)
 
 TEMPERATURE = 0.01
+"""τ of the paper: so sharp that a difference of 0.02 between two cosines is a factor of 7 between their weights."""
 _LIVE_COPIES = 6
 """Tensors (W, F) of a pair alive at once: the matrix, its transpose, weights before and after M, products, spare."""
 
@@ -43,6 +51,7 @@ class MatrixAggregation(nn.Module):
         length = x.shape[-1]
         self.refuse_longer(length)
         weights = masked_softmax(x / TEMPERATURE, present) @ self.matrix[:length, :length]
+        # Once more the mask: the matrix has spread weight onto absent entries, and nothing normalises it again.
         return (weights * x).masked_fill(~present, 0.0).sum(dim=-1)
 
     def refuse_longer(self, length: int) -> None:
@@ -84,6 +93,7 @@ class MultiGrainedSimilarity(FusedSimilarity):
     """
 
     methods = ("fused", "plain")
+    explains = ("parts",)
     reads_words = True
 
     def __init__(
@@ -96,6 +106,7 @@ class MultiGrainedSimilarity(FusedSimilarity):
         max_block_mb: int = 256,
     ) -> None:
         super().__init__(max_block_mb=max_block_mb)
+        self.max_words, self.max_frames = max_words, max_frames
         self.mask_padding = mask_padding
         self.logit_scale = new_logit_scale()
         self.global_matrix = nn.Parameter(torch.eye(dimension))
@@ -112,6 +123,7 @@ class MultiGrainedSimilarity(FusedSimilarity):
         if not self.mask_padding:
             word_mask, frame_mask = torch.ones_like(word_mask), torch.ones_like(frame_mask)
         sentence, words, frames = unit(text.sentence), unit(text.words), unit(video.frames)
+        # The mean is over the real frames in either mode: the released code pools with the mask, too.
         vectors = unit(masked_mean(unit(video.contextual), video.frame_mask))  # (V, D)
         both = torch.einsum("twd,vfd->tvwf", words @ self.local_matrix, frames)
         parts = (
@@ -123,7 +135,7 @@ class MultiGrainedSimilarity(FusedSimilarity):
         z = scale(self.logit_scale) * torch.stack(parts)  # (4, T, V)
         return SimilarityOutput(z.mean(dim=0), dict(zip(PART_NAMES, z, strict=True)))
 
-    def group(self, video: VideoFeatures, numbers: Sequence[VideoNumbers] | None = None) -> FrameGroups:
+    def group(self, video: VideoFeatures, statistics: Sequence[VideoStatistics] | None = None) -> FrameGroups:
         self.over_frames.refuse_longer(video.frames.shape[1])
         mask, frames, contextual = video.frame_mask, video.frames, video.contextual
         real = mask if self.mask_padding else torch.ones_like(mask)
@@ -136,13 +148,14 @@ class MultiGrainedSimilarity(FusedSimilarity):
         )
 
     def score_groups(self, text: TextFeatures, groups: VideoGroups, max_floats: int, out: NDArray[np.float32]) -> None:
-        from wordframe.heads.kernels import grained
+        from wordframe.heads._kernels import xclip  # brings numba
 
         assert isinstance(groups, FrameGroups)
         self.over_words.refuse_longer(text.words.shape[1])
         columns = pack(text, masked=self.mask_padding)
 
         def transform(values: Tensor, is_sentence: Tensor) -> tuple[Tensor, ...]:
+            # Words meet the video as they are and frames through W_l; the sentence the other way round, through W_g.
             to_vectors = unit(values)
             to_frames = product(to_vectors, self.local_matrix.T)
             to_frames[is_sentence] = to_vectors[is_sentence]
@@ -162,7 +175,7 @@ class MultiGrainedSimilarity(FusedSimilarity):
         def score(texts: slice, at: slice, c: slice) -> None:
             frames, num_groups = groups.frames[c], c.stop - c.start
             tile = np.empty((1 + len(PART_NAMES), texts.stop - texts.start, num_groups, LANES), np.float32)
-            grained.score_tile(
+            xclip.score_tile(
                 product(to_frames[at], frames.flatten(0, 2)).view(-1, num_groups, frames.shape[1], LANES).numpy(),
                 product(to_vectors[at], groups.vectors[c].flatten(0, 1)).view(-1, num_groups, LANES).numpy(),
                 columns.starts[texts.start : texts.stop + 1] - at.start,
@@ -177,8 +190,9 @@ class MultiGrainedSimilarity(FusedSimilarity):
 
     def can_fuse(self, text: TextFeatures, video: VideoFeatures) -> bool:
         """The loop packs the real words; the learned matrices want each at its place, so they must come first."""
-        starts_real = bool((text.word_mask[:, 1:] <= text.word_mask[:, :-1]).all())
-        return (starts_real or not self.mask_padding) and super().can_fuse(text, video)
+        if not super().can_fuse(text, video):  # first, since on a GPU looking at a mask would wait for all before it
+            return False
+        return not self.mask_padding or bool((text.word_mask[:, 1:] <= text.word_mask[:, :-1]).all())
 
     def _over_both(self, x: Tensor, word_mask: Tensor, frame_mask: Tensor) -> Tensor:
         of_frames = self.words_first(x.mT, word_mask[:, :, None])  # (T, V, F)
