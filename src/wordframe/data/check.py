@@ -15,8 +15,7 @@ from typing import Any
 
 from wordframe.data.folder import match_videos
 from wordframe.errors import VideoError
-from wordframe.video import open_frames, per_second
-from wordframe.video.decode import VideoInfo
+from wordframe.video import VideoInfo, open_frames, per_second
 
 
 @dataclass(frozen=True)

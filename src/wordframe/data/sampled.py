@@ -22,8 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from wordframe.errors import VideoError
-from wordframe.video import benchmark_indices, open_frames, per_second
-from wordframe.video.decode import Frame, VideoInfo, VideoPath
+from wordframe.video import Frame, VideoInfo, VideoPath, benchmark_indices, open_frames, per_second
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
