@@ -14,4 +14,3 @@ from .segments import shots as shots
 from .segments import windows as windows
 from .thumbnail import thumbnail as thumbnail
 from .version import decoder_version as decoder_version
-from .write import write_video as write_video
