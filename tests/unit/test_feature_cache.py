@@ -13,23 +13,24 @@ from tests.colours import ColourEncoder, write_scenes
 from wordframe.data import (
     CachedFeatures,
     CacheError,
-    FeatureSummary,
+    FeatureCacheSummary,
     FrameCache,
     FrameSettings,
+    Split,
     VideoFiles,
+    _feature_building,
     build_feature_cache,
     build_frame_cache,
-    feature_building,
     feature_cache,
     read_sampled,
 )
 
 CAPTIONS = {
-    "a": ["a red thing", "red and blue"],
-    "b": ["green green green"],
-    "c": ["the cyan one", "white", "black then white"],
-    "d": ["yellow"],
-    "e": ["magenta and red and blue"],
+    "a": ("a red thing", "red and blue"),
+    "b": ("green green green",),
+    "c": ("the cyan one", "white", "black then white"),
+    "d": ("yellow",),
+    "e": ("magenta and red and blue",),
 }
 SCENES = {
     "a": [("red", 2), ("blue", 2)],
@@ -40,9 +41,12 @@ SCENES = {
 }
 
 
+SPLIT = Split("colours", "train", CAPTIONS)
+
+
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (feature_building, feature_cache):
+    for module in (_feature_building, feature_cache):
         monkeypatch.setattr(module, "BLOCK_VIDEOS", 2)
         monkeypatch.setattr(module, "BLOCK_TEXTS", 3)
 
@@ -52,15 +56,12 @@ def paths(tmp_path: Path) -> dict[str, Path]:
     return {name: write_scenes(tmp_path / f"{name}.mp4", *scenes) for name, scenes in SCENES.items()}
 
 
-def build(folder: Path, paths: dict[str, Path], **changes: Any) -> FeatureSummary:
+def build(folder: Path, paths: dict[str, Path], **changes: Any) -> FeatureCacheSummary:
     settings = {
-        "captions": CAPTIONS,
+        "split": SPLIT,
         "source": VideoFiles(paths, 16),
         "encoder": ColourEncoder(),
         "num_frames": 4,
-        "frames": "videos",
-        "benchmark": "colours",
-        "split": "train",
         "annotations": {"captions.json": "abc"},
     }
     return build_feature_cache(folder, **(settings | changes))
@@ -189,11 +190,14 @@ def test_nothing_to_read_is_refused(tmp_path: Path) -> None:
     [
         ({"encoder": ColourEncoder(fingerprint="other")}, "the encoder's fingerprint colours-1, this run has other"),
         ({"num_frames": 8}, "frames a video 4, this run has 8"),
-        ({"frames": "cached frames"}, "frames from videos, this run has cached frames"),
-        ({"split": "test"}, "split train, this run has test"),
-        ({"benchmark": "shapes"}, "benchmark colours, this run has shapes"),
+        (
+            {"source": VideoFiles({}, 32)},
+            "frames from videos at a short side of 16 pixels, this run has videos at a short side of 32",
+        ),
+        ({"split": Split("colours", "test", CAPTIONS)}, "split train, this run has test"),
+        ({"split": Split("shapes", "train", CAPTIONS)}, "benchmark colours, this run has shapes"),
         ({"annotations": {"other.json": "abc"}}, "annotation files captions.json, this run has other.json"),
-        ({"captions": CAPTIONS | {"a": ["another caption"]}}, "captions with the hash"),
+        ({"split": Split("colours", "train", CAPTIONS | {"a": ("another caption",)})}, "captions with the hash"),
     ],
 )
 def test_other_settings_are_refused(tmp_path: Path, paths: dict[str, Path], changes: dict[str, Any], told: str) -> None:

@@ -1,35 +1,77 @@
-"""Training sets: numbered captions and videos that give batches of matching pairs, and whole splits for ranking.
+"""What is trained on: sets of numbered captions and videos that give batches of matching pairs, ready for a model.
 
-``FeatureSet`` reads cached features, or holds made-up ones; ``FrameSet`` and ``VideoSet`` (``pixel_sets.py``) are for a
-model whose backbone makes the features. Which pairs come together, and in what order, is decided by ``training``. Every
-text is padded to ``num_words`` and every video to ``num_frames``; of longer texts the last position
-(EOS) stays with the leading ones, of longer videos the frames that are spread evenly, the papers' rule.
-Axes as in ``batch.py``.
+``Batch`` and ``TrainingSet`` are what training asks for; ``FeatureSet`` gives them of cached features, or of made-up
+ones. Row ``i`` of a batch's texts belongs to row ``i`` of its videos; which pairs come together, and in what order, is
+for training to decide. Texts are padded to ``num_words`` and videos to ``num_frames``, the same for a whole set, so
+that batches of different processes can be put together; of longer texts the last position (EOS) stays with the leading
+ones, of longer videos the frames that are spread evenly, the papers' rule.
+Axes: ``B`` pairs, ``W`` token positions, ``F`` frames, ``D`` embedding size.
+Neighbours: ``pixel_sets.py`` (sets for a model whose backbone makes the features), ``feature_cache.py`` (what is read).
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Protocol, overload
+from typing import Protocol, Self, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wordframe.data.batch import Batch, FeatureBatch
-from wordframe.data.cache_folder import CacheError, short_hash
+from wordframe.data._cache_folder import CacheError
 from wordframe.data.feature_cache import CachedFeatures
-from wordframe.data.pixel_sets import FrameSet, VideoSet
+from wordframe.disk import short_hash
 from wordframe.features import TextFeatures, VideoFeatures
-from wordframe.models import kept_words
+from wordframe.models import TextVideoModel, kept_words
 from wordframe.video import benchmark_indices
 
-__all__ = ["FeatureSet", "Features", "FrameSet", "TrainingSet", "VideoSet"]
-
 Rows = NDArray[np.floating]
+
+
+class Batch(Protocol):
+    """What training asks of a batch.
+
+    captions: ``(B,)`` int64, numbers of the captions in the training set; videos: ``(B,)`` those of their videos.
+    """
+
+    @property
+    def captions(self) -> Tensor: ...
+
+    @property
+    def videos(self) -> Tensor: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice) -> Self: ...
+
+    def to(self, device: torch.device | str) -> Self: ...
+
+    def encode(self, model: TextVideoModel) -> tuple[TextFeatures, VideoFeatures]:
+        """Both sides through the model, the temporal head included."""
+        ...
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """Tensors that share their first axis."""
+
+    captions: Tensor
+    videos: Tensor
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    def __getitem__(self, rows: slice) -> Self:
+        return type(self)(**{item.name: getattr(self, item.name)[rows] for item in fields(self)})
+
+    def to(self, device: torch.device | str) -> Self:
+        return type(self)(
+            **{item.name: getattr(self, item.name).to(device, non_blocking=True) for item in fields(self)}
+        )
 
 
 class TrainingSet(Protocol):
@@ -56,7 +98,7 @@ class TrainingSet(Protocol):
         ...
 
 
-class Features(Protocol):
+class RaggedFeatures(Protocol):
     """Features by number, without padding: of a cache, or in memory."""
 
     word_counts: NDArray[np.int64]
@@ -74,6 +116,24 @@ class Features(Protocol):
     def seconds(self, video: int) -> Rows | None: ...
 
 
+@dataclass(frozen=True)
+class FeatureBatch(PairBatch):
+    """Pairs whose features were cached: the backbone is not needed.
+
+    sentence: ``(B, D)``; words: ``(B, W, D)``; word_mask: ``(B, W)``; frames: ``(B, F, D)``; frame_mask: ``(B, F)``.
+    """
+
+    sentence: Tensor
+    words: Tensor
+    word_mask: Tensor
+    frames: Tensor
+    frame_mask: Tensor
+
+    def encode(self, model: TextVideoModel) -> tuple[TextFeatures, VideoFeatures]:
+        text = TextFeatures(self.sentence, self.words, self.word_mask)
+        return text, model.contextualize(self.frames, self.frame_mask)
+
+
 class FeatureSet:
     """A training set of features: no backbone is needed, nor is all of it ever in memory.
 
@@ -86,7 +146,7 @@ class FeatureSet:
     def __init__(
         self,
         *,
-        features: Features,
+        features: RaggedFeatures,
         video_of: Sequence[int],
         video_ids: Sequence[str],
         fingerprint: str,
@@ -223,7 +283,7 @@ class FeatureSet:
 
 
 class _InMemory:
-    """``Features`` of tensors."""
+    """``RaggedFeatures`` of tensors."""
 
     def __init__(self, texts: TextFeatures, videos: VideoFeatures) -> None:
         if texts.sentence.shape[1] != videos.frames.shape[2]:
