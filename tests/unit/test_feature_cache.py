@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 
 from tests.colours import ColourEncoder, write_scenes
 from wordframe.data import (
@@ -95,6 +96,22 @@ def test_from_cached_frames_they_are_the_same(tmp_path: Path, paths: dict[str, P
         np.testing.assert_array_equal(cached.frames(video), direct.frames(video))
 
 
+def test_what_is_on_disk_is_format_1_as_it_was_first_written(tmp_path: Path, paths: dict[str, Path]) -> None:
+    """Caches hold hours of work: other names or hashes here would refuse those of earlier versions."""
+    build(tmp_path / "cache", paths)
+    described = json.loads((tmp_path / "cache" / "wordframe-features.json").read_text())
+    assert described["version"] == 1
+    assert described["frames"] == "videos at a short side of 16 pixels"
+    assert described["captions"] == "be5248c3cbc06b7b"
+    with safe_open(tmp_path / "cache" / "videos-00000.safetensors", framework="numpy") as block:
+        assert set(block.keys()) == {"frames", "seconds", "counts"}
+        assert json.loads(block.metadata()["wordframe"]).keys() == {"stamps", "told"}
+    build_frame_cache(tmp_path / "frames", paths, FrameSettings(num_frames=4, short_side=16))
+    source = FrameCache.open(tmp_path / "frames")
+    assert source.description == "cached frames: 4 frames a video, short side 16 pixels, JPEG of quality 90"
+    assert (tmp_path / "frames/videos/27/27c35e6e9373877f29e562464e46497e.safetensors").is_file()  # blake2b of "a"
+
+
 def test_a_second_run_encodes_nothing(tmp_path: Path, paths: dict[str, Path]) -> None:
     build(tmp_path / "cache", paths)
     before = CachedFeatures.open(tmp_path / "cache").fingerprint
@@ -164,6 +181,7 @@ def test_a_missing_video_is_left_out_only_where_that_is_allowed(tmp_path: Path, 
     assert (summary.kept, summary.encoded, summary.complete) == (3, 0, True)
     cached = CachedFeatures.open(tmp_path / "cache")
     assert cached.video_ids == ["a", "d", "e"]
+    assert cached.captions() == ["a red thing", "red and blue", "yellow", "magenta and red and blue"]
     assert cached.video_of.tolist() == [0, 0, 1, 2]
     assert cached.description.left_out.keys() == {"b", "c"}
     np.testing.assert_allclose(cached.sentence(2), ColourEncoder().encode_text(["yellow"]).sentence[0], atol=1e-3)

@@ -199,6 +199,7 @@ class _Builder:
         blocks = [videos[start : start + BLOCK_VIDEOS] for start in range(0, len(videos), BLOCK_VIDEOS)]
         kept = [self._still_right(number, names) for number, names in enumerate(blocks)]
         wanted = [name for names, right in zip(blocks, kept, strict=True) for name in names if name not in right]
+        # one stream of results over all blocks: no thread waits at the end of a block for its slowest video
         results = in_order(self._encoded_video, wanted, should_stop=self._should_stop)
         for number, (names, right) in enumerate(zip(blocks, kept, strict=True)):
             rows = self._rows(number, names, right, results)
@@ -228,7 +229,7 @@ class _Builder:
                 return None
             text = self._encoder.encode_text(captions[first : min(first + _TEXTS_AT_ONCE, stop)])
             sentences.append(_half(text.sentence.numpy()))
-            words.append(_half(text.words[text.word_mask].numpy()))  # (ΣW, D)
+            words.append(_half(text.words[text.word_mask].numpy()))  # (ΣW, D): padding would be half of the file
             counts.append(text.word_mask.sum(dim=1).numpy())
             self._on_progress("captions", first + len(text))
         return {
@@ -239,7 +240,7 @@ class _Builder:
 
     def _encoded_video(self, video: str) -> _Row:
         try:
-            stamp = self._source.stamp(video)
+            stamp = self._source.stamp(video)  # before reading: a file changed meanwhile is then read again next time
             sampled = self._source.read(video, self._description.num_frames)
             features = _half(self._encoder.encode_frames(sampled.rgb).numpy())
         except (VideoError, EncoderError) as error:
@@ -311,7 +312,7 @@ class _Builder:
 
 
 def _half(features: NDArray[np.float32]) -> NDArray[np.float16]:
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore"):  # the check below says it better than numpy's warning
         half = features.astype(np.float16)
     if not np.isfinite(half).all():
         raise EncoderError("the encoder gives features that are not finite in float16")

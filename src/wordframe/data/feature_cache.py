@@ -41,7 +41,7 @@ _DECIDING = {
     "annotations": "annotation files",
     "captions": "captions with the hash",
 }
-"""What must agree for a run to go on in a folder, and how a person is told of it."""
+"""What must agree for a run to go on in a folder, and what it is called in a message."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +113,7 @@ class CachedFeatures:
         owners = np.repeat(np.arange(len(captions)), [len(several) for _, several in captions])
         ends = self._all("texts", "ends", len(owners), BLOCK_TEXTS)
         numbers = np.arange(len(ends))
-        # ends count from the start of their block
+        # ends count from the start of their block, so that a block can be written without knowing those before it
         self._starts, self._ends = np.where(numbers % BLOCK_TEXTS == 0, 0, ends[numbers - 1]), ends
         self._video_rows = np.flatnonzero(counts > 0)
         self._text_rows = np.flatnonzero(counts[owners] > 0)
@@ -150,6 +150,7 @@ class CachedFeatures:
     @property
     def fingerprint(self) -> str:
         """Short hash of the content: of all blocks and of what they depend on."""
+        # the encoder's name left out: the same weights in another folder are the same features
         return short_hash(asdict(replace(self.description, encoder="")))
 
     def sentence(self, caption: int) -> NDArray[np.float16]:
@@ -190,6 +191,7 @@ class CachedFeatures:
 
     def _slice(self, kind: str, number: int, name: str) -> Any:
         """A tensor of a block, whose rows are read when they are asked for. Blocks stay mapped once opened."""
+        # get_slice, not get_tensor: the latter copies the whole block into memory
         file = block_name(kind, number)
         if file not in self._blocks:
             try:

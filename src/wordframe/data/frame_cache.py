@@ -213,7 +213,7 @@ def _cached(cache: FrameCache, video: str, path: Path) -> _Outcome:
     """Make the file of one video unless a sound, current one is there."""
     file = cache._file(video)
     try:
-        source = file_stamp(path)
+        source = file_stamp(path)  # before reading: a file changed meanwhile is then read again next time
         kept = _kept(file, source, path)
         if kept is not None:
             return _Outcome(damage=kept["problem"])
@@ -222,6 +222,7 @@ def _cached(cache: FrameCache, video: str, path: Path) -> _Outcome:
     except VideoError as error:
         file.unlink(missing_ok=True)  # frames of a content that is no longer there
         return _Outcome(failure=str(error))
+    # a checksum a picture, so that reading two frames of a video need not read the whole file to trust them
     pictures = [compress(rgb, cache.settings.quality) for rgb in frames.rgb]
     tensors = {
         "pictures": np.frombuffer(b"".join(pictures), np.uint8),

@@ -36,6 +36,7 @@ Tokenize = Callable[[Sequence[str]], tuple[Tensor, Tensor]]
 _ZEROS, _LEVELS = (0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255)
 """Mean and std that leave levels from 0 to 255 as they are."""
 _PROBE_CAPTIONS = 16
+"""Captions whose token ids stand for the tokenizer in the fingerprint: it has no name that could be trusted."""
 
 
 @dataclass(frozen=True)

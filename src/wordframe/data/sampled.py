@@ -100,6 +100,7 @@ def read_sampled(path: VideoPath, *, num_frames: int, short_side: int | None) ->
     frames, info, problem = _read(path, lambda info: _seconds(info.duration_seconds, num_frames), short_side)
     expected = _seconds(info.duration_seconds, num_frames)
     if not expected or len(frames) < len(expected):
+        # tiny pictures: only their number is wanted
         with open_frames(path, per_second(1.0), short_side=16) as stream:
             count = sum(1 for _ in stream)
         frames, _, later_problem = _read(path, lambda _: _seconds(count, num_frames), short_side)
@@ -129,6 +130,7 @@ def in_order(
 
     Within a thread torch runs on one core. Ends early, in order, once ``should_stop()``.
     """
+    # a thread a file and a core a thread: torch's own threads would fight over the same cores
     threads = threads or os.cpu_count() or 1
     before = torch.get_num_threads()
     waiting: deque[Future[Result]] = deque()
@@ -136,6 +138,7 @@ def in_order(
         try:
             for item in items:
                 waiting.append(pool.submit(work, item))
+                # so many that no thread waits for work, so few that decoded videos do not fill the memory
                 if len(waiting) > 2 * threads:
                     yield waiting.popleft().result()
                 if should_stop():

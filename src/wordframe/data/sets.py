@@ -25,6 +25,7 @@ from torch import Tensor
 from wordframe.data._cache_folder import CacheError
 from wordframe.data.feature_cache import CachedFeatures
 from wordframe.disk import short_hash
+from wordframe.errors import counted
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.models import TextVideoModel, kept_words
 from wordframe.video import benchmark_indices
@@ -185,16 +186,16 @@ class FeatureSet:
         """
         features = CachedFeatures.open(folder)
         described = features.description
-        for told, there, wanted in (
+        for what, there, wanted in (
             ("the encoder's fingerprint", described.fingerprint, encoder_fingerprint),
             ("benchmark", described.benchmark, benchmark),
             ("split", described.split, split),
         ):
             if wanted is not None and there != wanted:
-                raise CacheError(f"{folder}: {told} is {there}, {wanted} is needed; use the cache made for it")
+                raise CacheError(f"{folder}: {what} is {there}, {wanted} is needed; use the cache made for it")
         if num_frames is not None and num_frames > described.num_frames:
             raise CacheError(
-                f"{folder}: holds at most {described.num_frames} frames a video, {num_frames} are wanted; "
+                f"{folder}: holds at most {counted(described.num_frames, 'frame')} a video, {num_frames} are wanted; "
                 f"make a cache with --frames {num_frames}"
             )
         return cls(
@@ -262,9 +263,8 @@ class FeatureSet:
         for caption in captions:
             words = self._features.words(caption)
             rows.append(words if len(words) <= self.num_words else words[kept_words(len(words), self.num_words)])
-        padded, mask = _padded(rows, self.num_words, self.dimension)
-        sentence = np.stack([self._features.sentence(caption) for caption in captions])
-        return TextFeatures(torch.from_numpy(sentence).float(), padded, mask)
+        sentence = [self._features.sentence(caption) for caption in captions]
+        return TextFeatures.from_ragged(sentence, rows, length=self.num_words)
 
     def _videos(self, videos: Sequence[int]) -> VideoFeatures:
         rows: list[Rows] = []
@@ -276,10 +276,10 @@ class FeatureSet:
                 kept = benchmark_indices(len(frames), self.num_frames)
             rows.append(frames[kept])
             if times is not None:
-                seconds.append(times[kept][:, None])
-        padded, mask = _padded(rows, self.num_frames, self.dimension)
-        in_seconds = _padded(seconds, self.num_frames, 1)[0][..., 0] if seconds else None
-        return VideoFeatures(padded, padded, mask, in_seconds)
+                seconds.append(times[kept])
+        return VideoFeatures.from_ragged(
+            rows, seconds=seconds or None, length=self.num_frames, dimension=self.dimension
+        )
 
 
 class _InMemory:
@@ -351,12 +351,3 @@ class _TextBlocks(Sequence[TextFeatures]):
             return [self[place] for place in range(*number.indices(len(self)))]
         start = range(len(self))[number] * self._size
         return self._texts(range(start, min(start + self._size, self._total)))
-
-
-def _padded(rows: Sequence[Rows], length: int, dimension: int) -> tuple[Tensor, Tensor]:
-    """Rows ``(L_i, D)`` as one ``(B, length, D)`` float32 with zeros behind them, and the mask ``(B, length)``."""
-    padded = np.zeros((len(rows), length, dimension), np.float32)
-    for place, row in enumerate(rows):
-        padded[place, : len(row)] = row
-    counts = torch.tensor([len(row) for row in rows])
-    return torch.from_numpy(padded), torch.arange(length) < counts[:, None]
