@@ -20,4 +20,3 @@ from .segments import Segment as Segment
 from .segments import cut_segments as cut_segments
 from .segments import shots as shots
 from .segments import windows as windows
-from .write import write_video as write_video
