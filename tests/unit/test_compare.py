@@ -6,9 +6,9 @@ import itertools
 
 import numpy as np
 import pytest
+from wordframe.evaluate.bootstrap import draws
 
 from wordframe.evaluate import compare, compare_runs, summarize_seeds
-from wordframe.evaluate.bootstrap import draws
 from wordframe.evaluate.compare import (
     COMPARED,
     MEANS,

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from wordframe.evaluate import Checkpoint, both_ranks, evaluate_features, evaluator
-from wordframe.evaluate.evaluator import measure_features, tile_sizes
+from wordframe.evaluate import Checkpoint, both_ranks, evaluate_features, evaluator, measure_features
+from wordframe.evaluate.evaluator import tile_sizes
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.models import ModelSettings, TextVideoModel, contextualize, score
 
@@ -177,7 +177,7 @@ def test_refusals() -> None:
 
 MEMORY = """
 import resource, sys, torch
-from wordframe.evaluate.evaluator import measure_features
+from wordframe.evaluate import measure_features
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.models import ModelSettings, TextVideoModel
 torch.set_num_threads(1)

@@ -15,16 +15,15 @@ from torch import Tensor
 from wordframe.evaluate import (
     TIE_RULE,
     EvaluationReport,
-    RankCounter,
     RetrievalMetrics,
-    Skipped,
     both_ranks,
     evaluate_logits,
     ranks,
-    render,
+    report_table,
     streamed_ranks,
-    whole_video_blocks,
 )
+from wordframe.evaluate.ranker import RankCounter, whole_video_blocks
+from wordframe.evaluate.report import Skipped
 
 
 def plain_rank(scores: list[float], right: set[int]) -> int:
@@ -215,10 +214,10 @@ def test_the_report_carries_what_a_number_needs() -> None:
 
 def test_the_table_shows_the_numbers_and_what_was_skipped() -> None:
     screen = Console(file=io.StringIO(), width=120)
-    screen.print(render(report(skipped=tuple(Skipped(f"[b]a\n{i}\udcff.mp4", "cut") for i in range(12)))))
+    screen.print(report_table(report(skipped=tuple(Skipped(f"[b]a\n{i}\udcff.mp4", "cut") for i in range(12)))))
     shown = screen.file.getvalue()  # type: ignore[attr-defined]
     assert "33.3" in shown
     assert "text → video" in shown
     assert "missing from the gallery (12)" in shown
-    assert "[b]a\\n0\\udcff.mp4: cut" in shown
+    assert "[b]a\\n0�.mp4: cut" in shown
     assert "and 2 more; --json lists them all" in shown

@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from wordframe.evaluate import both_ranks, evaluator, ranks
-from wordframe.evaluate.evaluator import measure_features
+from wordframe.evaluate import both_ranks, evaluator, measure_features, ranks
 from wordframe.evaluate.metrics import best_captions
 from wordframe.evaluate.rescoring import Statistics, dual_softmax_t2v, dual_softmax_v2t, querybank_t2v
 from wordframe.features import TextFeatures, VideoFeatures

@@ -21,19 +21,18 @@ from wordframe.data import VideoFiles, build_feature_cache, match_videos
 from wordframe.errors import AnnotationError, CheckpointError
 from wordframe.evaluate import (
     Outcome,
-    Source,
+    Provenance,
+    RunError,
     compare_folders,
+    comparison_table,
     evaluate_cached,
     evaluate_videos,
     read_run,
-    write_folder,
+    write_run,
 )
-from wordframe.evaluate.cached import CachedTexts
-from wordframe.evaluate.comparison import render
-from wordframe.evaluate.folder import SECONDS, evaluate_folder
+from wordframe.evaluate.gathering import CachedTexts
 from wordframe.evaluate.outcome import bank_numbers
-from wordframe.evaluate.run_folder import RunError
-from wordframe.evaluate.tables import markdown
+from wordframe.evaluate.report import markdown
 from wordframe.models import load_model
 
 CAPTIONS = {
@@ -95,6 +94,7 @@ class Report(Strict):
     post_processing: str
     post_processed: dict[str, Rescored]
     tie_rule: str
+    interval_methods: dict[str, str]
     encoder: str
     model: str
     checkpoint: Checkpoint
@@ -125,8 +125,8 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def evaluated(videos: Path, captions: Mapping[str, list[str]] = CAPTIONS, **changes: Any) -> Outcome:
     settings: dict[str, Any] = {
         "model_name": "zero-shot",
-        "source": Source("msvd", "test", "made for this test", {"captions.json": "ab12"}, ("2 videos are few",)),
-        "sampling": SECONDS,
+        "source": Provenance("msvd", "test", "made for this test", {"captions.json": "ab12"}, ("2 videos are few",)),
+        "sampling": "seconds",
         "num_frames": 4,
         "num_words": 3,
         "allow_missing": True,
@@ -146,7 +146,7 @@ def outcome(videos: Path) -> Outcome:
 @pytest.fixture(scope="module")
 def folder(outcome: Outcome, tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("run") / "new"
-    write_folder(place, outcome)
+    write_run(place, outcome)
     return place
 
 
@@ -213,7 +213,7 @@ def test_a_folder_is_read_again_and_never_written_over(folder: Path, outcome: Ou
     run = read_run(folder)
     assert torch.equal(torch.from_numpy(run.v2t), outcome.measured.ranks.v2t)
     with pytest.raises(RunError, match="holds an evaluation; choose another folder, or delete this one"):
-        write_folder(folder, outcome)
+        write_run(folder, outcome)
     with pytest.raises(RunError, match=r"is not the folder of an evaluation: report.json is missing; make one with"):
         read_run(tmp_path)
     (tmp_path / "report.json").write_text('{"queries": 5}')
@@ -227,7 +227,7 @@ def test_a_folder_is_read_again_and_never_written_over(folder: Path, outcome: Ou
 
 def test_without_lists_there_is_no_folder(videos: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="the evaluation has no lists; evaluate with top=100"):
-        write_folder(tmp_path / "new", evaluated(videos, top=None))
+        write_run(tmp_path / "new", evaluated(videos, top=None))
 
 
 def test_a_broken_video_is_told_by_both_ways_of_reading(videos: Path, tmp_path: Path) -> None:
@@ -235,8 +235,8 @@ def test_a_broken_video_is_told_by_both_ways_of_reading(videos: Path, tmp_path: 
         (tmp_path / name).write_bytes((videos / name).read_bytes())
     (tmp_path / "two.mp4").write_text("no video")
     matched = match_videos(tmp_path, {name: CAPTIONS[name] for name in ("red.mp4", "two.mp4", "same.mp4")})
-    for sampling in ("uniform", SECONDS):
-        settings: dict[str, Any] = {"model_name": "zero-shot", "source": Source("folder"), "sampling": sampling}
+    for sampling in ("uniform", "seconds"):
+        settings: dict[str, Any] = {"model_name": "zero-shot", "source": Provenance("folder"), "sampling": sampling}
         model = load_model("zero-shot", dimension=6)
         with pytest.raises(AnnotationError, match=r"1 of 3 videos cannot be read, the first: .*two\.mp4"):
             evaluate_videos(matched, ColourEncoder(), model, **settings)
@@ -252,7 +252,7 @@ def test_one_frame_a_second_then_spread(videos: Path) -> None:
         encoder = ColourEncoder()
         model = load_model("zero-shot", dimension=6)
         evaluate_videos(
-            matched, encoder, model, model_name="m", source=Source("folder"), sampling=SECONDS, num_frames=wanted
+            matched, encoder, model, model_name="m", source=Provenance("folder"), sampling="seconds", num_frames=wanted
         )
         assert encoder.frames_encoded == expected + min(3, wanted)
 
@@ -260,14 +260,14 @@ def test_one_frame_a_second_then_spread(videos: Path) -> None:
 def test_the_folder_protocol_is_as_before(videos: Path) -> None:
     captions = {name: several for name, several in CAPTIONS.items() if name != "gone.mp4"}
     seen: list[int] = []
-    report = evaluate_folder(
+    report = evaluate_videos(
         match_videos(videos, captions),
         ColourEncoder(),
         load_model("zero-shot", dimension=6),
         model_name="zero-shot",
         num_frames=4,
-        on_progress=seen.append,
-    )
+        on_read=seen.append,
+    ).report
     assert (report.protocol, report.frames, report.gallery_note) == ("folder", "4 a video, uniform", "")
     assert report.evaluation.t2v.recall_at_5 == 100.0
     assert seen[-1] == 4
@@ -350,7 +350,7 @@ def others(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]
     """Runs of three other settings on the same queries."""
     place = tmp_path_factory.mktemp("others")
     for number, frames in enumerate((1, 2, 3)):
-        write_folder(place / str(number), evaluated(videos, num_frames=frames))
+        write_run(place / str(number), evaluated(videos, num_frames=frames))
     return [place / str(number) for number in range(3)]
 
 
@@ -365,7 +365,7 @@ def test_groups_are_compared_with_the_first(folder: Path, others: list[Path]) ->
     assert change["difference"] == pytest.approx(means[1] - means[0])
     assert told["differences"]["b"]["smallest_p_seeds"] == pytest.approx(1 / 3)
     screen = Console(file=io.StringIO(), width=80)
-    screen.print(render(found))
+    screen.print(comparison_table(found))
     shown = screen.file.getvalue()  # type: ignore[attr-defined]
     assert "p seed: all runs are dealt out anew; for b it can be no smaller than 0.33" in shown
     assert "video → text" in shown
@@ -376,9 +376,9 @@ def test_groups_are_compared_with_the_first(folder: Path, others: list[Path]) ->
 
 
 def test_runs_on_other_queries_are_refused(videos: Path, folder: Path, tmp_path: Path) -> None:
-    write_folder(tmp_path / "queries", evaluated(videos, CAPTIONS | {"red.mp4": ["blue"]}))
-    write_folder(tmp_path / "gallery", evaluated(videos, {name: CAPTIONS[name] for name in ("red.mp4", "two.mp4")}))
-    write_folder(tmp_path / "files", evaluated(videos, source=Source("msvd", annotations={"captions.json": "cd34"})))
+    write_run(tmp_path / "queries", evaluated(videos, CAPTIONS | {"red.mp4": ["blue"]}))
+    write_run(tmp_path / "gallery", evaluated(videos, {name: CAPTIONS[name] for name in ("red.mp4", "two.mp4")}))
+    write_run(tmp_path / "files", evaluated(videos, source=Provenance("msvd", annotations={"captions.json": "cd34"})))
     for name, told in (("queries", "queries"), ("gallery", "gallery, queries"), ("files", "annotations")):
         with pytest.raises(RunError, match=f"cannot be compared: they differ in {told}; evaluate both on the same"):
             compare_folders({"a": [read_run(folder)], "b": [read_run(tmp_path / name)]})

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from wordframe.evaluate import both_ranks
 from wordframe.evaluate.metrics import best_captions
-from wordframe.evaluate.streaming import LOGITS, streamed_views
+from wordframe.evaluate.ranker import LOGITS, streamed_views
 from wordframe.evaluate.toplists import TopLists, from_keys, sort_keys
 
 

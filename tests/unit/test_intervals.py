@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from wordframe.evaluate.bootstrap import NAMES
 
 from wordframe.evaluate import bootstrap, bootstrap_intervals
-from wordframe.evaluate.bootstrap import NAMES
 
 
 def plain_numbers(ranks: np.ndarray) -> list[float]:
