@@ -46,7 +46,7 @@ _BLOCK_NUMBERS = 4_000_000
 """Numbers of one block ``(B, C)`` of draws: 32 MB in int64, however many clusters there are."""
 _LEAST_ERROR = 1e-9
 """Stands for a standard error of zero, so that a draw of equal ranks gives a huge t and no NaN."""
-_ANGLES = 100_001
+_ANGLES = 20_001
 
 
 def rank_intervals(
@@ -121,7 +121,7 @@ def student_quantile(level: float, degrees: float) -> float:
     >>> round(student_quantile(0.95, 4), 3)
     2.776
     """
-    degrees = min(degrees, 1e6)  # it is normal by then, and narrower than the grid
+    degrees = min(degrees, 1e5)  # it is normal by then, and narrower than the grid
     # t = sqrt(degrees) · tan(angle) turns the density into a power of a cosine on a finite range
     angles = np.linspace(0.0, math.pi / 2, _ANGLES)
     density = np.cos(angles) ** (degrees - 1)
