@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -98,7 +99,7 @@ World = tuple[NDArray[np.int64], NDArray[np.int64] | None]
 """Ranks and their clusters."""
 
 
-def coverage(truth: dict[str, float], worlds: list[World]) -> dict[str, float]:
+def coverage(truth: dict[str, float], worlds: Sequence[World]) -> dict[str, float]:
     held = dict.fromkeys(truth, 0)
     for ranks, clusters in worlds:
         found = rank_intervals(ranks, gallery=GALLERY, clusters=clusters, samples=200)

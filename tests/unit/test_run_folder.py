@@ -162,8 +162,8 @@ def test_the_report_has_its_schema(folder: Path, outcome: Outcome) -> None:
     assert (report.protocol, report.split, report.split_note) == ("msvd", "test", "made for this test")
     assert (report.gallery, report.queries, report.captions_per_video) == (4, 6, 1.5)
     # "magenta" and "red" find each other's videos second, the other four their own first
-    assert (report.t2v.recall_at_1, report.t2v.recall_at_5) == (pytest.approx(100 * 4 / 6), 100.0)
-    assert (report.t2v.median_rank, report.t2v.mean_rank) == (1.0, pytest.approx(8 / 6))
+    assert (report.t2v.recall_at_1, report.t2v.recall_at_5) == pytest.approx((100 * 4 / 6, 100.0))
+    assert (report.t2v.median_rank, report.t2v.mean_rank) == pytest.approx((1.0, 8 / 6))
     assert (report.v2t.recall_at_1, report.v2t.mean_rank, report.v2t.queries) == (75.0, 1.25, 4)
     assert report.interval_methods.keys() == {"recall", "median_rank", "mean_rank"}
     assert report.interval_methods["recall"].startswith("Wilson")

@@ -101,7 +101,7 @@ def gather(
         captions=tuple(found),
         caption_video=torch.from_numpy(place[asked[kept]]),
         texts=encode_texts(found, encoder, num_words=num_words),
-        videos=pad_videos([frames for frames in read.features if frames is not None]),
+        videos=VideoFeatures.from_ragged([frames for frames in read.features if frames is not None]),
         full_gallery=len(matched.pairs) + len(matched.missing),
         skipped=tuple(skipped),
         damaged=tuple(read.damaged),
@@ -112,15 +112,6 @@ def encode_texts(captions: Sequence[str], encoder: Encoder, *, num_words: int | 
     """Captions in blocks of ``TEXTS_AT_ONCE``, each cut to ``num_words`` token positions."""
     starts = range(0, len(captions), TEXTS_AT_ONCE)
     return [fit_text(encoder.encode_text(captions[start : start + TEXTS_AT_ONCE]), num_words) for start in starts]
-
-
-def pad_videos(features: Sequence[NDArray[np.float32]]) -> VideoFeatures:
-    """Videos of different lengths ``(F_i, D)`` as one ``(V, F, D)`` with its mask."""
-    counts = torch.tensor([len(frames) for frames in features])
-    mask = torch.arange(int(counts.max()))[None, :] < counts[:, None]
-    frames = torch.zeros(*mask.shape, features[0].shape[1])
-    frames[mask] = torch.from_numpy(np.concatenate(features))
-    return VideoFeatures(frames, frames, mask)
 
 
 def _read_uniform(
@@ -192,7 +183,7 @@ _READERS: dict[Sampling, _Reader] = {"uniform": _read_uniform, "seconds": _read_
 def gather_cached(cache: CachedFeatures, folder: Path, *, num_frames: int, num_words: int) -> Gathered:
     """All of a cache in ``folder``: at most ``num_frames`` frames a video, ``num_words`` token positions a caption."""
     frames = [cache.frames(video) for video in range(len(cache.video_ids))]
-    chosen = [each[benchmark_indices(len(each), num_frames)].astype(np.float32) for each in frames]
+    chosen = [each[benchmark_indices(len(each), num_frames)] for each in frames]
     there = set(cache.video_ids)
     captions = [caption for video, several in read_captions_file(folder) if video in there for caption in several]
     left_out = cache.description.left_out
@@ -201,7 +192,7 @@ def gather_cached(cache: CachedFeatures, folder: Path, *, num_frames: int, num_w
         captions=tuple(captions),
         caption_video=torch.from_numpy(cache.video_of),
         texts=CachedTexts(cache, numbers=None, num_words=num_words),
-        videos=pad_videos(chosen),
+        videos=VideoFeatures.from_ragged(chosen),
         full_gallery=len(cache.video_ids) + len(left_out),
         skipped=tuple(Skipped(video, reason) for video, reason in left_out.items()),
     )
@@ -232,10 +223,5 @@ class CachedTexts(Sequence[TextFeatures]):
         start = range(len(self))[block] * TEXTS_AT_ONCE
         numbers = self._numbers[start : start + TEXTS_AT_ONCE]
         found = [self._cache.words(number) for number in numbers]
-        words = [each[kept_words(len(each), self._num_words)].astype(np.float32) for each in found]
-        counts = torch.tensor([len(each) for each in words])
-        mask = torch.arange(int(counts.max())) < counts[:, None]  # (T, W)
-        padded = torch.zeros(*mask.shape, self._cache.dimension)
-        padded[mask] = torch.from_numpy(np.concatenate(words))
-        sentence = np.stack([self._cache.sentence(number) for number in numbers]).astype(np.float32)
-        return TextFeatures(torch.from_numpy(sentence), padded, mask)
+        words = [each[kept_words(len(each), self._num_words)] for each in found]
+        return TextFeatures.from_ragged([self._cache.sentence(number) for number in numbers], words)
