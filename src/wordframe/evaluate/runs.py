@@ -1,27 +1,131 @@
-"""Runs in folders, compared: the same queries on the same gallery, or a refusal that says what differs.
+"""The folder of an evaluation, for people, for other tools, and to compare it with another.
 
-The first group is what the others are compared with. A group is one run, or several seeds of one way of training.
-Neighbours: ``run_folder.py`` reads runs, ``compare.py`` computes.
+    report.json  report.md  recall.png                 what ``wordframe evaluate`` says
+    ranks.npz                                          every query's rank, also after post-processing
+    run.t2v.trec  qrels.t2v.trec  (and v2t)            the first 100 candidates of every query, and the right ones
+
+``report.json`` is written last: a folder without it is of a run that was cut short.
+Runs on the same queries and the same gallery can be compared (``compare_folders``), others are refused with what
+differs. The first group is what the others are compared with; a group is one run, or several seeds of one training.
+Neighbours: ``outcome.py`` makes what is kept, ``compare.py`` computes.
 """
 
 from __future__ import annotations
 
+import json
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from wordframe.disk import replacing, write_whole
+from wordframe.errors import MissingExtraError, WordframeError
 from wordframe.evaluate.compare import COMPARED, Difference, Spread, compare_runs, smallest_p, summarize_seeds
-from wordframe.evaluate.report import DIRECTIONS
-from wordframe.evaluate.run_folder import Run, RunError
+from wordframe.evaluate.outcome import Outcome
+from wordframe.evaluate.report import DIRECTIONS, draw_recall, markdown
+from wordframe.evaluate.toplists import caption_ids, write_trec_qrels, write_trec_run
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+REPORT = "report.json"
+RANKS = "ranks.npz"
+TOP = 100
+"""Candidates of a query in a TREC run."""
+SIGNIFICANT = 0.05
 _LABELS = dict(zip(COMPARED, ("R@1 %", "R@5 %", "R@10 %", "MdR", "MRR %"), strict=True))
 _MUST_AGREE = {"gallery_digest": "gallery", "queries_digest": "queries"}
+
+
+class RunError(WordframeError):
+    """A folder that is no evaluation's, or cannot take one, or runs that cannot be compared."""
+
+
+@dataclass(frozen=True)
+class EvaluationRun:
+    """An evaluation as its folder tells it.
+
+    folder: where it was read; report: what ``--json`` prints; t2v: ``(T,)`` ranks, v2t: ``(C,)``; caption_video:
+    ``(T,)``, the video of each caption.
+    """
+
+    folder: Path
+    report: Mapping[str, Any]
+    t2v: NDArray[np.int64]
+    v2t: NDArray[np.int64]
+    caption_video: NDArray[np.int64]
+
+
+def refuse_used(folder: Path) -> None:
+    """Raise RunError if ``folder`` holds an evaluation: results are never written over."""
+    if (folder / REPORT).exists():
+        raise RunError(f"{folder} holds an evaluation; choose another folder, or delete this one")
+
+
+def write_run(folder: Path, outcome: Outcome) -> str | None:
+    """Write everything; lists and ranks must have been asked for with ``top``.
+
+    Returns what was left out, and the line that brings it: the plot needs a library that not everybody has, and an
+    evaluation of hours is not lost for it.
+    """
+    refuse_used(folder)
+    measured, report = outcome.measured, outcome.report
+    if measured.lists is None:
+        raise ValueError(f"the evaluation has no lists; evaluate with top={TOP} to write its folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    ranks, names = measured.ranks, outcome.names
+    captioned = [names[video] for video in measured.lists.captioned.tolist()]
+    captions = caption_ids(names, ranks.caption_video)
+    write_trec_run(folder / "run.t2v.trec", captions, names, measured.lists.text_lists(ranks.t2v))
+    write_trec_qrels(folder / "qrels.t2v.trec", captions, [names[video] for video in ranks.caption_video.tolist()])
+    write_trec_run(folder / "run.v2t.trec", captioned, names, measured.lists.video_lists(ranks.v2t))
+    write_trec_qrels(folder / "qrels.v2t.trec", captioned, captioned)
+    arrays = {"t2v": ranks.t2v, "v2t": ranks.v2t, "caption_video": ranks.caption_video}
+    for found in measured.rescored:
+        arrays |= {f"{found.name}.{direction}": rescored for direction, rescored in found.ranks.items()}
+    with replacing(folder / RANKS) as part:
+        np.savez_compressed(part, allow_pickle=False, **{name: array.numpy() for name, array in arrays.items()})
+    write_whole(folder / "report.md", markdown(report))
+    left_out = None
+    try:
+        draw_recall(folder / "recall.png", ranks, title=f"{report.model} on {report.protocol}")
+    except MissingExtraError as error:
+        left_out = f"recall.png was left out: {error}"
+    write_whole(folder / REPORT, json.dumps(report.to_json(), indent=2) + "\n")
+    return left_out
+
+
+def read_run(folder: str | Path) -> EvaluationRun:
+    """Read what ``write_folder`` wrote.
+
+    Raises:
+        RunError: it is no evaluation's folder, or not a whole one.
+    """
+    place = Path(folder)
+    try:
+        report = json.loads((place / REPORT).read_text(encoding="utf-8"))
+        with np.load(place / RANKS, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in ("t2v", "v2t", "caption_video")}
+        queries = report["queries"]
+    except FileNotFoundError as error:
+        raise RunError(
+            f"{place} is not the folder of an evaluation: {Path(error.filename).name} is missing; "
+            "make one with wordframe evaluate … --to FOLDER"
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise RunError(
+            f"{place} cannot be read as an evaluation ({error}); evaluate again into a new folder"
+        ) from error
+    if not len(arrays["t2v"]) == len(arrays["caption_video"]) == queries:
+        raise RunError(
+            f"{place}: {RANKS} holds {len(arrays['t2v'])} queries, {REPORT} says {queries}; "
+            "the two files do not belong together: evaluate again into a new folder"
+        )
+    return EvaluationRun(place, report, arrays["t2v"], arrays["v2t"], arrays["caption_video"])
 
 
 @dataclass(frozen=True)
@@ -54,12 +158,12 @@ class Comparison:
 
 
 def compare_folders(
-    groups: Mapping[str, Sequence[Run]], *, samples: int = 2000, permutations: int = 10_000, seed: int = 0
+    groups: Mapping[str, Sequence[EvaluationRun]], *, samples: int = 2000, permutations: int = 10_000, seed: int = 0
 ) -> Comparison:
     """Compare every group with the first one.
 
     Raises:
-        RunError: there are no two groups, or two runs differ in annotations, queries or gallery.
+        RunError: there are no two groups, two runs differ in annotations, queries or gallery, or there is one video.
     """
     runs = [run for several in groups.values() for run in several]
     if len(groups) < 2 or not all(groups.values()):
@@ -69,6 +173,8 @@ def compare_folders(
             raise RunError(f"the group {name!r} names a run twice; every seed counts once")
     for run in runs[1:]:
         _refuse_unlike(runs[0], run)
+    if len(runs[0].v2t) < 2:
+        raise RunError(f"{runs[0].folder} is about a single video; a comparison needs captions of at least two")
     clusters = {"t2v": runs[0].caption_video, "v2t": None}
     ranks = {name: {side: _stacked(several, side) for side in DIRECTIONS} for name, several in groups.items()}
     first, *others = groups
@@ -94,7 +200,7 @@ def compare_folders(
     )
 
 
-def render(comparison: Comparison) -> RenderableType:
+def comparison_table(comparison: Comparison) -> RenderableType:
     """Tables for ``rich.console.Console.print``, one for each difference and direction."""
     from rich import box
     from rich.console import Group
@@ -121,8 +227,8 @@ def render(comparison: Comparison) -> RenderableType:
     return Group(*tables, *(Text(line) for line in _lines(comparison)))
 
 
-def _refuse_unlike(one: Run, other: Run) -> None:
-    differing = [told for key, told in _MUST_AGREE.items() if one.report.get(key) != other.report.get(key)]
+def _refuse_unlike(one: EvaluationRun, other: EvaluationRun) -> None:
+    differing = [what for key, what in _MUST_AGREE.items() if one.report.get(key) != other.report.get(key)]
     hashes = [sorted(run.report.get("annotations", {}).values()) for run in (one, other)]
     if hashes[0] != hashes[1]:
         differing.insert(0, "annotations")
@@ -135,7 +241,7 @@ def _refuse_unlike(one: Run, other: Run) -> None:
         )
 
 
-def _stacked(runs: Sequence[Run], side: str) -> NDArray[np.int64]:
+def _stacked(runs: Sequence[EvaluationRun], side: str) -> NDArray[np.int64]:
     """``(S, Q)``"""
     return np.stack([getattr(run, side) for run in runs])
 
@@ -165,15 +271,18 @@ def _difference_cells(found: Difference, name: str) -> list[str]:
 
 
 def _lines(comparison: Comparison) -> list[str]:
-    several = any(least is not None for least in comparison.least_p.values())
+    several = any(len(folders) > 1 for folders in comparison.groups.values())
     lines = [
-        f"Protocol: {comparison.protocol}. Change: second minus first, with its 95 % interval by paired bootstrap",
-        f"(videos are drawn with all their captions{', seeds too' if several else ''}).",
+        f"Protocol: {comparison.protocol}. Change: second minus first, with its 95 % interval: Student's t by the",
+        f"variance over queries, captions of a video together{', and over seeds where there are several' * several}.",
         "p query: the two sides' ranks are swapped, video by video. Two-sided, not corrected for many comparisons.",
     ]
-    if any(len(folders) > 1 for folders in comparison.groups.values()):
+    if several:
         lines.append("Of several runs: mean ± standard deviation over runs; --json has their range and values.")
     for name, least in comparison.least_p.items():
         if least is not None:
-            lines.append(f"p seed: all runs are dealt out anew; for {name} it can be no smaller than {least:.2g}.")
+            never = ": with so few runs it never falls below 0.05; 4 against 4 can" if least > SIGNIFICANT else ""
+            lines.append(
+                f"p seed: all runs are dealt out anew; for {name} it can be no smaller than {least:.2g}{never}."
+            )
     return lines

@@ -1,12 +1,16 @@
-"""The best videos of every text, in blocks: lists of ``top`` videos, never the whole ``(T, V)`` matrix.
+"""A model's scores in bounded memory: the best videos of every text (``wf.rank``), and tiles for ``ranker.py``.
 
-Videos are precomputed a block at a time and scored against the texts a block at a time; each text's list is merged with
-what the block brings. Equal logits keep the order of the videos, so the lists do not depend on the blocks.
-``score_tile`` is the same scoring as ``streaming.py`` wants it, to count ranks.
+Videos are prepared a block at a time and scored against the texts a block at a time. ``rank`` merges each text's list
+with what a block brings; equal logits keep the order of the videos, so the lists do not depend on the blocks.
+Of the memory allowed, half is for prepared videos, a quarter for texts and their logits, a quarter for what the
+similarity makes of its pairs (``bounded``).
+Neighbours: ``evaluator.py`` chooses the tiles' sizes, ``ranker.py`` counts ranks in them.
+Axes: ``T`` texts, ``V`` videos, ``B`` texts of a tile, ``W`` token positions, ``F`` frames, ``D`` embedding size.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,13 +19,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from wordframe.evaluate.checkpoint import Arrays, Checkpoint, digest
 from wordframe.evaluate.metrics import refuse_nan
-from wordframe.evaluate.streaming import ScoreTile
+from wordframe.evaluate.ranker import OnProgress, TileScorer
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.heads import PrecomputedVideos
-from wordframe.models import TextVideoModel
+from wordframe.models import TextVideoModel, contextualize, fit_frames, fit_text, score
 
 _COPIES_PER_FRAME = 6
 """Vectors of size ``D`` for a frame while its video is precomputed: what is kept, and what it is made from."""
@@ -29,6 +34,10 @@ _COPIES_PER_WORD = 8
 """Vectors of size ``D`` for a word while its text is scored."""
 _BYTES_PER_LOGIT = 64
 """A logit, its four parts, and its place in the sorting."""
+Texts = TextFeatures | Sequence[TextFeatures]
+"""All texts, or blocks of them that share one size (the last may be smaller); a block may be made when asked for."""
+_BLOCKS_AT_HAND = 8
+"""Blocks of texts that are kept: the texts of a tile lie in a few."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +60,7 @@ def rank(
     max_memory_mb: int = 1024,
     products: str = "float32",
     checkpoint: str | Path | None = None,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: OnProgress = lambda done, total: None,
 ) -> Ranking:
     """The ``top`` videos of every text by ``model.score``.
 
@@ -95,26 +104,6 @@ def rank(
                     keeper.save(lists.state())
                 on_progress(lists.done, total)
     return lists.ranking()
-
-
-def score_tile(
-    model: TextVideoModel, texts: TextFeatures | Callable[[Tensor], TextFeatures], videos: VideoFeatures
-) -> ScoreTile:
-    """The callback of ``streaming.streamed_ranks``: videos are precomputed once, here.
-
-    Args:
-        texts: all texts, or a function that makes those at the given places ``(B,)``.
-    """
-    with torch.inference_mode():
-        precomputed = model.similarity.precompute(videos)
-
-    def score(rows: Tensor, columns: slice) -> Tensor:
-        with torch.inference_mode():
-            some = texts[rows] if isinstance(texts, TextFeatures) else texts(rows)
-            logits: Tensor = model.similarity(some, precomputed[columns]).logits
-            return logits
-
-    return score
 
 
 class _Lists:
@@ -228,3 +217,92 @@ def _identity(
         "videos in a block": block,
         "top": top,
     }
+
+
+def count_texts(texts: Texts) -> int:
+    """How many texts there are; of blocks only the first and the last are looked at."""
+    if isinstance(texts, TextFeatures) or not len(texts):
+        return len(texts)
+    return (len(texts) - 1) * len(texts[0]) + len(texts[-1])
+
+
+def texts_at(texts: Texts, *, max_words: int | None) -> Callable[[Tensor], TextFeatures]:
+    """A function that gives the texts with the numbers ``rows (B,)``, in that order, at most ``max_words`` long."""
+    if isinstance(texts, TextFeatures):
+        whole = fit_text(texts, max_words)
+        return lambda rows: whole[rows]
+    size = len(texts[0])
+
+    @functools.lru_cache(maxsize=_BLOCKS_AT_HAND)
+    def block(number: int) -> TextFeatures:
+        return fit_text(texts[number], max_words)
+
+    def at(rows: Tensor) -> TextFeatures:
+        order = rows.argsort(stable=True)
+        numbers, counts = torch.unique_consecutive(rows[order] // size, return_counts=True)
+        places = torch.split(rows[order] % size, counts.tolist())
+        found = _joined([block(number)[place] for number, place in zip(numbers.tolist(), places, strict=True)])
+        return found[order.argsort()]
+
+    return at
+
+
+def _joined(blocks: list[TextFeatures]) -> TextFeatures:
+    """Texts one behind the other, padded to the longest."""
+    if len(blocks) == 1:
+        return blocks[0]
+    longest = max(block.words.shape[1] for block in blocks)
+    missing = [longest - block.words.shape[1] for block in blocks]
+    return TextFeatures(
+        torch.cat([block.sentence for block in blocks]),
+        torch.cat([F.pad(block.words, (0, 0, 0, by)) for block, by in zip(blocks, missing, strict=True)]),
+        torch.cat([F.pad(block.word_mask, (0, by)) for block, by in zip(blocks, missing, strict=True)]),
+    )
+
+
+def tile_scorer(
+    model: TextVideoModel, texts: TextFeatures | Callable[[Tensor], TextFeatures], videos: VideoFeatures
+) -> TileScorer:
+    """The callback of ``ranker.streamed_ranks``: videos are prepared once, here.
+
+    Args:
+        texts: all texts, or a function that makes those at the given places ``(B,)``.
+    """
+    with torch.inference_mode():
+        prepared = model.similarity.precompute(videos)
+
+    def score(rows: Tensor, columns: slice) -> Tensor:
+        with torch.inference_mode():
+            some = texts[rows] if isinstance(texts, TextFeatures) else texts(rows)
+            logits: Tensor = model.similarity(some, prepared[columns]).logits
+            return logits
+
+    return score
+
+
+def feature_tiles(model: TextVideoModel, texts: Texts, videos: VideoFeatures, *, group_size: int) -> TileScorer:
+    """The callback of ``ranker.streamed_ranks`` from raw features.
+
+    Args:
+        videos: raw frames, real ones first.
+        group_size: videos that are prepared together and kept; a tile must lie within one group.
+    """
+    parameter = next(model.parameters(), torch.zeros(()))
+    find = texts_at(texts, max_words=model.max_words)
+
+    def texts_there(rows: Tensor) -> TextFeatures:
+        return find(rows).to(parameter.device, parameter.dtype)
+
+    @functools.lru_cache(maxsize=1)
+    def group(start: int) -> TileScorer:
+        some = fit_frames(videos[start : start + group_size], model.max_frames)
+        ready = contextualize(model, some.to(parameter.device, parameter.dtype))
+        if model.settings.mask_padding:
+            return tile_scorer(model, texts_there, ready)
+        return lambda rows, columns: score(model, texts_there(rows), ready[columns])
+
+    def score_columns(rows: Tensor, columns: slice) -> Tensor:
+        start = columns.start // group_size * group_size
+        return group(start)(rows, slice(columns.start - start, columns.stop - start))
+
+    return score_columns

@@ -1,8 +1,11 @@
-"""The ranks of ``metrics.py`` from tiles of logits: ``(T, V)`` never exists, memory grows with ``T + V``.
+"""Ranks from tiles of logits: the ranks of ``metrics.py``, but ``(T, V)`` never exists, memory grows with ``T + V``.
 
-The scores of the matching pairs come first; then ``counter.py`` counts every tile once, in any order.
-Neighbours: ``rank.score_tile`` and ``tiles.py`` score tiles by a model; ``toplists.py`` and ``rescoring.py`` read the
-same tiles on their way.
+A rank is a count: how many wrong answers are scored no lower than the right one. Counts add up over tiles, in any
+order, once the scores of the matching pairs are known; so the tiles that hold those come first (``streamed_views``).
+A tile holds all captions of each of its videos, since video→text needs the best of them at once;
+``whole_video_blocks`` cuts the texts that way.
+Neighbours: ``ranking.py`` makes tiles by a model; ``toplists.py`` and ``rescoring.py`` read them on their way.
+Axes: ``T`` texts, ``V`` videos, ``B`` texts and ``N`` videos of a tile, ``C`` videos that have captions.
 """
 
 from __future__ import annotations
@@ -15,15 +18,16 @@ import torch
 from torch import Tensor
 
 from wordframe.evaluate.checkpoint import Arrays, Checkpoint
-from wordframe.evaluate.counter import RankCounter, whole_video_blocks
-from wordframe.evaluate.metrics import check_owners
+from wordframe.evaluate.metrics import best_captions, check_owners, refuse_nan
 
-ScoreTile = Callable[[Tensor, slice], Tensor]
+TileScorer = Callable[[Tensor, slice], Tensor]
 """``(text indices (B,), [start, stop) of videos) → logits (B, stop - start)``."""
 View = Callable[[Tensor, Tensor, slice], Tensor]
 """A tile ``(B, N)``, its text indices and its videos into the scores ``(B, N)`` to rank by."""
 LOGITS = "logits"
 """The view that leaves a tile as it is."""
+OnProgress = Callable[[int, int], None]
+"""Called with how much is done and how much there is."""
 
 
 class TileReader(Protocol):
@@ -37,7 +41,7 @@ class TileReader(Protocol):
 
 
 def streamed_ranks(
-    score: ScoreTile,
+    score: TileScorer,
     caption_video: Tensor,
     *,
     num_videos: int,
@@ -45,7 +49,7 @@ def streamed_ranks(
     max_columns: int = 256,
     group_size: int | None = None,
     checkpoint: Checkpoint | None = None,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: OnProgress = lambda done, total: None,
 ) -> tuple[Tensor, Tensor]:
     """Both directions' ranks, as ``metrics.both_ranks`` gives them; the arguments are those of ``streamed_views``."""
     views: dict[str, View] = {LOGITS: lambda tile, rows, columns: tile}
@@ -63,7 +67,7 @@ def streamed_ranks(
 
 
 def streamed_views(
-    score: ScoreTile,
+    score: TileScorer,
     caption_video: Tensor,
     views: Mapping[str, View],
     *,
@@ -73,7 +77,7 @@ def streamed_views(
     max_columns: int = 256,
     group_size: int | None = None,
     checkpoint: Checkpoint | None = None,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: OnProgress = lambda done, total: None,
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """Both directions' ranks by each of ``views``, from tiles of ``max_rows × max_columns``.
 
@@ -121,7 +125,7 @@ def streamed_views(
 
 
 def read_tiles(
-    score: ScoreTile,
+    score: TileScorer,
     reader: TileReader,
     *,
     num_texts: int,
@@ -129,7 +133,7 @@ def read_tiles(
     max_rows: int = 256,
     max_columns: int = 256,
     group_size: int | None = None,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: OnProgress = lambda done, total: None,
 ) -> None:
     """Show every tile of texts that belong to no video to ``reader``; the arguments are those of ``streamed_views``."""
     done = 0
@@ -185,7 +189,7 @@ def _tiles(
     return band, rest
 
 
-def _scored(score: ScoreTile, band: list[_Tile], on_progress: Callable[[int], None]) -> list[_Scored]:
+def _scored(score: TileScorer, band: list[_Tile], on_progress: Callable[[int], None]) -> list[_Scored]:
     """The tiles with matching pairs, scored."""
     scored: list[_Scored] = []
     done = 0
@@ -216,3 +220,106 @@ def _size(tile: _Tile) -> int:
 
 def _columns(within: slice, size: int) -> Iterator[slice]:
     return (slice(start, min(start + size, within.stop)) for start in range(within.start, within.stop, size))
+
+
+def whole_video_blocks(caption_video: Tensor, *, max_rows: int) -> list[Tensor]:
+    """Text indices in blocks of at most ``max_rows``, ordered by video, no video's captions in two blocks.
+
+    A video with more captions than ``max_rows`` gets a block of its own, larger than asked.
+
+    >>> whole_video_blocks(torch.tensor([2, 0, 2, 1]), max_rows=2)
+    [tensor([1, 3]), tensor([0, 2])]
+    """
+    if max_rows < 1:
+        raise ValueError(f"max_rows = {max_rows}; at least 1")
+    order = caption_video.argsort(stable=True)  # (T,)
+    sizes = torch.unique_consecutive(caption_video[order], return_counts=True)[1].tolist()
+    blocks: list[int] = []
+    for size in sizes:
+        if blocks and blocks[-1] + size <= max_rows:
+            blocks[-1] += size
+        else:
+            blocks.append(size)
+    return list(torch.split(order, blocks))
+
+
+_COUNTS = ("text_ahead", "video_ahead", "text_seen", "video_seen")
+
+
+class RankCounter:
+    """Adds up both directions' ranks tile by tile.
+
+    Args:
+        matching: ``(T,)`` the score of each caption with its own video, by the same computation as the tiles.
+        caption_video: ``(T,)`` int64, the video each caption was written for.
+        num_videos: ``V``.
+    """
+
+    def __init__(self, *, matching: Tensor, caption_video: Tensor, num_videos: int) -> None:
+        check_owners(caption_video, num_texts=len(matching), num_videos=num_videos)
+        lost = torch.isnan(matching).nonzero()
+        if len(lost):
+            raise ValueError(
+                f"matching holds {len(lost)} NaN, the first for text {int(lost[0])}; find out why its score is NaN"
+            )
+        self.matching = matching
+        self.caption_video = caption_video
+        self.captions = caption_video.bincount(minlength=num_videos)  # (V,) how many captions a video has
+        # (V,) each video's best own caption
+        self.best = matching.new_full((num_videos,), float("-inf")).scatter_reduce(0, caption_video, matching, "amax")
+        self.text_ahead = torch.zeros(len(matching), dtype=torch.long)
+        self.video_ahead = torch.zeros(num_videos, dtype=torch.long)
+        self.text_seen = torch.zeros(len(matching), dtype=torch.long)
+        self.video_seen = torch.zeros(num_videos, dtype=torch.long)
+
+    def add(self, tile: Tensor, *, rows: Tensor, first_column: int) -> None:
+        """Count ``tile (B, N)``: texts ``rows (B,)`` against the videos from ``first_column`` on."""
+        if tile.dim() != 2 or len(tile) != len(rows):
+            raise ValueError(f"tile must be (B, N) with B = {len(rows)} rows, got shape {tuple(tile.shape)}")
+        tile = tile.to(self.matching)
+        refuse_nan(tile, rows=rows, first_column=first_column)
+        if not 0 <= first_column <= first_column + tile.shape[1] <= len(self.best):
+            raise ValueError(
+                f"the tile holds the videos [{first_column}, {first_column + tile.shape[1]}); "
+                f"allowed: within [0, {len(self.best)})"
+            )
+        columns = torch.arange(first_column, first_column + tile.shape[1])  # (N,)
+        owners = self.caption_video[rows]  # (B,)
+        self._check_whole(owners)
+        ahead = (tile >= self.matching[rows, None]) & (owners[:, None] != columns)  # (B, N)
+        self.text_ahead[rows] += ahead.sum(dim=1)
+        best, captioned = best_captions(tile, owners, num_videos=tile.shape[1])  # (C, N), (C,)
+        ahead = (best >= self.best[columns]) & (captioned[:, None] != columns)  # (C, N)
+        self.video_ahead[columns] += ahead.sum(dim=0)
+        self.text_seen[rows] += tile.shape[1]
+        self.video_seen[columns] += len(rows)
+
+    def _check_whole(self, owners: Tensor) -> None:
+        """A candidate split over tiles would be counted twice."""
+        videos, counts = torch.unique(owners, return_counts=True)
+        split = (counts != self.captions[videos]).nonzero()
+        if len(split):
+            place = int(split[0])
+            raise ValueError(
+                f"the tile has {int(counts[place])} of the {int(self.captions[videos[place]])} captions of video "
+                f"{int(videos[place])}; cut the texts with whole_video_blocks"
+            )
+
+    def state(self) -> Arrays:
+        """Everything counted so far."""
+        return {name: getattr(self, name).numpy() for name in ("matching", *_COUNTS)}
+
+    def restore(self, state: Arrays) -> None:
+        """Go on from ``state``, of a counter with the same ``matching``."""
+        for name in _COUNTS:
+            setattr(self, name, torch.from_numpy(state[name]))
+
+    def ranks(self) -> tuple[Tensor, Tensor]:
+        """Text→video ``(T,)`` and video→text ``(C,)`` ranks, once every pair was counted exactly once."""
+        num_texts, num_videos = len(self.matching), len(self.best)
+        if not (self.text_seen == num_videos).all() or not (self.video_seen == num_texts).all():
+            raise ValueError(
+                f"the tiles must cover {num_texts} texts × {num_videos} videos once each; "
+                f"they held {int(self.text_seen.sum())} of {num_texts * num_videos} pairs"
+            )
+        return 1 + self.text_ahead, 1 + self.video_ahead[self.captions > 0]
