@@ -1,5 +1,4 @@
 from .build import build_model as build_model
-from .build import load_clip as load_clip
 from .build import trainable as trainable
 from .config import Recipe as Recipe
 from .distributed import join as join

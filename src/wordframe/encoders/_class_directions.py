@@ -8,9 +8,9 @@ benchmarks/offline_encoder.py.
 
 Computing it takes seconds, so the result is shipped in ``data/``; a test computes it again. To write it:
 
-    python -m wordframe.encoders.class_sentences
+    python -m wordframe.encoders._class_directions
 
-Neighbours: ``sentence.py`` (MiniLM), ``offline.py`` (mixes the directions).
+Neighbours: ``_minilm.py`` (the sentences), ``offline.py`` (mixes the directions).
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def even_out(sentences: Tensor) -> Tensor:
 
 def compute_directions() -> Tensor:
     """The directions ``(C, D)`` in float16, from the packages."""
-    from wordframe.encoders.sentence import SentenceEncoder
+    from wordframe.encoders._minilm import SentenceEncoder
 
     sentences = F.normalize(SentenceEncoder()(class_texts()).sentence, dim=-1)
     return even_out(sentences).half()
