@@ -16,5 +16,6 @@ from .model import TextVideoModel as TextVideoModel
 from .presets import PRESETS as PRESETS
 from .presets import Preset as Preset
 from .presets import register_preset as register_preset
+from .settings import EncoderIdentity as EncoderIdentity
 from .settings import ModelSettings as ModelSettings
 from .tokens import ClipTokenizer as ClipTokenizer

@@ -56,10 +56,17 @@ def model_card(model: TextVideoModel) -> str:
         paper=PAPERS.get(model.settings.family, model.settings.family),
         state="The weights are trained." if model.trained else "The weights are NOT trained.",
         use=f"{texts}\nlogits = model.score(text, {encode}).logits  # (texts, videos)",
-        backbone=f"none, features of {model.dimension} dimensions come from outside"
-        if model.backbone is None
-        else f"CLIP, {model.backbone.sizes.vision_layers} layers, patches of {model.backbone.sizes.patch_size} pixels",
+        backbone=_backbone(model),
         parameters=sum(own.values()),
         settings="\n".join(f"| {name} | {value} |" for name, value in model.settings.to_dict().items()),
         version=wordframe.__version__,
     )
+
+
+def _backbone(model: TextVideoModel) -> str:
+    if model.backbone is not None:
+        sizes = model.backbone.sizes
+        return f"CLIP, {sizes.vision_layers} layers, patches of {sizes.patch_size} pixels"
+    if model.trained_on is None:
+        return f"none, features of {model.dimension} dimensions come from outside"
+    return f"none, features come from the encoder {model.trained_on.name} (fingerprint {model.trained_on.fingerprint})"

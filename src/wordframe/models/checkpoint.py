@@ -23,7 +23,7 @@ from wordframe.models.initialise import start_from_clip
 from wordframe.models.model import TextVideoModel
 from wordframe.models.presets import PRESETS
 from wordframe.models.read import read_tensors
-from wordframe.models.settings import ModelSettings
+from wordframe.models.settings import EncoderIdentity, ModelSettings
 from wordframe.models.tokens import VOCABULARY_FILES, ClipTokenizer
 
 FORMAT = "wordframe-model"
@@ -108,6 +108,7 @@ def _config(model: TextVideoModel) -> dict[str, Any]:
         "dimension": model.dimension,
         "backbone": None if model.backbone is None else asdict(model.backbone.sizes),
         "trained": model.trained,
+        "trained_on": None if model.trained_on is None else asdict(model.trained_on),
     }
 
 
@@ -127,8 +128,13 @@ def _load_folder(folder: Path) -> TextVideoModel:
     try:
         settings = ModelSettings.from_dict(config["settings"])
         backbone = None if config["backbone"] is None else ClipBackbone(**config["backbone"])
+        trained_on = config.get("trained_on")  # older checkpoints do not tell
         model = TextVideoModel(
-            settings=settings, dimension=config["dimension"], backbone=backbone, trained=config["trained"]
+            settings=settings,
+            dimension=config["dimension"],
+            backbone=backbone,
+            trained=config["trained"],
+            trained_on=None if trained_on is None else EncoderIdentity(**trained_on),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{str(folder / 'config.json')!r} does not describe a model: {error}") from error

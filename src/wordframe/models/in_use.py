@@ -53,20 +53,31 @@ def load_ready(name: str, *, dimension: int | None = None, untrained: bool = Fal
 def refuse_other_features(
     model: TextVideoModel, name: str, *, encoder: str, fingerprint: str, dimension: int, remedy: str
 ) -> None:
-    """Raise unless features of ``encoder`` are what ``model`` was made for; ``remedy`` says what to do instead.
+    """Raise unless features of ``encoder`` are what ``model`` was made for.
+
+    Args:
+        name: what the user called the model.
+        encoder, fingerprint, dimension: of the features.
+        remedy: what to do instead; ``{encoder}`` in it becomes the encoder that fits.
 
     Raises:
-        CheckpointError: the model has a backbone of its own that is another one, or works on another ``D``.
+        CheckpointError: the model has a backbone of its own that is another one, was trained on the features of
+            another encoder, or works on another ``D``.
     """
     if model.backbone is not None:
         from wordframe.encoders import backbone_fingerprint  # brings transformers, which not every model needs
 
-        own = backbone_fingerprint(model.backbone)
-        if own != fingerprint:
+        of_backbone = backbone_fingerprint(model.backbone)
+        if of_backbone != fingerprint:
             raise CheckpointError(
-                f"{name!r} scores features of its own CLIP (fingerprint {own}), these are of the encoder {encoder!r} "
-                f"(fingerprint {fingerprint}); {remedy}"
+                f"{name!r} scores features of its own CLIP (fingerprint {of_backbone}), these are of the encoder "
+                f"{encoder!r} (fingerprint {fingerprint}); {remedy.replace('{encoder}', name)}"
             )
+    elif (own := model.trained_on) is not None and own.fingerprint != fingerprint:
+        raise CheckpointError(
+            f"{name!r} was trained on features of the encoder {own.name!r} (fingerprint {own.fingerprint}), these are "
+            f"of the encoder {encoder!r} (fingerprint {fingerprint}); {remedy.replace('{encoder}', own.name)}"
+        )
     if model.dimension != dimension:
         raise CheckpointError(
             f"{name!r} works on features of {model.dimension} dimensions, the encoder {encoder!r} gives {dimension}; "

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from wordframe.features import SimilarityOutput, TextFeatures, VideoFeatures
 from wordframe.heads import Explanation, PreparedVideos, refuse_empty, scale
 from wordframe.models.families import build_similarity, build_temporal
-from wordframe.models.settings import ModelSettings
+from wordframe.models.settings import EncoderIdentity, ModelSettings
 from wordframe.models.tokens import ClipTokenizer
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ class TextVideoModel(nn.Module):
         backbone: both towers of CLIP; None to work on features made elsewhere.
         tokenizer: sentences into token ids, for ``encode_text`` with strings.
         trained: whether the weights come from training; a search refuses untrained heads that need it.
+        trained_on: the encoder of the features it was trained on, where it has no backbone: features of another one
+            are refused. None where that is not known, or nothing was trained.
 
     Attributes:
         leftovers: names in an authors' file that this model has no use for.
@@ -50,13 +52,17 @@ class TextVideoModel(nn.Module):
         backbone: ClipBackbone | None = None,
         tokenizer: ClipTokenizer | None = None,
         trained: bool = False,
+        trained_on: EncoderIdentity | None = None,
     ) -> None:
         super().__init__()
+        if backbone is not None and trained_on is not None:
+            raise ValueError("trained_on= is for a model without a backbone; with one, its own features are meant")
         self.settings = settings
         self.dimension = _dimension(dimension, backbone)
         self.backbone = backbone
         self.tokenizer = tokenizer
         self.trained = trained
+        self.trained_on = trained_on
         self.leftovers: tuple[str, ...] = ()
         self.temporal = build_temporal(settings, self.dimension)
         self.similarity = build_similarity(settings, self.dimension)

@@ -14,6 +14,17 @@ SE_TYPES = ("excitation", "aggregation", "excitation_aggregation", "excitation_s
 VARIANTS = ("unity", "squeeze_expand", "expand_squeeze")
 
 
+@dataclass(frozen=True)
+class EncoderIdentity:
+    """Whose features a head was trained on. Another encoder of the same ``D`` gives a head nonsense, silently.
+
+    name: what the user called the encoder, for people; fingerprint: ``Encoder.fingerprint``, which decides.
+    """
+
+    name: str
+    fingerprint: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelSettings:
     """Settings of a model on top of its backbone. The names are the authors' where they have one.

@@ -59,7 +59,7 @@ class SearchEngine:
             encoder=manifest.encoder,
             fingerprint=manifest.fingerprint,
             dimension=manifest.dimension,
-            remedy=f"make a library with it: wordframe index VIDEOS --library NEW_FOLDER --encoder {name}",
+            remedy="make a library with it: wordframe index VIDEOS --library NEW_FOLDER --encoder {encoder}",
         )
         self.prepared = Prepared(library, self.model)
         self.not_stored: str | None = None
