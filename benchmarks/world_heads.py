@@ -32,7 +32,7 @@ from world_features import CachedFeatures, read_features
 from wordframe.evaluate import both_ranks, evaluate_features
 from wordframe.features import PART_NAMES
 from wordframe.models import TextVideoModel, load_model, start_from_clip
-from wordframe.train import Recipe, build_model, load_clip, make_recipe, train, trainable
+from wordframe.train import Recipe, build_model, load_clip, make_recipe, train, trainable_backbone
 
 RATES = (1e-4, 3e-4, 1e-3, 3e-3)
 SEEDS = (0, 1, 2, 3, 4)
@@ -271,7 +271,7 @@ def do(job: Job) -> str:
 def new_model(job: Job, dimension: int) -> TextVideoModel:
     """A model of the job's recipe and seed on cached features, started from the CLIP that made them."""
     clip = str(job.place.clip)
-    backbone = trainable(load_clip(clip), clip)
+    backbone = trainable_backbone(load_clip(clip), clip)
     model = build_model(job.recipe, dimension=dimension)
     start_from_clip(model, backbone)
     if hasattr(model.similarity, "logit_scale"):
