@@ -23,7 +23,7 @@ from tests.videos import write_video
 from wordframe.cli import main
 from wordframe.cli.cache import app as cache_app
 from wordframe.cli.train import train as command
-from wordframe.encoders import ClipBackbone, backbone_fingerprint
+from wordframe.encoders import ClipBackbone, load_encoder
 from wordframe.errors import RecipeError, WordframeError
 from wordframe.models import EncoderIdentity, load_model
 from wordframe.train.run_folder import read_log
@@ -196,7 +196,7 @@ def test_features_frames_and_videos_train_the_same_model(recipe: Path, tmp_path:
     assert model.encode_text(["the dog"]).sentence.shape == (1, 64), "the checkpoint brings its vocabulary"
     on_features = load_model(runs[2] / "best")
     assert on_features.backbone is None
-    encoder = backbone_fingerprint(model.backbone)
+    encoder = load_encoder(str(material / "clip")).fingerprint
     assert on_features.trained_on == EncoderIdentity(str(material / "clip"), encoder)
     for name in ("best", "last"):
         config = json.loads((runs[2] / name / "config.json").read_text())

@@ -87,9 +87,10 @@ def test_a_kill_between_two_checkpoints_leaves_the_old_one(tmp_path: Path, monke
             raise KeyboardInterrupt  # the old one is out of the way, the new one is not there yet
         return rename(path, target)
 
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(Path, "replace", killed)
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
         folder.save_model(model, "best")
+    monkeypatch.setattr(Path, "replace", rename)
     folder.close()
     assert not (folder.path / "best").exists()
     RunFolder(tmp_path / "run", IDENTITY).close()
