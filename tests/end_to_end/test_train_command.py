@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -23,9 +24,11 @@ from tests.videos import write_video
 from wordframe.cli import main
 from wordframe.cli.cache import app as cache_app
 from wordframe.cli.train import train as command
+from wordframe.data import Split
 from wordframe.encoders import ClipBackbone, load_encoder
 from wordframe.errors import RecipeError, WordframeError
 from wordframe.models import EncoderIdentity, load_model
+from wordframe.train import CaptionSplits, TrainingSetup, make_recipe
 from wordframe.train.run_folder import read_log
 
 ROOT = Path(__file__).parents[2]
@@ -202,6 +205,27 @@ def test_features_frames_and_videos_train_the_same_model(recipe: Path, tmp_path:
         config = json.loads((runs[2] / name / "config.json").read_text())
         assert config["trained_on"] == {"name": str(material / "clip"), "fingerprint": encoder}
     assert model.trained_on is None, "its own CLIP says whose features they are"
+
+
+def test_the_documented_program_runs(tmp_path: Path, material: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    small = '"backbone=null", "data=null", "batch_size=4", "epochs=1", "model.max_words=10", "model.max_frames=4"'
+    assert '["backbone=null"]' in program
+    shutil.copytree(material / "features", tmp_path / "features")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    exec(program.replace('"backbone=null"', small).replace("data=null", "data={}"), names)
+    assert names["result"].steps == 3
+    assert load_model(tmp_path / "run" / "best").trained_on is not None
+
+
+def test_frames_and_videos_are_not_both_taken(tmp_path: Path) -> None:
+    recipe = make_recipe({"name": "x", "model": "xclip", "backbone": "any/clip"})
+    captions = CaptionSplits(Split("x", "train", {"a.mp4": ("a dog",)}), None, {})
+    for places in ({}, {"cache": tmp_path, "videos": tmp_path}):
+        with pytest.raises(ValueError, match="give one of cache= and videos=, got"):
+            TrainingSetup.from_frames(recipe, captions, **places)
 
 
 def test_a_tuned_clip_changes_and_needs_pixels(recipe: Path, tmp_path: Path, material: Path) -> None:

@@ -26,7 +26,7 @@ IMAGE = 16
 
 def dry_run_recipe(recipe: Recipe, *, steps: int) -> Recipe:
     """``recipe`` with as small a batch as shows every mechanism it uses, for ``steps`` steps."""
-    batch = min(recipe.batch_size, BATCH)
+    batch = min(recipe.batch_size, BATCH)  # still with chunks and accumulation where the recipe has them
     accumulation = min(recipe.gradient_accumulation, 2)
     values: dict[str, Any] = {
         "batch_size": batch,

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -31,6 +31,9 @@ from wordframe.train.recipe import Recipe
 from wordframe.train.run_folder import RunFolder, RunLog
 from wordframe.train.trainer import Trainer
 from wordframe.train.validation import METRIC, Validation, ValidationSet
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ def train(
         recipe: what to compute.
         train_set: captions and their videos.
         model: by ``build_model(recipe, …)``, or any of the recipe's settings; it is trained in place.
-        out: a new folder, or that of the same trainer.
+        out: a new folder, or that of the same run.
         validation: what chooses ``best``; without it there is ``last`` alone.
         workers: threads that make batches.
         save_every_seconds: least time between two states, beside those behind validations and at a stop.
@@ -104,6 +107,37 @@ def train(
     with needs_extra("train", "training"):
         import tensorboard  # noqa: F401 (asked for here, before anything is written)
     place, out = start_process_group(), Path(out)
+    trainer = _make_trainer(recipe, train_set, validation, model, place)
+    with ExitStack() as stack:
+        log = None
+        if place.is_main_process:
+            trainer.folder = RunFolder(out, trainer.identity())
+            stack.callback(trainer.folder.close)
+        # only now does the folder of a new run exist, and is that of another run refused
+        place.wait_for_everyone()
+        trainer.resume(out)
+        if trainer.folder is not None:
+            on_start(trainer.plan)
+            if trainer.done < trainer.plan.total_steps:
+                log = stack.enter_context(RunLog(out, done=trainer.done))
+        stop = stack.enter_context(_stops_noted())
+        _go_on(trainer, log, stop, workers, save_every_seconds, on_progress)
+        result = _result(trainer, out)
+        if trainer.folder is not None and not result.interrupted:
+            trainer.folder.save_model(model, "last")
+            trainer.folder.write_json("report.json", _report(trainer, result, about_data or {}))
+        place.wait_for_everyone()
+    return result
+
+
+def _make_trainer(
+    recipe: Recipe,
+    train_set: TrainingSet,
+    validation: ValidationSet | None,
+    model: TextVideoModel,
+    place: PartialState,
+) -> Trainer:
+    """This process's part, with the model as the recipe wants it, on its device, and alike in all processes."""
     configure(model, recipe)
     model.to(place.device)
     # weights that were drawn in each process may differ, and then so would all that follows
@@ -116,32 +150,9 @@ def train(
         processes=place.num_processes,
         rank=place.process_index,
     )
-    trainer = Trainer(
+    return Trainer(
         recipe=recipe, train_set=train_set, validation=validation, model=model, order=order, device=place.device
     )
-    with ExitStack() as stack:
-        log = None
-        if place.is_main_process:
-            trainer.folder = RunFolder(out, trainer.identity())
-            stack.callback(trainer.folder.close)
-        place.wait_for_everyone()
-        trainer.resume(out)
-        if trainer.folder is not None:
-            on_start(trainer.plan)
-            if trainer.done < trainer.plan.total_steps:
-                log = stack.enter_context(RunLog(out, done=trainer.done))
-        stop = stack.enter_context(_stops_noted())
-        _go_on(trainer, log, stop, workers, save_every_seconds, on_progress)
-        result = _result(trainer, out)
-        if trainer.folder is not None and not result.interrupted:
-            trainer.folder.save_model(model, "last")
-            data = {**trainer.identity(), **(about_data or {})}
-            del data["recipe"]  # the report has it in full
-            chosen_on = None if validation is None else recipe.validation.split
-            report = _report(recipe, result, data=data, chosen_on=chosen_on, device=place.device)
-            trainer.folder.write_json("report.json", report)
-        place.wait_for_everyone()
-    return result
 
 
 def _go_on(
@@ -159,6 +170,7 @@ def _go_on(
     feeding = feed(trainer.train_set, trainer.order, first_step=trainer.done, last_step=total, workers=workers)
     with closing(feeding) as batches:
         for of_step in batches:
+            # asked in the step, so that all processes learn of it there and end behind the same one
             update = trainer.update(of_step, stop=stop.is_set(), save=clock.save_due())
             seconds = clock.lap()
             trainer.seconds += seconds
@@ -235,7 +247,7 @@ class _Clock:
 
     def lap(self) -> float:
         """Seconds since ``start``."""
-        self._laps = [*self._laps[-100:], max(time.monotonic() - self._start, 1e-9)]
+        self._laps = [*self._laps[-100:], max(time.monotonic() - self._start, 1e-9)]  # > 0: it is divided by
         return self._laps[-1]
 
     def save_due(self) -> bool:
@@ -245,31 +257,23 @@ class _Clock:
         self._saved = time.monotonic()
 
 
-def _report(
-    recipe: Recipe,
-    result: TrainingResult,
-    *,
-    data: Mapping[str, Any],
-    chosen_on: str | None,
-    device: torch.device,
-) -> dict[str, Any]:
-    """What a reader needs to judge and to repeat the run.
-
-    data: fingerprints of the sets, and whatever the caller tells of them; chosen_on: the split that chose ``best``.
-    """
+def _report(trainer: Trainer, result: TrainingResult, about_data: Mapping[str, Any]) -> dict[str, Any]:
+    """What a reader needs to judge and to repeat the run."""
+    recipe, identity = trainer.recipe, trainer.identity()
+    del identity["recipe"]  # it stands in full beside it
     return {
         "recipe": recipe.resolved(),
         "recipe_fingerprint": recipe.fingerprint,
         "seed": recipe.seed,
-        "data": dict(data),
+        "data": {**identity, **about_data},
         "plan": result.plan.to_json(),
         "steps": result.steps,
         "metric": METRIC,
-        "chosen_on": chosen_on,
+        "chosen_on": None if trainer.validation is None else recipe.validation.split,
         "best": result.best,
         "validations": list(result.validations),
         "seconds": result.seconds,
-        "peak_memory_mb": _peak_memory_mb(device),
+        "peak_memory_mb": _peak_memory_mb(trainer.device),
         "versions": installed_versions(),
     }
 

@@ -63,7 +63,9 @@ class BertAdam(Optimizer):
         mean.lerp_(gradient, 1 - first)
         square.mul_(second).addcmul_(gradient, gradient, value=1 - second)
         if group["weight_decay"]:
+            # before the step, since decay and gradient both start from the old θ
             parameter.mul_(1 - group["lr"] * group["weight_decay"])
+        # ε outside the root, and neither mean is divided by 1 − β^t
         parameter.addcdiv_(mean, square.sqrt().add_(group["eps"]), value=-group["lr"])
 
 
@@ -112,6 +114,7 @@ def parameter_groups(model: TextVideoModel, settings: OptimizerSettings) -> list
 
     CLIP's scale, one parameter with the model's, is the backbone's where that is tuned.
     """
+    # by identity: the scale is one tensor under two names, and ``==`` of tensors compares their numbers
     towers = set() if model.backbone is None else {id(parameter) for parameter in model.backbone.parameters()}
     if model.backbone is not None and not is_tuned(model):
         towers.discard(id(model.backbone.logit_scale))
@@ -120,6 +123,7 @@ def parameter_groups(model: TextVideoModel, settings: OptimizerSettings) -> list
         if parameter.requires_grad:
             place = "backbone" if id(parameter) in towers else "head"
             found.setdefault((place, "matrices" if parameter.dim() >= 2 else "others"), []).append(parameter)
+    # sorted, since an optimizer's state is kept by place: a resumed run must find the same order
     return [
         Group(
             name=f"{place} {kind}",

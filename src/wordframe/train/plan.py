@@ -153,7 +153,7 @@ def make_plan(
     """
     _refuse(recipe, order, groups)
     per_epoch = order.steps_per_epoch
-    total = max(1, round(recipe.epochs * per_epoch))
+    total = max(1, round(recipe.epochs * per_epoch))  # epochs may be a fraction, steps are whole
     pairs_per_step = recipe.batch_size * recipe.gradient_accumulation
     return TrainingPlan(
         pairs=order.pairs,

@@ -44,6 +44,7 @@ class Section(BaseModel):
 class ModelChoice(Section):
     """What stands on top of the backbone: a preset, or a family, and any of ``ModelSettings`` that differ from it."""
 
+    # the other keys are the settings of a family, which may be one that a user has registered
     model_config = ConfigDict(frozen=True, extra="allow", ignored_types=(cached_property,))
 
     preset: str | None = None
@@ -184,6 +185,7 @@ class Recipe(Section):
     @property
     def fingerprint(self) -> str:
         """Short hash of all that changes what is computed: the header does not."""
+        # of what is resolved, so that a preset and the same settings written out are one recipe
         values = {key: value for key, value in self.resolved().items() if key not in HEADER}
         return short_hash(values)
 
@@ -271,6 +273,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
         raise RecipeError(f"{override!r}: the value is not valid YAML; put quotes around it") from error
     section = values
     for depth, key in enumerate(keys[:-1]):
+        # copied on the way down: YAML may name one section in two places
         inner = section.get(key)
         if depth == 0 and isinstance(inner, str) and key in _SHORT:
             inner = {_SHORT[key]: inner}

@@ -51,6 +51,7 @@ class RunFolder:
 
     def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
         self.path = path
+        # as it will be read back: tuples become lists, so that a folder's own run is equal to itself
         self.identity = json.loads(json.dumps({"version": VERSION, **identity}))
         self._check()
         path.mkdir(parents=True, exist_ok=True)
@@ -182,7 +183,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     """The lines of a ``metrics.jsonl``; a last one that was cut short by a kill is left out."""
     if not path.is_file():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")
+    lines = path.read_text(encoding="utf-8").split("\n")  # what follows the last line's end is not a whole line
     return [json.loads(line) for line in lines[:-1] if line]
 
 
@@ -208,4 +209,5 @@ def _curves(folder: Path, done: int) -> SummaryWriter:
     with needs_extra("train", "training"):
         from torch.utils.tensorboard import SummaryWriter
 
+    # TensorBoard's files only grow; this tells it to forget what it has from later steps
     return SummaryWriter(str(folder), purge_step=done + 1)

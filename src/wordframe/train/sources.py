@@ -159,6 +159,7 @@ class TrainingSetup:
         parts = load_clip(recipe.backbone.name)
         model = build_model(recipe, backbone=trainable_backbone(parts, recipe.backbone.name))
         attach_tokenizer(model, parts)
+        # not the encoder's own, which reads up to 77 words: the recipe's max_words cut here as they do in training
         tokenize = SentenceTokenizer(
             tokenizer=parts.tokenizer,
             family=FAMILIES["clip"],
@@ -206,6 +207,7 @@ class HeldOutPixels:
 
     def tokens(self, captions: Sequence[int]) -> tuple[Tensor, Tensor]:
         input_ids, mask = self.tokenize([self.pixels.captions[caption] for caption in captions])
+        # each block's longest caption decides its width, but blocks of all processes are put together
         missing = self.pixels.num_words - input_ids.shape[1]
         return F.pad(input_ids, (0, missing)), F.pad(mask, (0, missing))
 

@@ -24,6 +24,7 @@ from wordframe.train.step import autocast
 METRIC = "mean of text→video and video→text R@1 in percent"
 BLOCK_TEXTS = 256
 BLOCK_VIDEOS = 16
+"""Encoded at a time, over all processes: 16 videos of 64 frames are 1,024 images, fewer than a training step holds."""
 
 
 @runtime_checkable
@@ -88,6 +89,7 @@ def validate(model: TextVideoModel, held_out: ValidationSet, *, step: int, bfloa
     model.eval()
     texts: Sequence[TextFeatures]
     if isinstance(held_out, FeatureValidation):
+        # nothing to share out; the others wait for the first one at the next step's first message
         if rank_and_world_size()[0]:
             return None
         texts, videos = held_out.text_blocks(BLOCK_TEXTS), held_out.all_videos()
@@ -105,6 +107,7 @@ def encode_pixels(
 ) -> tuple[list[TextFeatures], VideoFeatures]:
     """All texts in blocks and the raw frames of all videos, on the CPU of each process."""
     owners = list(held_out.video_of)
+    # a batch is asked for by captions; of each video the first one, whatever text comes with it is not looked at
     caption_of = {video: caption for caption, video in reversed(list(enumerate(owners)))}
     device = next(model.parameters()).device
     texts, frames, masks = [], [], []
@@ -119,7 +122,7 @@ def encode_pixels(
             video = model.encode_video(pixels=batch.pixels, frame_mask=batch.frame_mask)
         frames.append(_together(video.frames, sizes))
         masks.append(_together(video.frame_mask, sizes))
-    together = torch.cat(frames)
+    together = torch.cat(frames)  # raw: ranking puts the temporal head on top, as it does for cached features
     return texts, VideoFeatures(together, together, torch.cat(masks))
 
 
