@@ -27,6 +27,12 @@ def test_a_folder_takes_up_its_own_run_and_refuses_others(tmp_path: Path) -> Non
     assert json.loads((tmp_path / "run" / "run.json").read_text())["recipe"]["optimizer"]["lr"] == 0.1
 
 
+def test_a_run_of_an_older_version_is_not_gone_on_with(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(json.dumps({"version": 1, **IDENTITY}))  # when "cosine" was another schedule
+    with pytest.raises(TrainingError, match="holds another run: version is 1 there and 2 here; choose another folder"):
+        RunFolder(tmp_path, IDENTITY)
+
+
 def test_a_folder_with_other_files_or_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("five years of work")
     with pytest.raises(TrainingError, match=r"holds other files \(thesis.tex …\); choose another folder"):
