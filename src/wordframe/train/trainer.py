@@ -99,7 +99,6 @@ class Trainer:
         """Take up the state in the folder, or start: generators differ by process, so that dropout does."""
         state = read_state(out)
         if state is None:
-            # before this, all processes draw alike: models that are built in each of them start the same
             torch.manual_seed(self.recipe.seed * 1_000_003 + self.order.rank)
             return
         self.model.load_state_dict(state["model"])
