@@ -29,10 +29,11 @@ from typing import Any
 import torch
 from world_features import CachedFeatures, read_features
 
+from wordframe.encoders import load_clip
 from wordframe.evaluate import both_ranks, evaluate_features
 from wordframe.features import PART_NAMES
 from wordframe.models import TextVideoModel, load_model, start_from_clip
-from wordframe.train import Recipe, build_model, load_clip, make_recipe, train, trainable_backbone
+from wordframe.train import Recipe, build_model, make_recipe, train, trainable_backbone
 
 RATES = (1e-4, 3e-4, 1e-3, 3e-3)
 SEEDS = (0, 1, 2, 3, 4)

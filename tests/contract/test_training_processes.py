@@ -36,12 +36,12 @@ SMALL = {**LENGTHS, "heads": 2, "layers": 1, "dropout": 0.0}
 PRESET_HEADS = [name for name in PRESETS if name not in ("zero-shot", "tcmgc-didemo", "tcmgc-vatex")]
 EA = {"family": "ea-clip4clip", "sim_header": "seqTransf", "reduction_ratio": 0.5}
 HEADS: dict[str, ModelSettings] = {
-    **{name: replace(PRESETS[name].settings, **SMALL) for name in PRESET_HEADS},
+    **{name: ModelSettings.from_dict({**PRESETS[name].settings.to_dict(), **SMALL}) for name in PRESET_HEADS},
     "tcmgc heads, projections, all words": replace(
         PRESETS["tcmgc-msrvtt"].settings, **SMALL, conditional_heads=2, projections=True, keep_rate=1.0
     ),
     "tcmgc released padding": replace(PRESETS["tcmgc-msrvtt"].settings, **SMALL, mask_padding=False),
-    "ea around a head": ModelSettings(**EA, se_type="excitation_seq_aggregation", **SMALL),
+    "ea around a head": ModelSettings.from_dict({**EA, "se_type": "excitation_seq_aggregation", **SMALL}),
 }
 for name in ("tcmgc-msrvtt", "tcmgc released padding"):
     HEADS[name] = replace(HEADS[name], keep_rate=0.5)

@@ -126,8 +126,8 @@ def _as_json(model: TextVideoModel, to: Path) -> dict[str, object]:
 def _tell(model: TextVideoModel, to: Path) -> None:
     from wordframe.cli.text import counted, printable
 
-    place, settings = printable(str(to)), model.settings
-    print(f"{place}: {settings.family}, {settings.sim_header}, {_own_parameters(model):,} parameters on top of CLIP")
+    place = printable(str(to))
+    print(f"{place}: {model.settings.label}, {_own_parameters(model):,} parameters on top of CLIP")
     if model.leftovers:
         shown = ", ".join(printable(name) for name in model.leftovers[:_LEFTOVERS_SHOWN])
         more = len(model.leftovers) - _LEFTOVERS_SHOWN

@@ -83,7 +83,7 @@ def feature_tiles(model: TextVideoModel, texts: Texts, videos: VideoFeatures, *,
     def group(start: int) -> ScoreTile:
         some = fit_frames(videos[start : start + group_size], model.max_frames)
         ready = contextualize(model, some.to(parameter.device, parameter.dtype))
-        if model.settings.mask_padding:
+        if model.mask_padding:
             return score_tile(model, texts_there, ready)
         return lambda rows, columns: score(model, texts_there(rows), ready[columns])
 

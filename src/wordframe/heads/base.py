@@ -84,12 +84,19 @@ class Similarity(nn.Module, ABC):
 
     Args:
         max_block_mb: memory that the intermediate results of one block of pairs may take. One pair is always done.
+
+    Attributes:
+        max_frames, max_words: the most it takes; None where any number will do. Longer inputs are cut to fit before.
+        explains: what ``explain`` adds to the logits, any of ``sentence``, ``words`` and ``parts``.
     """
 
     methods: tuple[str, ...] = ("plain",)
     kinds_of_products: tuple[str, ...] = ("float32",)
     keeps_numbers = False
     reads_words = False
+    max_frames: int | None = None
+    max_words: int | None = None
+    explains: tuple[str, ...] = ()
 
     def __init__(self, *, max_block_mb: int = 256) -> None:
         super().__init__()

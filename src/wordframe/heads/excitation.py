@@ -76,6 +76,7 @@ class ExcitedHead(nn.Module):
         super().__init__()
         self.excitation = excitation
         self.head = head
+        self.max_frames = min(excitation.max_frames, getattr(head, "max_frames", None) or excitation.max_frames)
 
     def forward(self, frames: Tensor, frame_mask: Tensor) -> Tensor:
         excited: Tensor = self.excitation(frames, frame_mask)

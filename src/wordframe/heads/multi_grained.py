@@ -85,6 +85,7 @@ class MultiGrainedSimilarity(FusedSimilarity):
 
     methods = ("fused", "plain")
     reads_words = True
+    explains = ("parts",)
 
     def __init__(
         self,
@@ -96,6 +97,7 @@ class MultiGrainedSimilarity(FusedSimilarity):
         max_block_mb: int = 256,
     ) -> None:
         super().__init__(max_block_mb=max_block_mb)
+        self.max_words, self.max_frames = max_words, max_frames
         self.mask_padding = mask_padding
         self.logit_scale = new_logit_scale()
         self.global_matrix = nn.Parameter(torch.eye(dimension))

@@ -34,6 +34,8 @@ class PooledSimilarity(Similarity):
         self.excitation = excitation
         self.aggregation = aggregation
         self.normalize_frames = normalize_frames
+        limits = [getattr(block, "max_frames", None) for block in (excitation, aggregation)]
+        self.max_frames = min((limit for limit in limits if limit is not None), default=None)
         self.logit_scale = new_logit_scale()
 
     def vectors(self, video: VideoFeatures) -> Tensor:

@@ -71,6 +71,7 @@ class TextConditionedSimilarity(FusedSimilarity):
     methods = ("span", "compiled", "plain")
     keeps_numbers = True
     reads_words = True
+    explains = ("sentence", "words", "parts")
 
     def __init__(
         self,

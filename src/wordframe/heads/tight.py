@@ -28,6 +28,8 @@ class TightSimilarity(Similarity):
     def __init__(self, *, dimension: int, transformer: nn.Module, max_block_mb: int = 256) -> None:
         super().__init__(max_block_mb=max_block_mb)
         self.transformer = transformer
+        positions = getattr(transformer, "max_frames", None)
+        self.max_frames = None if positions is None else positions - 1  # the sentence takes one
         self.pool_norm = nn.LayerNorm(dimension, eps=POOLER_EPS)
         self.pool = nn.Linear(dimension, dimension)
         self.score = nn.Linear(dimension, 1)

@@ -64,6 +64,7 @@ class Transformer(nn.Module):
 
     def __init__(self, *, dimension: int, heads: int, layers: int, positions: int) -> None:
         super().__init__()
+        self.max_frames = positions
         self.positions = nn.Embedding(positions, dimension)
         self.blocks = nn.ModuleList(TransformerBlock(dimension=dimension, heads=heads) for _ in range(layers))
         self._initialise(dimension, layers)

@@ -33,6 +33,7 @@ class ZeroShotAttention(Similarity):
     """
 
     methods = ("span",)
+    explains = ("sentence", "words")
     fixed_scale = LOGIT_SCALE
 
     def __init__(self, *, sharpness: float = 3.0, max_block_mb: int = 256) -> None:

@@ -90,13 +90,8 @@ def library_info(opened: Opened, *, allow_index: bool) -> wire.LibraryInfo:
 
 
 def _explains(engine: SearchEngine) -> list[Literal["sentence", "words", "parts"]]:
-    family = engine.model.settings.family
-    explained: dict[str, list[Literal["sentence", "words", "parts"]]] = {
-        "tcmgc": ["sentence", "words", "parts"],
-        "xclip": ["parts"],
-        "zero-shot": ["sentence", "words"],
-    }
-    return explained.get(family, [])
+    known: tuple[Literal["sentence", "words", "parts"], ...] = ("sentence", "words", "parts")
+    return [what for what in known if what in engine.model.explains]
 
 
 def filters_of(snapshot: Snapshot, wanted: wire.Filters) -> Filters:

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from torch import nn
 
@@ -14,10 +12,6 @@ from wordframe.encoders import (
     ClipBackbone,
     ClipParts,
     ClipSizes,
-    find_folder,
-    load_file,
-    load_folder,
-    quiet_transformers,
 )
 from wordframe.errors import RecipeError
 from wordframe.features import TextFeatures, VideoFeatures
@@ -65,17 +59,6 @@ def build_model(
     if clip is not None and isinstance(scale, nn.Parameter):
         scale.data.copy_(clip.logit_scale.data)
     return model
-
-
-def load_clip(name: str) -> ClipParts:
-    """Towers, tokenizer and preprocessing of a CLIP by hub id, folder or OpenAI ``.pt`` file.
-
-    Raises:
-        EncoderError: it is not there or cannot be read.
-    """
-    path = Path(name).expanduser()
-    with quiet_transformers():
-        return load_file(path, None) if path.is_file() else load_folder(find_folder(name), name)
 
 
 def trainable_backbone(parts: ClipParts, name: str) -> ClipBackbone:

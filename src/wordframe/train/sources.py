@@ -27,10 +27,10 @@ from wordframe.data import (
 )
 from wordframe.data.dataset import FrameSet, VideoSet
 from wordframe.disk import content_hash
-from wordframe.encoders import FAMILIES, ClipBackbone, SentenceTokenizer, backbone_fingerprint
+from wordframe.encoders import MODEL_TYPES, ClipBackbone, SentenceTokenizer, backbone_fingerprint, load_clip
 from wordframe.errors import RecipeError
 from wordframe.models import EncoderIdentity, TextVideoModel
-from wordframe.train.build import attach_tokenizer, build_model, load_clip, trainable_backbone
+from wordframe.train.build import attach_tokenizer, build_model, trainable_backbone
 from wordframe.train.dry_run import DIMENSION, MadeUpFeatures, MadeUpPixels, tiny_clip
 from wordframe.train.recipe import Recipe
 from wordframe.train.validation import ValidationSet
