@@ -60,10 +60,10 @@ def _served(library: Path, model: str, untrained: bool) -> Iterator[tuple[str, s
     """A server of the library in this process, on a free port of this machine, with a token nobody else knows."""
     import uvicorn
 
-    from wordframe.server import Opened, create_app
+    from wordframe.server import ServedLibrary, create_app
 
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    opened = Opened(library, model=model, untrained=untrained)
+    opened = ServedLibrary(library, model=model, untrained=untrained)
     opened.engine()
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.bind(("127.0.0.1", 0))

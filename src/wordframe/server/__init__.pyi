@@ -1,2 +1,4 @@
+from .answers import Answers as Answers
+from .answers import Query as Query
 from .application import create_app as create_app
-from .opened import Opened as Opened
+from .served import ServedLibrary as ServedLibrary

@@ -1,4 +1,4 @@
-"""The library that is served, and its search engine: opened when there is one, closed over what an indexer commits.
+"""The library that is served, and its search engine: opened when there is one, following what an indexer commits.
 
 A server may start before its library exists; the page then says how to make one. Nothing is kept here but the engine
 and what a look into the tables gave at one snapshot.
@@ -27,7 +27,7 @@ class Snapshot:
     roots: tuple[str, ...]
 
 
-class Opened:
+class ServedLibrary:
     """One library folder, and the model that answers.
 
     Args:
