@@ -193,7 +193,12 @@ def test_a_bad_file_costs_one_line_and_is_not_tried_again(tmp_path: Path, videos
     assert reason.startswith(path)
     assert "\n" not in reason
     again = library.index([videos])
-    assert (again.failed, len(again.unchanged)) == (summary.failed, 3)
+    assert (again.failed, again.known_failures, len(again.unchanged)) == ({}, summary.failed, 3)
+    assert again.videos_met == 4
+    (videos / "worse.mp4").write_bytes(b"no video either")
+    third = library.index([videos])
+    assert (names(list(third.failed)), third.known_failures) == (["worse.mp4"], summary.failed)
+    (videos / "worse.mp4").unlink()
     write_scenes(videos / "bad.mp4", ("white", 1))
     mended = library.index([videos])
     assert (names(mended.indexed), mended.failed, library.failures()) == (["bad.mp4"], {}, [])

@@ -45,6 +45,36 @@ def test_index_json(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (len(told["unchanged"]), told["indexed"], told["failed"], told["interrupted"]) == (2, [], {}, False)
 
 
+def test_only_new_trouble_fails_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A timer that indexes every night must not cry every night over the same file."""
+    write_scenes(tmp_path / "videos" / "red.mp4", ("red", 2))
+    bad = tmp_path / "videos" / "bad.mp4"
+    bad.write_text("this is no video\n" * 50)
+    command = ["index", str(tmp_path / "videos"), "--library", str(tmp_path / "library")]
+
+    def run(*options: str) -> tuple[int, str, list[str]]:
+        status = main([*command, *options])
+        shown = capsys.readouterr()
+        return status, lines(shown.out)[0], lines(shown.err)
+
+    status, out, (err,) = run()
+    assert (status, out.endswith("1 failed"), err.startswith(f"failed: {bad}: ")) == (1, True, True)
+    status, out, (err,) = run()
+    assert (status, out) == (0, "0 videos indexed · 1 unchanged · 1 failed before")
+    assert err.startswith(f"failed before, unchanged: {bad}: ")
+    assert err.endswith("(--retry tries again)")
+    assert run("--strict")[0] == 1
+    assert run("--retry")[0] == 1
+    assert main([*command, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["failed"], list(told["known_failures"])) == ({}, [str(bad)])
+    bad.write_text("this is no video either\n" * 50)
+    status, _, (err,) = run()
+    assert (status, err.startswith(f"failed: {bad}: ")) == (1, True)
+    bad.unlink()
+    assert run("--strict")[:2] == (0, "0 videos indexed · 1 unchanged")
+
+
 def test_search_prints_one_block_a_video(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["search", "a red picture", "--library", str(place / "library"), "--moments", "1"]) == 0
     out = lines(capsys.readouterr().out)

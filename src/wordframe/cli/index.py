@@ -24,11 +24,15 @@ def index(
     ] = None,
     prune: Annotated[bool, typer.Option("--prune", help="Forget videos whose files are gone.")] = False,
     retry: Annotated[bool, typer.Option("--retry", help="Try unchanged files again that failed before.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Fail also for unchanged files that could not be read before.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Index all videos below PATHS into a library.
 
-    Unchanged files cost nothing, moved ones are recognised, and a run that was cut short goes on where it was.
+    Unchanged files cost nothing, moved ones are recognised, and a run that was cut short goes on where it was. It fails
+    for a file that cannot be read, once: the next run names it and goes on, so that a timer can run this command.
 
     Examples:
 
@@ -43,27 +47,25 @@ def index(
     with indexing_progress() as on_progress:
         summary = opened.index(paths, prune=prune, retry=retry, on_progress=on_progress)
     if json:
-        print_json(_as_json(summary))
-    _tell_problems(summary)
+        print_json(asdict(summary))
+    _print_problems(summary)
     if not json:
-        _tell_summary(summary, library)
+        _print_summary(summary, library)
     if summary.interrupted:
         raise typer.Exit(130)
-    if summary.failed or not summary.videos_met:
+    if summary.failed or not summary.videos_met or (strict and summary.known_failures):
         raise typer.Exit(1)
 
 
-def _as_json(summary: IndexSummary) -> dict[str, object]:
-    return asdict(summary)
-
-
-def _tell_problems(summary: IndexSummary) -> None:
+def _print_problems(summary: IndexSummary) -> None:
     from wordframe.cli.text import printable
 
     for path, problem in sorted(summary.partly.items()):
         print(f"partly indexed: {printable(path)}: {printable(problem)}", file=sys.stderr)
     for reason in sorted(summary.failed.values()):
         print(f"failed: {printable(reason)}", file=sys.stderr)
+    for reason in sorted(summary.known_failures.values()):
+        print(f"failed before, unchanged: {printable(reason)} (--retry tries again)", file=sys.stderr)
     for path in summary.missing:
         print(f"file is gone: {printable(path)} (--prune forgets it)", file=sys.stderr)
     if summary.interrupted:
@@ -72,7 +74,7 @@ def _tell_problems(summary: IndexSummary) -> None:
         print("wordframe: no video files found below the given paths", file=sys.stderr)
 
 
-def _tell_summary(summary: IndexSummary, library: Path) -> None:
+def _print_summary(summary: IndexSummary, library: Path) -> None:
     from wordframe.cli.text import counted, duration
 
     parts = [f"{counted(len(summary.indexed), 'video')} indexed"]
@@ -88,6 +90,7 @@ def _tell_summary(summary: IndexSummary, library: Path) -> None:
         (summary.copied, "copied"),
         (summary.pruned, "forgotten"),
         (list(summary.failed), "failed"),
+        (list(summary.known_failures), "failed before"),
     ):
         if paths:
             parts.append(f"{len(paths):,} {word}")

@@ -74,6 +74,7 @@ class Indexer:
             plan = make_plan(findings.files, self._known, failed_before, retry=retry, should_stop=interrupted.is_set)
             self._summary.unchanged = [entry.path for entry in plan.unchanged]
             self._failures = {entry.path: entry for entry in plan.still_failed}
+            self._summary.known_failures = {entry.path: entry.reason for entry in plan.still_failed}
             if not interrupted.is_set():
                 self._follow(plan)
                 self._read(plan, interrupted.is_set)
@@ -251,7 +252,9 @@ class Indexer:
     def _write_failures(self, findings: Findings, plan: Plan, before: dict[str, FailureEntry]) -> None:
         """Remember this run's failures, and those elsewhere whose files are still there."""
         self._failures |= {failure.path: failure for failure in plan.unreadable}
-        self._summary.failed = {path: entry.reason for path, entry in self._failures.items()} | {
+        known = self._summary.known_failures
+        new = {path: entry.reason for path, entry in self._failures.items() if path not in known}
+        self._summary.failed = new | {
             path: f"{path}: {reason}" for path, reason in findings.unreadable.items()
         }
         looked_at = {file.path for file in findings.files}

@@ -108,7 +108,7 @@ def told_status(folder: Path) -> Iterator[tuple[Callable[[Progress], None], Call
             writer.write()
 
     def finish(summary: IndexSummary) -> None:
-        end.update(state="stopped" if summary.interrupted else "finished", failed=summary.failed)
+        end.update(state="stopped" if summary.interrupted else "finished", failed=summary.failed | summary.known_failures)
 
     writer.write()
     thread = threading.Thread(target=beat, daemon=True)

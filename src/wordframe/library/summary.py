@@ -25,7 +25,9 @@ class Progress:
 class IndexSummary:
     """What a run did, path by path.
 
-    partly: indexed, but the file ends early or is damaged, with the reason; missing: in the library, their files gone.
+    partly: indexed, but the file ends early or is damaged, with the reason; missing: in the library, their files gone;
+    failed: could not be read, with the reason; known_failures: could not be read when they were last tried, and have
+    not changed since.
     """
 
     indexed: list[str] = field(default_factory=list)
@@ -36,6 +38,7 @@ class IndexSummary:
     pruned: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    known_failures: dict[str, str] = field(default_factory=dict)
     frames: int = 0
     seconds_of_video: float = 0.0
     seconds_taken: float = 0.0
@@ -44,4 +47,5 @@ class IndexSummary:
     @property
     def videos_met(self) -> int:
         """How many videos the given paths hold, readable or not."""
-        return sum(map(len, (self.indexed, self.unchanged, self.moved, self.copied, self.failed)))
+        readable = (self.indexed, self.unchanged, self.moved, self.copied)
+        return sum(map(len, readable)) + len(self.failed) + len(self.known_failures)
