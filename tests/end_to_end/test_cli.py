@@ -58,10 +58,10 @@ def test_only_new_trouble_fails_a_run(tmp_path: Path, capsys: pytest.CaptureFixt
         return status, lines(shown.out)[0], lines(shown.err)
 
     status, out, (err,) = run()
-    assert (status, out.endswith("1 failed"), err.startswith(f"failed: {bad}: ")) == (1, True, True)
+    assert (status, out.endswith("1 failed"), err.startswith(f"failed: {bad} ")) == (1, True, True)
     status, out, (err,) = run()
     assert (status, out) == (0, "0 videos indexed · 1 unchanged · 1 failed before")
-    assert err.startswith(f"failed before, unchanged: {bad}: ")
+    assert err.startswith(f"failed before, unchanged: {bad} ")
     assert err.endswith("(--retry tries again)")
     assert run("--strict")[0] == 1
     assert run("--retry")[0] == 1
@@ -70,7 +70,7 @@ def test_only_new_trouble_fails_a_run(tmp_path: Path, capsys: pytest.CaptureFixt
     assert (told["failed"], list(told["known_failures"])) == ({}, [str(bad)])
     bad.write_text("this is no video either\n" * 50)
     status, _, (err,) = run()
-    assert (status, err.startswith(f"failed: {bad}: ")) == (1, True)
+    assert (status, err.startswith(f"failed: {bad} ")) == (1, True)
     bad.unlink()
     assert run("--strict")[:2] == (0, "0 videos indexed · 1 unchanged")
 
