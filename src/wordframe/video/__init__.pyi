@@ -3,6 +3,8 @@ from .codecs import available_decoders as available_decoders
 from .compressed import compress as compress
 from .compressed import decompress as decompress
 from .cut import export_moment as export_moment
+from .decode import Frame as Frame
+from .decode import VideoInfo as VideoInfo
 from .decode import open_frames as open_frames
 from .sampling import benchmark_indices as benchmark_indices
 from .sampling import index_times as index_times

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wordframe.extraction import Chunk
-from wordframe.library.store import SCENES, Segment
+from wordframe.library._rows import CENTROIDS, SegmentEntry
 from wordframe.video import cut_segments
 
 
-def scene_vectors(frames: NDArray[np.float32]) -> NDArray[np.float32]:
+def run_centroids(frames: NDArray[np.float32]) -> NDArray[np.float32]:
     """The vectors ``(N, K, D)``, ``K = min(3, F)``, of length 1 by which segments ``(N, F, D)`` are shortlisted.
 
     The normalised frames are cut into ``K`` runs with the least scatter around their means; a run's vector is the
@@ -21,7 +21,7 @@ def scene_vectors(frames: NDArray[np.float32]) -> NDArray[np.float32]:
     """
     units = _normalised(frames)
     N, F, _ = frames.shape
-    cuts = list(itertools.combinations(range(1, F), min(SCENES, F) - 1))
+    cuts = list(itertools.combinations(range(1, F), min(CENTROIDS, F) - 1))
     edges = np.array([(0, *cut, F) for cut in cuts])  # (ways to cut, K + 1)
     first, stop = edges[:, :-1], edges[:, 1:]  # (ways to cut, K)
     sums = np.zeros((N, F + 1, F + 1), np.float32)  # of the Gram matrix, from its corner
@@ -39,7 +39,7 @@ def _normalised(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     return normalised
 
 
-def segments_of_chunk(chunk: Chunk) -> list[Segment]:
+def segments_of_chunk(chunk: Chunk) -> list[SegmentEntry]:
     """Cut a chunk of a video into segments; each one's thumbnail is the frame nearest to its frames' mean."""
     start, end = _span(chunk)
     cuts = cut_segments(chunk.seconds - start, chunk.features, end - start)
@@ -54,15 +54,15 @@ def segments_of_chunk(chunk: Chunk) -> list[Segment]:
     ]
 
 
-def _segment(chunk: Chunk, rows: slice, start_seconds: float, end_seconds: float) -> Segment:
+def _segment(chunk: Chunk, rows: slice, start_seconds: float, end_seconds: float) -> SegmentEntry:
     frames = chunk.features[rows]
     units = _normalised(frames)
-    return Segment(
+    return SegmentEntry(
         start_seconds=start_seconds,
         end_seconds=end_seconds,
         frames=frames.astype(np.float16),
         seconds=chunk.seconds[rows].astype(np.float32),
-        vectors=scene_vectors(frames[None])[0],
+        centroids=run_centroids(frames[None])[0],
         thumbnail=chunk.keepsakes[rows][int(np.argmax(units @ units.sum(axis=0)))],
     )
 

@@ -4,7 +4,7 @@ Attention sums to one inside a segment, so it tells where to look in a segment a
 frame's heat is its attention against an even share, times how far its segment's score lies above a level that counts
 as nothing; so it can be compared over the whole video. A word's heat is that of the word as if it were the sentence,
 above the segment it fits least. A model without attention gives its frames' cosines instead, and no words.
-Neighbours: ``explain.py`` (one segment in detail), ``usual.py`` (the level of a sentence).
+Neighbours: ``_explain.py`` (one segment in detail), ``_background.py`` (the level of a sentence).
 """
 
 from __future__ import annotations
@@ -19,39 +19,36 @@ from torch.nn import functional as F
 
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.models import TextVideoModel
+from wordframe.search.results import WordHeat
 
 
 @dataclass(frozen=True)
-class Heat:
-    """Over a video's frames in time, overlapping segments joined.
-
-    seconds: ascending; values: from 0, where nothing answers the query, to 1 at the best frame (all 0 if none does);
-    words: the same for each word of the query, None where the model does not look by words.
-    """
+class Strip:
+    """Over a video's frames in time, overlapping segments joined; the fields are those of ``results.Heat``."""
 
     seconds: tuple[float, ...]
     values: tuple[float, ...]
-    words: tuple[tuple[str, tuple[float, ...]], ...] | None
+    words: tuple[WordHeat, ...] | None
 
 
 @torch.inference_mode()
 def video_heat(
-    model: TextVideoModel, query: TextFeatures, words: Sequence[str], video: VideoFeatures, *, usual: float
-) -> Heat:
+    model: TextVideoModel, query: TextFeatures, words: Sequence[str], video: VideoFeatures, *, nothing: float
+) -> Strip:
     """The heat of a video's segments ``video (V, F, D)``, as the model scores them, with ``seconds``.
 
     Args:
         query: one text, ``T = 1``; words: the text of each of its positions.
-        usual: the score that counts as nothing.
+        nothing: the score that counts as nothing.
     """
     joined = _Joined(video)
     found = model.explain(query, video)
-    above = (found.output.logits[0] / model.scale - usual).clamp(min=0)  # (V,)
+    above = (found.output.logits[0] / model.scale - nothing).clamp(min=0)  # (V,)
     if found.sentence_attention is None:
         cosines = F.cosine_similarity(video.frames, query.sentence[0], dim=-1).clamp(min=0)  # (V, F)
         values = joined(cosines / cosines.amax(dim=1, keepdim=True).clamp(min=1e-9) * above[:, None])
-        return Heat(joined.seconds, values, None)
-    return Heat(
+        return Strip(joined.seconds, values, None)
+    return Strip(
         joined.seconds,
         joined(found.sentence_attention[0] * joined.counts * above[:, None]),
         None if found.word_attention is None else _words(model, query, words, video, joined),
@@ -60,7 +57,7 @@ def video_heat(
 
 def _words(
     model: TextVideoModel, query: TextFeatures, words: Sequence[str], video: VideoFeatures, joined: _Joined
-) -> tuple[tuple[str, tuple[float, ...]], ...]:
+) -> tuple[WordHeat, ...]:
     """The heat of each word as if it were the sentence."""
     vectors = query.words[0]  # (W, D)
     alone = TextFeatures(vectors, vectors[:, None], torch.ones(len(vectors), 1, dtype=torch.bool))
@@ -70,7 +67,7 @@ def _words(
     above = scores - scores.amin(dim=1, keepdim=True) if len(video) > 1 else torch.ones_like(scores)
     assert found.sentence_attention is not None
     heats = found.sentence_attention * joined.counts * above[..., None]  # (W, V, F)
-    return tuple((word, joined(heat)) for word, heat in zip(words, heats, strict=True))
+    return tuple(WordHeat(word=word, values=joined(heat)) for word, heat in zip(words, heats, strict=True))
 
 
 class _Joined:

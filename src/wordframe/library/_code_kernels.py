@@ -1,4 +1,4 @@
-"""The compiled loop of ``code_scan.py``, over codes ``(M, D)`` of one byte a number.
+"""The compiled loop of ``_vector_index.py``, over codes ``(M, D)`` of one byte a number.
 
 Sums are whole numbers, so the compiler may take them in any order, many at once; numba would make them 64 bits wide
 and half as fast, hence the casts. Importing this module imports numba.

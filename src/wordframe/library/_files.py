@@ -1,19 +1,16 @@
-"""Finds video files under folders and tells contents apart.
+"""Finds video files under folders.
 
 Walks each folder once; links to folders are followed, but no folder is entered twice, so loops end.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from wordframe.video import VIDEO_SUFFIXES
-
-_HASH_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -34,6 +31,18 @@ class Findings:
 
     files: list[FoundFile] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
+
+
+def expanded(paths: str | Path | Iterable[str | Path]) -> list[str]:
+    """One path or several, absolute, with ``~`` and ``..`` resolved but not links.
+
+    A string is one path: a program that forgets the list must not have its letters walked.
+
+    >>> expanded("/a/../b"), expanded(["/c", Path("/d/")])
+    (['/b'], ['/c', '/d'])
+    """
+    several = [paths] if isinstance(paths, (str, Path)) else list(paths)
+    return [os.path.abspath(os.path.expanduser(path)) for path in several]
 
 
 def find_videos(paths: Iterable[str | Path], *, leave_out: Collection[str] = ()) -> Findings:
@@ -103,19 +112,6 @@ def _add(path: str, seen: set[tuple[int, int]], findings: Findings) -> None:
 
 def _reason(error: OSError) -> str:
     return (error.strerror or type(error).__name__).lower()
-
-
-def content_hash(path: str) -> str:
-    """Hash of all of a file's bytes; two files with the same hash hold the same video.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
-    digest = hashlib.blake2b(digest_size=16)
-    with open(path, "rb", buffering=0) as file:
-        while block := file.read(_HASH_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def is_below(path: str, folder: str) -> bool:

@@ -11,13 +11,15 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from wordframe.disk import content_hash
 from wordframe.extraction import Job
-from wordframe.library.files import FoundFile, content_hash
-from wordframe.library.store import FailureEntry, VideoEntry
+from wordframe.library._files import FoundFile
+from wordframe.library._rows import VideoEntry
+from wordframe.library._store import FailureEntry
 
 
 @dataclass
-class Plan:
+class IndexPlan:
     """What became of each found file.
 
     moves: the library has this content, and its old file is gone or now holds something else (or was only touched);
@@ -54,7 +56,7 @@ class Plan:
         """The file's content hash; None, and noted, if it cannot be read."""
         if file.path not in self.hashes:
             try:
-                self.hashes[file.path] = content_hash(file.path)
+                self.hashes[file.path] = content_hash(file.path, "blake2b")
             except OSError as error:
                 reason = f"{file.path}: cannot be read ({(error.strerror or 'input error').lower()})"
                 self.unreadable.append(FailureEntry(file.path, file.size, file.modified_ns, reason))
@@ -69,9 +71,9 @@ def make_plan(
     *,
     retry: bool,
     should_stop: Callable[[], bool],
-) -> Plan:
+) -> IndexPlan:
     """Sort ``files`` by what the library says of them: ``known`` and ``failed``, by path."""
-    plan = Plan()
+    plan = IndexPlan()
     look_at: list[FoundFile] = []
     for file in files:
         entry, failure = known.get(file.path), failed.get(file.path)
@@ -89,7 +91,7 @@ def make_plan(
     return plan
 
 
-def _recognise(plan: Plan, look_at: list[FoundFile], known: Mapping[str, VideoEntry]) -> None:
+def _recognise(plan: IndexPlan, look_at: list[FoundFile], known: Mapping[str, VideoEntry]) -> None:
     """Fill ``moves``, ``copies`` and ``to_read``."""
     changed = {file.path for file in look_at}
     free: dict[str, list[VideoEntry]] = {}  # by hash: videos whose file is gone or holds something else
