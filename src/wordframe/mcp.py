@@ -22,7 +22,8 @@ from wordframe.client import Client
 from wordframe.client import schemas as wire
 from wordframe.errors import WordframeError
 from wordframe.library import read_status
-from wordframe.server import Answers, Query, ServedLibrary
+from wordframe.search import Query
+from wordframe.server import Answers, ServedLibrary
 
 _INSTRUCTIONS = (
     "Searches a person's own videos by what they show. Describe a moment in a plain sentence; each answer names a "
@@ -104,7 +105,7 @@ class LocalLibrary:
     def explain(self, segment_id: str, text: str) -> wire.Explanation:
         """Why a segment fits a sentence."""
         _checked(wire.SearchRequest, like=segment_id)  # ids of strange characters end here, as in an address
-        return self._answers.explain(segment_id, Query(text))
+        return self._answers.explain(segment_id, Query(text=text))
 
     def rank_texts(self, video_id: str, texts: Sequence[str]) -> wire.RankedTexts:
         """Sentences by how well a video answers them."""
@@ -146,17 +147,20 @@ def make_server(source: Source) -> MCPServer[Any]:
     @tool
     def find_similar(segment_id: SegmentId, limit: Limit = 5) -> dict[str, Any]:
         """Find moments of other videos that look like a moment of an earlier answer."""
-        return _page_for_agent(source.search(None, like=segment_id, limit=limit, filters=wire.Filters(), cursor=None), source)
+        return _page_for_agent(
+            source.search(None, like=segment_id, limit=limit, filters=wire.Filters(), cursor=None), source
+        )
 
     @tool
     def explain_moment(segment_id: SegmentId, sentence: Sentence) -> dict[str, Any]:
         """Say why a moment fits a sentence: the parts of its score, and the times that sentence and words point to."""
         found = source.explain(segment_id, sentence)
-        reasons: dict[str, Any] = {"score": found.score, "parts": found.parts, "part_weights": found.part_weights}
+        # rounded as everywhere on the wire, whichever source it comes from
+        reasons: dict[str, Any] = found.model_dump(mode="json", include={"score", "parts", "part_weights"})
         if found.sentence_attention:
             place = max(range(len(found.seconds)), key=found.sentence_attention.__getitem__)
-            reasons["sentence_points_to_seconds"] = found.seconds[place]
-        reasons["words_point_to_seconds"] = {word.word: word.peak_seconds for word in found.words or ()}
+            reasons["sentence_points_to_seconds"] = round(found.seconds[place], 3)
+        reasons["words_point_to_seconds"] = {word.word: round(word.peak_seconds, 3) for word in found.words or ()}
         return reasons
 
     @tool
@@ -165,7 +169,10 @@ def make_server(source: Source) -> MCPServer[Any]:
     ) -> list[dict[str, Any]]:
         """Rank sentences by how well they describe a video, each with the time of its best moment."""
         ranked = source.rank_texts(video_id, sentences).items
-        return [{"sentence": item.text, "score": item.score, "seconds": item.moment.peak_seconds} for item in ranked]
+        return [
+            {"sentence": item.text, "score": round(item.score, 6), "seconds": round(item.moment.peak_seconds, 3)}
+            for item in ranked
+        ]
 
     @tool
     def list_videos(
@@ -223,7 +230,7 @@ def _page_for_agent(found: wire.SearchResult, source: Source) -> dict[str, Any]:
             {
                 "video_id": item.video_id,
                 "path": item.path,
-                "score": item.score,
+                "score": round(item.score, 6),
                 "weak": item.weak,
                 "moments": [_moment_for_agent(moment, source) for moment in item.moments],
             }
@@ -237,4 +244,4 @@ def _page_for_agent(found: wire.SearchResult, source: Source) -> dict[str, Any]:
 def _moment_for_agent(moment: wire.Moment, source: Source) -> dict[str, Any]:
     fields = {"segment_id", "start_seconds", "end_seconds", "peak_seconds", "score"}
     link = source.link(moment.clip_url)
-    return moment.model_dump(include=fields) | ({} if link is None else {"clip_url": link})
+    return moment.model_dump(mode="json", include=fields) | ({} if link is None else {"clip_url": link})

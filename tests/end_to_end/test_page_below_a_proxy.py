@@ -1,4 +1,4 @@
-"""The page in a real browser where a reverse proxy shows the server below a path: nothing on it leads beside that path."""
+"""The page in a real browser, the server below a path of a reverse proxy: nothing on it leads beside that path."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from tests.colours import ColourEncoder
 from tests.served import ADDRESS, make_library, serving, through
@@ -37,7 +38,12 @@ def running(library: Path) -> Iterator[RunningServer]:
 
 def search(source: Source, text: str | None, **choices: Any) -> Any:
     wanted: dict[str, Any] = {"like": None, "limit": 3, "filters": Filters(), "cursor": None, **choices}
-    return source.search(text, **wanted).model_dump(exclude={"timings"})
+    return source.search(text, **wanted).model_dump(mode="json", exclude={"timings"})
+
+
+def plain(answer: Any) -> Any:
+    """As it is sent: rounded."""
+    return answer.model_dump(mode="json") if isinstance(answer, BaseModel) else answer
 
 
 def first_moment(source: Source) -> str:
@@ -59,10 +65,8 @@ ASKED: dict[str, Callable[[Source], Any]] = {
 
 
 @pytest.mark.parametrize("asked", ASKED.values(), ids=ASKED)
-def test_both_answer_the_same(
-    local: LocalLibrary, running: RunningServer, asked: Callable[[Source], Any]
-) -> None:
-    assert asked(local) == asked(running)
+def test_both_answer_the_same(local: LocalLibrary, running: RunningServer, asked: Callable[[Source], Any]) -> None:
+    assert plain(asked(local)) == plain(asked(running))
 
 
 REFUSED: dict[str, tuple[Callable[[Source], Any], str]] = {
@@ -72,7 +76,7 @@ REFUSED: dict[str, tuple[Callable[[Source], Any], str]] = {
     "folder": (lambda source: search(source, "a", filters=Filters(folder="/none")), "no video of this library lies in"),
     "cursor": (lambda source: search(source, "a", cursor="nonsense"), "this cursor belongs to another list"),
     "segment": (lambda source: source.explain("none", "a"), "no segment 'none'"),
-    "video": (lambda source: source.rank_texts("none", ["a"]), "there is no video 'none'"),
+    "video": (lambda source: source.rank_texts("none", ["a"]), "no video 'none' in this library"),
     "no texts": (lambda source: source.rank_texts("none", []), "texts: List should have at least 1 item"),
 }
 
@@ -104,12 +108,14 @@ def test_a_library_of_this_process_opens_no_socket(library: Path, monkeypatch: p
 
 
 def test_links_lead_to_the_server_also_below_a_path(library: Path) -> None:
-    with serving(library, root_path="/of/ada") as server:
-        with Client(f"{ADDRESS}/of/ada", transport=through(server)) as client:
-            source = RunningServer(client)
-            address = client.search("green").items[0].moments[0].clip_url
-            assert source.link(address).startswith(f"{ADDRESS}/of/ada/api/v1/segments/")
-            assert server.get(source.link(address)).status_code == 200
+    with (
+        serving(library, root_path="/of/ada") as server,
+        Client(f"{ADDRESS}/of/ada", transport=through(server)) as client,
+    ):
+        source = RunningServer(client)
+        address = client.search("green").items[0].moments[0].clip_url
+        assert source.link(address).startswith(f"{ADDRESS}/of/ada/api/v1/segments/")
+        assert server.get(source.link(address)).status_code == 200
 
 
 def test_a_library_that_is_not_there_yet(tmp_path: Path) -> None:

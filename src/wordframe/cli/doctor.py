@@ -168,10 +168,11 @@ def _show(findings: dict[str, Any]) -> None:
 
 
 def _show_library(found: dict[str, Any]) -> None:
-    from wordframe.cli.text import counted, duration, printable
+    from wordframe.cli._terminal import counted, duration
+    from wordframe.disk import one_line
 
     if "problem" in found:
-        print(f"BROKEN:   library: {printable(found['problem'])}")
+        print(f"BROKEN:   library: {one_line(found['problem'])}")
         return
     print(
         f"Library:   {found['folder']}: {counted(found['videos'], 'video')}, {counted(found['segments'], 'segment')}, "
@@ -184,7 +185,7 @@ def _show_library(found: dict[str, Any]) -> None:
         ("failed", "failed", "index with --retry tries again"),
     ):
         if found[key]:
-            shown = ", ".join(printable(path) for path in list(found[key])[:3])
+            shown = ", ".join(one_line(path) for path in list(found[key])[:3])
             print(f"           {len(found[key]):,} {title} ({advice}): {shown}{' …' if len(found[key]) > 3 else ''}")
     if "first_stage" in found:
         stage = found["first_stage"]

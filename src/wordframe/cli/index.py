@@ -40,7 +40,7 @@ def index(
 
         wordframe index /archive/2024 talk.mkv -l my-library --prune
     """
-    from wordframe.cli.progress import indexing_progress
+    from wordframe.cli._terminal import indexing_progress
     from wordframe.library import Library
 
     opened = Library.open(library, encoder=encoder)
@@ -58,16 +58,16 @@ def index(
 
 
 def _print_problems(summary: IndexSummary) -> None:
-    from wordframe.cli.text import printable
+    from wordframe.disk import one_line
 
     for path, problem in sorted(summary.partly.items()):
-        print(f"partly indexed: {printable(path)}: {printable(problem)}", file=sys.stderr)
+        print(f"partly indexed: {one_line(path)}: {one_line(problem)}", file=sys.stderr)
     for reason in sorted(summary.failed.values()):
-        print(f"failed: {printable(reason)}", file=sys.stderr)
+        print(f"failed: {one_line(reason)}", file=sys.stderr)
     for reason in sorted(summary.known_failures.values()):
-        print(f"failed before, unchanged: {printable(reason)} (--retry tries again)", file=sys.stderr)
+        print(f"failed before, unchanged: {one_line(reason)} (--retry tries again)", file=sys.stderr)
     for path in summary.missing:
-        print(f"file is gone: {printable(path)} (--prune forgets it)", file=sys.stderr)
+        print(f"file is gone: {one_line(path)} (--prune forgets it)", file=sys.stderr)
     if summary.interrupted:
         print("interrupted: what was finished is kept; the same command goes on from here", file=sys.stderr)
     elif not summary.videos_met and not summary.failed:
@@ -75,7 +75,7 @@ def _print_problems(summary: IndexSummary) -> None:
 
 
 def _print_summary(summary: IndexSummary, library: Path) -> None:
-    from wordframe.cli.text import counted, duration
+    from wordframe.cli._terminal import counted, duration
 
     parts = [f"{counted(len(summary.indexed), 'video')} indexed"]
     if summary.indexed:

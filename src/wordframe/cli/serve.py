@@ -61,19 +61,22 @@ def serve(
 
         wordframe serve --library my-library --root-path /videos --allow-host media.home --token new
     """
+    from wordframe.cli._terminal import warn_if_unprepared
     from wordframe.server import ServedLibrary
 
     is_local = _is_loopback(host)
     token = _checked_token(token, host, is_local=is_local)
     root_path = _checked_root_path(root_path)
     served = ServedLibrary(library, model=model, untrained=untrained)
-    served.engine()  # a damaged library or a model that does not fit is told now, not at the first search
+    snapshot = served.snapshot()  # a damaged library or a model that does not fit is told now, not at the first search
     listener = _listen(host, port)
     shown = _shown_host(host, listener)
     name = f"[{shown}]" if ":" in shown else shown
     link = f"http://{name}:{listener.getsockname()[1]}{root_path}/" + (f"?token={token}" if token else "")
-    if not served.snapshot().videos:
+    if snapshot is None or not snapshot.num_segments:
         print(f"There is nothing in {library} yet; the page says how to index videos.", file=sys.stderr)
+    else:
+        warn_if_unprepared(snapshot, model)
     print(f"wordframe is at {link}  (Ctrl-C ends it)", flush=True)
     if browser:
         threading.Timer(0.5, webbrowser.open, [link]).start()
@@ -109,9 +112,11 @@ def _run(served: ServedLibrary, listener: socket.socket, **options: Any) -> None
 
 def _warm_up(served: ServedLibrary) -> None:
     """Load the encoder and compile the loops before somebody waits for them."""
-    engine = served.engine()
-    if engine is not None and served.snapshot().videos:
-        engine.search("a first sentence", top=1)
+    from wordframe.search import Query, encode, search
+
+    snapshot = served.snapshot()
+    if snapshot is not None and snapshot.num_segments:
+        search(snapshot, encode(snapshot, Query(text="a first sentence")), top=1)
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,4 +1,3 @@
 from .answers import Answers as Answers
-from .answers import Query as Query
 from .application import create_app as create_app
 from .served import ServedLibrary as ServedLibrary

@@ -14,43 +14,23 @@ import os
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any, Literal
 
 from wordframe.client import schemas as wire
 from wordframe.disk import display_path
 from wordframe.errors import NotFoundError, WordframeError
-from wordframe.features import TextFeatures
-from wordframe.library import VideoEntry, ids_clause
-from wordframe.search import Filters, Hit, SearchEngine
+from wordframe.library import Snapshot, ids_clause
+from wordframe.search import Filters, Query, background, encode, explain, heat, rank_texts, search
 from wordframe.server.presentation import Presenter
-from wordframe.server.served import ServedLibrary, Snapshot
+from wordframe.server.served import ServedLibrary
 
 
 class CursorError(WordframeError):
     """A cursor that does not go on with the list that is asked for."""
 
 
-@dataclass(frozen=True)
-class Query:
-    """What somebody looks for: one of a sentence, what looks like a segment, and the bytes of a picture."""
-
-    text: str | None = None
-    like: str | None = None
-    image: bytes | None = None
-
-    def features(self, engine: SearchEngine) -> tuple[TextFeatures, list[str]]:
-        """The query as the model takes it, and the text of each of its positions."""
-        if self.like is not None:
-            query = engine.like(self.like)
-        else:
-            query = engine.encode_query(text=self.text, image=self.image)
-        return query, engine.words(self.text)
-
-
 class Answers:
-    """Answers from one library.
+    """Answers from one library. Each takes one snapshot and sees that state from its first look to its last.
 
     Args:
         root_path: what the addresses in the answers begin with, for a server behind a proxy; such as ``/videos``.
@@ -65,19 +45,20 @@ class Answers:
 
     def library(self) -> wire.LibraryInfo:
         """The library in a few numbers; zeros while there is none."""
-        served, snapshot, engine = self._served, self._served.snapshot(), self._served.engine()
-        folders = Counter(os.path.dirname(video.path) for video in snapshot.videos.values())
+        served, snapshot = self._served, self._served.snapshot()
+        videos = snapshot.videos() if snapshot else []
+        folders = Counter(os.path.dirname(video.path) for video in videos)
         return wire.LibraryInfo(
             name=display_path(served.folder.name),
-            path=display_path(str(served.folder.absolute())),
-            encoder=engine.library.manifest.encoder if engine else "",
-            model=display_path(served.model),
-            num_videos=len(snapshot.videos),
-            num_segments=snapshot.num_segments,
-            num_failures=snapshot.num_failures,
-            seconds_of_video=round(sum(video.duration_seconds for video in snapshot.videos.values()), 3),
+            path=display_path(served.folder.absolute()),
+            encoder=snapshot.manifest.encoder if snapshot else "",
+            model=display_path(served.model_name),
+            num_videos=len(videos),
+            num_segments=snapshot.num_segments if snapshot else 0,
+            num_failures=served.num_failures(),
+            seconds_of_video=sum(video.duration_seconds for video in videos),
             folders=[wire.Folder(name=display_path(path), num_videos=count) for path, count in sorted(folders.items())],
-            explains=_explains(engine) if engine else [],
+            explains=_explains(snapshot) if snapshot else [],
             allow_index=self._allow_index,
         )
 
@@ -85,33 +66,31 @@ class Answers:
         """The page of results that ``request`` asks for; with ``image`` the picture is the query."""
         key = _key(request, image)
         offset = _offset(request.cursor, key)
-        engine, snapshot = self._served.engine(), self._served.snapshot()
-        if engine is None or not snapshot.videos:
+        snapshot = self._served.snapshot()
+        if snapshot is None or not snapshot.num_segments:
             timings = wire.Timings(waiting_ms=0, encoding_ms=0, searching_ms=0)
             return wire.SearchResult(items=[], next_cursor=None, num_videos=0, words=[], timings=timings)
         filters = _filters(snapshot, request.filters)
         began = time.perf_counter()
-        asked = Query(image=image) if image is not None else Query(request.text, request.like)
-        query, words = asked.features(engine)
+        wanted = Query(text=request.text, like=request.like) if image is None else Query(image=image)
+        query = encode(snapshot, wanted)
         encoded = time.perf_counter()
-        hits = engine.find(
-            query, top=offset + request.limit + 1, moments=request.moments, filters=filters, exact=request.exact
-        )
-        snapshot = self._served.snapshot()  # again: what was committed meanwhile may be among the hits
-        page = [hit for hit in hits[offset : offset + request.limit] if hit.video_id in snapshot.videos]
-        reasons: Sequence[Any] = [None] * len(page)
+        end = offset + request.limit
+        # one more than the page holds tells whether there is another page
+        hits = search(snapshot, query, top=end + 1, moments=request.moments, filters=filters, exact=request.exact)
+        page = hits[offset:end]
         if "explanation" in request.include:
-            reasons = engine.explain_segments(query, words, [hit.moments[0].segment_id for hit in page])
-        weak_below = engine.usual(query).weak_below
-        items = [
-            self._item(hit, snapshot.videos[hit.video_id], weak_below, reason)
-            for hit, reason in zip(page, reasons, strict=True)
-        ]
+            page = [
+                hit.model_copy(update={"explanation": explain(snapshot, query, hit.moments[0].segment_id)})
+                for hit in page
+            ]
+        level = background(snapshot, query)
+        videos = snapshot.videos_by_id([hit.video_id for hit in page])
         return wire.SearchResult(
-            items=items,
-            next_cursor=_cursor(offset + request.limit, key) if len(hits) > offset + request.limit else None,
-            num_videos=sum(filters.passes(video) for video in snapshot.videos.values()),
-            words=words,
+            items=[self._present.item(hit, videos[hit.video_id], weak=level.is_weak(hit.score)) for hit in page],
+            next_cursor=_cursor(end, key) if len(hits) > end else None,
+            num_videos=snapshot.count_videos(filters.where()),
+            words=list(query.words),
             timings=wire.Timings(
                 waiting_ms=0,
                 encoding_ms=round(1000 * (encoded - began), 2),
@@ -121,47 +100,34 @@ class Answers:
 
     def explain(self, segment_id: str, query: Query) -> wire.Explanation:
         """Why a segment fits a query."""
-        engine = self._served.need_engine()
-        return wire.Explanation(**engine.explain_segments(*query.features(engine), [segment_id])[0].to_json())
+        snapshot = self._served.need_snapshot()
+        return explain(snapshot, encode(snapshot, query), segment_id)
 
     def heat(self, video_id: str, query: Query) -> wire.Heat:
         """How much each moment of a video answers a query."""
-        video, engine = self._served.video(video_id), self._served.need_engine()
-        features, words = query.features(engine)
-        found, hit = engine.heat(features, words, video_id)
-        by_word = found.words and [wire.WordHeat(word=word, values=list(values)) for word, values in found.words]
-        return wire.Heat(
-            video_id=video_id,
-            seconds=list(found.seconds),
-            values=list(found.values),
-            words=by_word or None,
-            moments=[self._present.moment(moment, video) for moment in hit.moments],
-        )
+        snapshot = self._served.need_snapshot()
+        video = snapshot.video(video_id)
+        found = heat(snapshot, encode(snapshot, query), video_id)
+        moments = [self._present.moment(moment, video) for moment in found.moments]
+        return wire.Heat(**dict(found) | {"moments": moments})
 
     def rank_texts(self, video_id: str, texts: Sequence[str]) -> wire.RankedTexts:
         """Sentences by how well a video answers them."""
-        video = self._served.video(video_id)
-        ranked = self._served.need_engine().rank_texts(texts, video_id)
+        snapshot = self._served.need_snapshot()
+        video = snapshot.video(video_id)
         return wire.RankedTexts(
             items=[
-                wire.RankedText(
-                    rank=rank,
-                    place=place,
-                    text=texts[place],
-                    score=round(hit.score, 6),
-                    moment=self._present.moment(hit.moments[0], video),
-                )
-                for rank, (place, hit) in enumerate(ranked, start=1)
+                wire.RankedText(**dict(ranked) | {"moment": self._present.moment(ranked.moment, video)})
+                for ranked in rank_texts(snapshot, texts, video_id)
             ]
         )
 
     def videos(self, filters: wire.Filters, limit: int, cursor: str | None) -> wire.VideoList:
         """A page of the videos that pass the filters, by path."""
-        snapshot = self._served.snapshot()
         key = hashlib.sha256(filters.model_dump_json().encode()).hexdigest()[:12]
         offset = _offset(cursor, key)
-        chosen = _filters(snapshot, filters)
-        passing = [video for video in snapshot.videos.values() if chosen.passes(video)]
+        snapshot = self._served.snapshot()
+        passing = snapshot.videos(_filters(snapshot, filters).where()) if snapshot else []
         more = len(passing) > offset + limit
         return wire.VideoList(
             items=[self._present.video(video) for video in passing[offset : offset + limit]],
@@ -171,60 +137,47 @@ class Answers:
 
     def video(self, video_id: str) -> wire.VideoDetail:
         """A video with its segments."""
-        video = self._served.video(video_id)
+        snapshot = self._served.need_snapshot()
+        video = snapshot.video(video_id)
         columns = ["segment_id", "start_seconds", "end_seconds", "segment_index"]
-        rows = self._served.store().select(ids_clause("video_id", [video_id]), columns)
+        rows = snapshot.select(ids_clause("video_id", [video_id]), columns)
         segments = [
             wire.SegmentInfo(
                 segment_id=row["segment_id"],
-                start_seconds=round(row["start_seconds"], 3),
-                end_seconds=round(row["end_seconds"], 3),
+                start_seconds=row["start_seconds"],
+                end_seconds=row["end_seconds"],
                 thumbnail_url=self._present.thumbnail_url(row["segment_id"], video),
             )
             for row in sorted(rows, key=lambda row: int(row["segment_index"]))
         ]
         return wire.VideoDetail(video=self._present.video(video), segments=segments)
 
-    def _item(self, hit: Hit, video: VideoEntry, weak_below: float | None, reason: Any) -> wire.SearchItem:
-        plain = hit.to_json()
-        same = ("rank", "score", "start_seconds", "end_seconds", "video_id", "duration_seconds")
-        return wire.SearchItem(
-            **{name: plain[name] for name in same},
-            path=display_path(hit.path),
-            moments=[self._present.moment(moment, video) for moment in hit.moments],
-            video=self._present.video(video),
-            weak=weak_below is not None and hit.score < weak_below,
-            explanation=None if reason is None else wire.Explanation(**reason.to_json()),
-        )
 
-
-def _explains(engine: SearchEngine) -> list[Literal["sentence", "words", "parts"]]:
-    family = engine.model.settings.family
-    explained: dict[str, list[Literal["sentence", "words", "parts"]]] = {
+def _explains(snapshot: Snapshot) -> list[wire.Explains]:
+    explained: dict[str, list[wire.Explains]] = {
         "tcmgc": ["sentence", "words", "parts"],
         "xclip": ["parts"],
         "zero-shot": ["sentence", "words"],
     }
-    return explained.get(family, [])
+    return explained.get(snapshot.model.settings.family, [])
 
 
 def _filters(snapshot: Snapshot, wanted: wire.Filters) -> Filters:
     """Filters as the search takes them: a folder by the name that the library gives it."""
-    folder = None
-    if wanted.folder is not None:
-        # the name was made for showing and may have lost bytes, so the folder is looked up by it, not taken from it
-        folders = {os.path.dirname(video.path) for video in snapshot.videos.values()}
-        above = {str(parent) for path in folders for parent in (PurePath(path), *PurePath(path).parents)}
-        folder = next((path for path in above if display_path(path) == wanted.folder), None)
-        if folder is None:
-            raise NotFoundError(f"no video of this library lies in the folder {wanted.folder!r}")
-    return Filters(
-        folder=folder,
-        min_seconds=wanted.min_seconds,
-        max_seconds=wanted.max_seconds,
-        after=wanted.after,
-        before=wanted.before,
-    )
+    values = wanted.model_dump() | {"folder": None if wanted.folder is None else _folder(snapshot, wanted.folder)}
+    return Filters(**values)
+
+
+def _folder(snapshot: Snapshot, name: str) -> str:
+    if name.startswith("/") and snapshot.count_videos(Filters(folder=name).where()):
+        return name
+    # a name with bytes that are not UTF-8 was made for showing and has lost them: found among all, not taken as it is
+    folders = {os.path.dirname(video.path) for video in snapshot.videos()}
+    above = {str(parent) for path in folders for parent in (PurePath(path), *PurePath(path).parents)}
+    for path in above:
+        if display_path(path) == name:
+            return path
+    raise NotFoundError(f"no video of this library lies in the folder {name!r}")
 
 
 def _key(request: wire.SearchRequest, image: bytes | None) -> str:

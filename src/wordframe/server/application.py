@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 
@@ -34,6 +35,7 @@ def create_app(
     any_address: bool = False,
     token: str | None = None,
     root_path: str = "",
+    at_once: int | None = None,
     waiting: int = 16,
 ) -> FastAPI:
     """The server of one library.
@@ -42,14 +44,15 @@ def create_app(
         allow_index: let callers start and end indexing over the library's own folders.
         hosts, any_address, token: who may ask, see ``guard.py``.
         root_path: the path that a proxy shows the server under, such as ``/videos``; empty without one.
+        at_once: searches that run side by side; default: as many as this machine has cores.
         waiting: searches that may wait for a place before others are told to come back.
     """
     context = Context(
         served,
         Answers(served, root_path=root_path, allow_index=allow_index),
         Indexing(served, allowed=allow_index),
-        searching=WorkerPool(waiting=waiting),
-        cutting=WorkerPool(waiting=4),
+        searching=WorkerPool(at_once=at_once or os.cpu_count() or 1, waiting=waiting),
+        cutting=WorkerPool(at_once=1, waiting=4),
     )
 
     @contextlib.asynccontextmanager

@@ -169,7 +169,9 @@ class _Answer:
 
     async def _send_problem(self, status: int, headers: MutableHeaders) -> None:
         self._drop_body = True
-        response: Response = problem(status, "the request cannot be answered as it is", None, self._root_path + self._path)
+        response: Response = problem(
+            status, "the request cannot be answered as it is", None, self._root_path + self._path
+        )
         for name in ("content-length", "content-type", "content-disposition", "etag", "last-modified"):
             del headers[name]
         headers["content-type"], headers["content-length"] = MEDIA_TYPE, str(len(response.body))

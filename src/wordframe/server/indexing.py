@@ -29,7 +29,7 @@ _LEAST_SHARE = 0.01
 """What must be done of a run before the time that is left is more than a guess."""
 _NAMED = "wordframe: "
 _IN_ORDER = (0, 130, -signal.SIGINT)
-"""What a run ends with that is done, or was asked to end. 1 is not among them: trouble with a file, or the run's own."""
+"""What a run ends with that is done, or was asked to end; 1 is trouble with a file, or the run's own."""
 
 
 class Indexing:
@@ -58,7 +58,8 @@ class Indexing:
             status = read_status(self._served.folder)
             if self.running or (status is not None and status.state == "running" and not self.ended_early(status)):
                 raise ProblemError(409, "the library is being indexed already")
-            roots = self._served.snapshot().roots
+            snapshot = self._served.snapshot()
+            roots = snapshot.roots if snapshot else ()
             if not roots:
                 raise ProblemError(409, "the library knows no folder yet; index the first one from the command line")
             command = [sys.executable, "-m", "wordframe", "index", *roots, "--library", str(self._served.folder)]
@@ -71,7 +72,7 @@ class Indexing:
             )
 
     def status(self) -> wire.IndexStatus:
-        """The run that goes on, whoever started it, or the last one; a run of ours without a word yet is running too."""
+        """The run that goes on, whoever started it, or the last one; ours is running before its first word, too."""
         by_server = self.running  # asked before the file is read: a run that is over has written its end
         status = read_status(self._served.folder)
         early = not by_server and self.ended_early(status)

@@ -22,7 +22,7 @@ RETRY_SECONDS = 1
 class WorkerPool:
     """At most ``at_once`` calls run, at most ``waiting`` more wait."""
 
-    def __init__(self, *, at_once: int = 1, waiting: int = 16) -> None:
+    def __init__(self, *, at_once: int, waiting: int) -> None:
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="model")
         self._most = at_once + waiting
         self._taken = 0  # changed by the event loop's thread alone, so it needs no lock

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from wordframe.client import schemas as wire
 from wordframe.disk import display_path
 from wordframe.library import VideoEntry
-from wordframe.search import Moment
+from wordframe.search import Hit, Moment
 
 API = "/api/v1"
 # A browser says whether it plays a file by the codec's name with profile and level. The library does not know these of
@@ -45,7 +45,7 @@ _CONTAINERS = {
 
 @dataclass(frozen=True)
 class Presenter:
-    """Makes the wire's objects of a server whose addresses begin with ``root_path``, such as ``/videos``, or nothing."""
+    """Makes the wire's objects; their addresses begin with ``root_path``, such as ``/videos``, or with nothing."""
 
     root_path: str = ""
 
@@ -56,7 +56,7 @@ class Presenter:
             name=display_path(os.path.basename(video.path)),
             path=display_path(video.path),
             folder=display_path(os.path.dirname(video.path)),
-            duration_seconds=round(video.duration_seconds, 3),
+            duration_seconds=video.duration_seconds,
             width=video.width,
             height=video.height,
             codec=video.codec,
@@ -73,14 +73,15 @@ class Presenter:
         """A moment with its picture and its clip."""
         start, end = round(moment.start_seconds, 3), round(moment.end_seconds, 3)
         return wire.Moment(
-            segment_id=moment.segment_id,
-            start_seconds=start,
-            end_seconds=end,
-            peak_seconds=round(moment.peak_seconds, 3),
-            score=round(moment.score, 6),
+            **dict(moment),
             thumbnail_url=self.thumbnail_url(moment.segment_id, video),
             clip_url=f"{self.root_path}{API}/segments/{moment.segment_id}/clip?start={start}&end={end}",
         )
+
+    def item(self, hit: Hit, video: VideoEntry, *, weak: bool) -> wire.SearchItem:
+        """A video found, with its moments and its file."""
+        shown = {"path": display_path(hit.path), "moments": [self.moment(moment, video) for moment in hit.moments]}
+        return wire.SearchItem(**dict(hit) | shown, video=self.video(video), weak=weak)
 
     def thumbnail_url(self, segment_id: str, video: VideoEntry) -> str:
         """A changed file keeps its ids; its pictures get another address, so that a cache may keep the old for good."""

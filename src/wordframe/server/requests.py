@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from wordframe.client import ID_PATTERN, MAX_ID, SearchRequest
 from wordframe.client import schemas as wire
-from wordframe.server.answers import Answers, Query
+from wordframe.search import Query
+from wordframe.server.answers import Answers
 from wordframe.server.indexing import Indexing
 from wordframe.server.pool import WorkerPool
 from wordframe.server.problems import ProblemError

@@ -36,9 +36,7 @@ _MEDIA = documented(404, 409, 410, 416) | {
 # Searching -----------------------------------------------------------------------------------------------------------
 
 
-@router.get(
-    "/search", tags=["search"], summary="Search by a sentence, or like a segment", responses=documented(404)
-)
+@router.get("/search", tags=["search"], summary="Search by a sentence, or like a segment", responses=documented(404))
 async def search(context: Shared, parameters: Annotated[SearchParameters, Query()]) -> wire.SearchResult:
     """The best videos with their best moments. Give ``text``, or ``like`` with the id of a segment."""
     return await _search(context, parameters.request(), None)
@@ -58,9 +56,7 @@ async def search_by_body(
     return await _search(context, *await search_of_body(request, parameters))
 
 
-@router.get(
-    "/segments/{segment_id}/explain", tags=["search"], summary="Why a segment fits", responses=documented(404)
-)
+@router.get("/segments/{segment_id}/explain", tags=["search"], summary="Why a segment fits", responses=documented(404))
 async def explain(context: Shared, segment_id: Id, query: InAddress) -> wire.Explanation:
     """The four parts and their weights, and where a sentence ``q`` and its words look; or the same for ``like``."""
     found, _ = await context.searching.run(lambda: context.answers.explain(segment_id, query))

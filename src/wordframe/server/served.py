@@ -1,7 +1,7 @@
-"""The library that is served, and its search engine: opened when there is one, following what an indexer commits.
+"""The library that is served, and the model that answers: opened when they are there, read by one snapshot a request.
 
-A server may start before its library exists; the page then says how to make one. Nothing is kept here but the engine
-and what a look into the tables gave at one snapshot.
+A server may start before its library exists; the page then says how to make one. Nothing is kept here but the two: what
+was read hangs on the library's snapshots, which any number of requests may share.
 """
 
 from __future__ import annotations
@@ -11,100 +11,59 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wordframe.encoders import Encoder
-from wordframe.errors import LibraryError, NotFoundError
-from wordframe.library import Library, Store, VideoEntry, read_roots
-from wordframe.search import SearchEngine
+from wordframe.errors import LibraryError
+from wordframe.library import Library, Snapshot
+from wordframe.models import TextVideoModel
 
 
 @dataclass(frozen=True)
-class Snapshot:
-    """The videos of a library at one version of its tables, by id, in the order of their paths."""
-
-    version: int
-    videos: dict[str, VideoEntry]
-    num_segments: int
-    num_failures: int
-    roots: tuple[str, ...]
+class _Opened:
+    library: Library
+    model: TextVideoModel
 
 
 class ServedLibrary:
     """One library folder, and the model that answers.
 
     Args:
+        model: a preset, or a checkpoint by its folder or hub id.
+        untrained: allow a preset whose heads need training.
         encoder: the library's own, if it was made with one that has no name to be loaded by.
     """
 
     def __init__(
         self, folder: Path, *, model: str = "zero-shot", untrained: bool = False, encoder: Encoder | None = None
     ) -> None:
-        self.folder, self.model = folder, model
+        self.folder, self.model_name = folder, model
         self._untrained, self._encoder = untrained, encoder
-        self._engine: SearchEngine | None = None
-        self._store: Store | None = None
-        self._snapshot: Snapshot | None = None
-        self._making_engine, self._looking = threading.Lock(), threading.Lock()
+        self._opened: _Opened | None = None
+        self._opening = threading.Lock()
 
-    def engine(self) -> SearchEngine | None:
-        """The engine, made at first use; None while there is no library.
+    def snapshot(self) -> Snapshot | None:
+        """The library as it is now, as the model sees it; None while there is no library. One is enough for a request.
 
         Raises:
             WordframeError: the library is damaged, or the model does not fit it.
         """
-        with self._making_engine:
-            if self._engine is None:
+        with self._opening:  # so that the first requests load the model once
+            if self._opened is None:
                 library = Library.open(self.folder, encoder=self._encoder)
                 if not library.exists:
                     return None
-                self._engine = SearchEngine.with_model(library, self.model, untrained=self._untrained)
-            return self._engine
+                model = library.load_model(self.model_name, untrained=self._untrained)
+                self._opened = _Opened(library, model)
+            opened = self._opened
+        return opened.library.snapshot(opened.model)
 
-    def need_engine(self) -> SearchEngine:
-        """As ``engine``, or LibraryError where there is no library."""
-        engine = self.engine()
-        if engine is None:
+    def need_snapshot(self) -> Snapshot:
+        """As ``snapshot``, or LibraryError where there is no library."""
+        snapshot = self.snapshot()
+        if snapshot is None:
             raise LibraryError(
                 f"{self.folder}: no library here yet; run wordframe index VIDEOS --library {self.folder}"
             )
-        return engine
+        return snapshot
 
-    def snapshot(self) -> Snapshot:
-        """What the library holds now. Reads with a handle of its own, so that it never waits for a search."""
-        with self._looking:
-            if self._store is None:
-                library = Library.open(self.folder)
-                if not library.exists:
-                    return Snapshot(-1, {}, 0, 0, ())
-                self._store = Store(self.folder, library.manifest.dimension)
-            self._store.refresh()
-            if self._snapshot is None or self._snapshot.version != self._store.version():
-                videos = {entry.video_id: entry for entry in self._store.videos()}
-                self._snapshot = Snapshot(
-                    version=self._store.version(),
-                    videos=videos,
-                    num_segments=self._store.count(),
-                    num_failures=len(self._store.failures()),
-                    roots=tuple(read_roots(self.folder, (entry.path for entry in videos.values()))),
-                )
-            return self._snapshot
-
-    def video(self, video_id: str) -> VideoEntry:
-        """A video by its id.
-
-        Raises:
-            NotFoundError: the library does not hold it, or no longer.
-        """
-        found = self.snapshot().videos.get(video_id)
-        if found is None:
-            raise NotFoundError(f"there is no video {video_id[:64]!r} in this library, or no longer")
-        return found
-
-    def store(self) -> Store:
-        """The tables, for looks that are no searches.
-
-        Raises:
-            NotFoundError: there is no library yet.
-        """
-        self.snapshot()
-        if self._store is None:
-            raise NotFoundError("there is no library yet")
-        return self._store
+    def num_failures(self) -> int:
+        """How many files could not be read when they were last tried; they are no part of a snapshot."""
+        return 0 if self._opened is None else len(self._opened.library.failures())
