@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import lancedb
 import pytest
 from PIL import Image
 
 from tests.colours import write_scenes
 from wordframe.cli import main
+from wordframe.library import FORMAT
 
 ROOT = Path(__file__).parents[2]
 
@@ -134,8 +137,74 @@ def test_doctor_finds_a_healthy_library(place: Path, capsys: pytest.CaptureFixtu
     told = json.loads(capsys.readouterr().out)
     assert all(check["works"] for check in told["checks"])
     assert (told["library"]["videos"], told["library"]["first_stage"]["recall_percent"]) == (2, 100.0)
+    assert told["extras"] == {"train": True, "report": True, "mcp": True}
     assert main(["doctor", "--library", str(place / "library")]) == 0
     assert "100.0 % of the exact top" in capsys.readouterr().out
+
+
+def test_doctor_names_the_extras_that_are_missing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wordframe.errors.EXTRAS", {"mcp": {"json"}, "train": {"json", "no_such_library"}})
+    monkeypatch.setattr("wordframe.cli.doctor.EXTRAS", {"mcp": {"json"}, "train": {"json", "no_such_library"}})
+    assert main(["doctor"]) == 0
+    assert "Extras:    mcp, train not installed (pip install 'wordframe[train]')\n" in capsys.readouterr().out
+
+
+def test_prepare_lists_and_removes_what_a_model_needs(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    library = tmp_path / "library"
+    shutil.copytree(place / "library", library)
+
+    def run(*arguments: str) -> str:
+        assert main([*arguments, "--library", str(library)]) == 0
+        return capsys.readouterr().out
+
+    assert "prepared for no model" in run("prepare", "--list")
+    assert main(["search", "red", "--library", str(library), "--model", "clip4clip-mean", "--untrained"]) == 0
+    shown = capsys.readouterr()
+    assert len(lines(shown.out)) == 2
+    (warning,) = lines(shown.err)
+    assert warning.startswith("not prepared for clip4clip-mean: 2 segments of 2; ")
+    assert warning.endswith(f"until: wordframe prepare clip4clip-mean --untrained --library {library}")
+    assert run("prepare", "clip4clip-mean", "--untrained") == "2 segments prepared for clip4clip-mean\n"
+    assert main(["search", "red", "--library", str(library), "--model", "clip4clip-mean", "--untrained"]) == 0
+    assert capsys.readouterr().err == ""
+    assert "nothing to do" in run("prepare", "clip4clip-mean", "--untrained")
+    assert [entry["name"] for entry in json.loads(run("prepare", "--list", "--json"))] == ["clip4clip-mean"]
+    assert run("prepare", "--list").startswith("clip4clip-mean  (")
+    assert "           prepared for clip4clip-mean\n" in run("doctor")
+    assert run("prepare", "--remove", "clip4clip-mean") == "removed what was kept for clip4clip-mean\n"
+    assert "prepared for no model" in run("prepare", "--list")
+    assert main(["prepare", "--remove", "clip4clip-mean", "--library", str(library)]) == 1
+    assert "is not prepared for 'clip4clip-mean'" in capsys.readouterr().err
+
+
+def test_an_older_library_is_brought_up_to_date(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    library = tmp_path / "library"
+    shutil.copytree(place / "library", library)
+    assert main(["upgrade", "--library", str(library)]) == 0
+    assert capsys.readouterr().out == f"{library}: is up to date\n"
+    make_older(library)
+    assert main(["search", "red", "--library", str(library)]) == 1
+    assert f"bring it up to date with: wordframe upgrade --library {library}" in capsys.readouterr().err
+    assert main(["upgrade", "--library", str(library)]) == 0
+    assert capsys.readouterr().out == f"{library}: brought up to library format {FORMAT}\n"
+    assert main(["search", "red", "--library", str(library), "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 2
+    assert main(["upgrade", "--library", str(tmp_path / "nothing")]) == 1
+    assert "no library here, so there is nothing to bring up to date" in capsys.readouterr().err
+
+
+def make_older(library: Path) -> None:
+    """As the version before wrote it: another name for a column, and for the format."""
+    segments = lancedb.connect(library / "tables").open_table("segments")
+    segments.alter_columns({"path": "centroids", "rename": "scenes"})
+    manifest = json.loads((library / "wordframe.json").read_text())
+    (library / "wordframe.json").write_text(json.dumps(manifest | {"schema_version": 3}))
 
 
 @pytest.mark.parametrize(
@@ -187,6 +256,8 @@ def test_bad_input_is_told_in_one_line(
         ["index", "-l", "somewhere"],
         ["export", "a.mp4", "5", "4"],
         ["nonsense"],
+        ["prepare", "-l", "somewhere"],
+        ["prepare", "zero-shot", "--list", "-l", "somewhere"],
         ["search", "a dog", "-l", "somewhere", "--nonsense"],
     ],
     ids=" ".join,
@@ -199,7 +270,10 @@ def test_wrong_usage_is_status_2(
     assert "--help shows the usage" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["index", "search", "export", "evaluate", "convert", "models", "doctor"])
+@pytest.mark.parametrize(
+    "command",
+    ["index", "search", "serve", "prepare", "mcp", "export", "evaluate", "convert", "models", "doctor", "upgrade"],
+)
 def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--help"]) == 0
     assert f"wordframe {command}" in capsys.readouterr().out.split("Example", 1)[1]
@@ -223,8 +297,6 @@ def test_a_library_of_another_encoder_is_refused(place: Path, capsys: pytest.Cap
 
 
 def test_an_unreadable_table_is_told(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    import shutil
-
     copy = tmp_path / "library"
     shutil.copytree(place / "library", copy)
     for path in (copy / "tables" / "segments.lance" / "data").iterdir():

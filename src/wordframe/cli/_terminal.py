@@ -121,14 +121,14 @@ def heat_strip(values: Sequence[float], width: int = _STRIP_WIDTH) -> str:
 # What goes on --------------------------------------------------------------------------------------------------------
 
 
-def warn_if_unprepared(snapshot: Snapshot, model: str) -> None:
+def warn_if_unprepared(snapshot: Snapshot, model: str, *, untrained: bool) -> None:
     """A line on standard error where searches with the model have to make what could be stored."""
     missing = len(snapshot.unprepared())
     if missing:
+        command = f"wordframe prepare {model}{' --untrained' if untrained else ''} --library {snapshot.folder}"
         print(
             f"not prepared for {one_line(model)}: {counted(missing, 'segment')} of {snapshot.num_segments:,}; searches "
-            f"are slower and find a little less until: wordframe prepare {one_line(model)} --library "
-            f"{one_line(snapshot.folder)}",
+            f"are slower and may miss something until: {one_line(command)}",
             file=sys.stderr,
         )
 

@@ -66,6 +66,8 @@ def _print_problems(summary: IndexSummary) -> None:
         print(f"failed: {one_line(reason)}", file=sys.stderr)
     for reason in sorted(summary.known_failures.values()):
         print(f"failed before, unchanged: {one_line(reason)} (--retry tries again)", file=sys.stderr)
+    for model, reason in sorted(summary.not_prepared.items()):
+        print(f"no longer prepared for {one_line(model)}: {one_line(reason)}", file=sys.stderr)
     for path in summary.missing:
         print(f"file is gone: {one_line(path)} (--prune forgets it)", file=sys.stderr)
     if summary.interrupted:
@@ -76,6 +78,7 @@ def _print_problems(summary: IndexSummary) -> None:
 
 def _print_summary(summary: IndexSummary, library: Path) -> None:
     from wordframe.cli._terminal import counted, duration
+    from wordframe.disk import one_line
 
     parts = [f"{counted(len(summary.indexed), 'video')} indexed"]
     if summary.indexed:
@@ -95,5 +98,8 @@ def _print_summary(summary: IndexSummary, library: Path) -> None:
         if paths:
             parts.append(f"{len(paths):,} {word}")
     print(" · ".join(parts))
+    for model, segments in sorted(summary.prepared.items()):
+        if segments:
+            print(f"{counted(segments, 'segment')} prepared for {one_line(model)}")
     if summary.indexed:
         print(f'Search it with: wordframe search "a sentence" --library {library}')

@@ -62,7 +62,7 @@ def search(
 
     filters = Filters(path=path, min_seconds=min_seconds, max_seconds=max_seconds, after=after, before=before)
     engine = SearchEngine.with_model(Library.open(library), model, untrained=untrained)
-    warn_if_unprepared(engine.snapshot(), model)
+    warn_if_unprepared(engine.snapshot(), model, untrained=untrained)
     hits = engine.search(
         text, image=image, clip=clip, top=top, moments=moments, filters=filters, exact=exact, explain=explain
     )

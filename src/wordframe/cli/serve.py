@@ -76,7 +76,7 @@ def serve(
     if snapshot is None or not snapshot.num_segments:
         print(f"There is nothing in {library} yet; the page says how to index videos.", file=sys.stderr)
     else:
-        warn_if_unprepared(snapshot, model)
+        warn_if_unprepared(snapshot, model, untrained=untrained)
     print(f"wordframe is at {link}  (Ctrl-C ends it)", flush=True)
     if browser:
         threading.Timer(0.5, webbrowser.open, [link]).start()
