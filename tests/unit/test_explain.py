@@ -14,14 +14,14 @@ from wordframe.cli.reasons import heat_strip, reason_lines
 from wordframe.encoders import FAMILIES, SentenceTokenizer, load_encoder
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.models import PRESETS, TextVideoModel
-from wordframe.search import Reasons
-from wordframe.search.explain import WordReasons, explain_segment
+from wordframe.search import Explanation, WordAttention
+from wordframe.search._explain import explain_segment
 
 TOKENS = ["<start>", "red", "car", "<end>"]
 
 
 @torch.no_grad()
-def reasons_of(preset: str, *, frames: int = 5, scale: float = 100.0) -> Reasons:
+def reasons_of(preset: str, *, frames: int = 5, scale: float = 100.0) -> Explanation:
     torch.manual_seed(0)
     settings = PRESETS[preset].settings
     if settings.family == "tcmgc":
@@ -93,14 +93,17 @@ def test_json_says_all_of_it() -> None:
 
 
 def test_lines_that_can_be_read() -> None:
-    reasons = Reasons(
+    reasons = Explanation(
         segment_id="v-00000",
         score=0.3,
         seconds=(8.0, 9.0, 10.0),
         parts={"video_sentence": 0.4, "frame_word": 0.2},
         part_weights={"video_sentence": 0.75, "frame_word": 0.25},
         sentence_attention=(0.1, 0.7, 0.2),
-        words=(WordReasons("a\n", (0.2, 0.2, 0.6)), WordReasons("dog", (0.5, 0.25, 0.25))),
+        words=(
+            WordAttention(word="a\n", attention=(0.2, 0.2, 0.6), peak_seconds=10.0),
+            WordAttention(word="dog", attention=(0.5, 0.25, 0.25), peak_seconds=8.0),
+        ),
     )
     assert reason_lines(reasons) == [
         "parts     video-sentence 0.400 (75%) · frame-word 0.200 (25%)",

@@ -40,8 +40,10 @@ def fill(
         facts.append(snapshot.key_columns(block))
         cells += cells_of(snapshot.model, snapshot.frames(block))
         done += len(block)
-        if done == len(missing) or should_stop() or time.monotonic() - last_commit > COMMIT_SECONDS:
+        if time.monotonic() - last_commit > COMMIT_SECONDS:
             table.add(pa.concat_tables(facts), cells)
             facts, cells, last_commit = [], [], time.monotonic()
         on_progress(done, len(missing))
+    if facts:
+        table.add(pa.concat_tables(facts), cells)
     return done

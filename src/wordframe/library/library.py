@@ -24,7 +24,7 @@ from wordframe.disk import hold_lock
 from wordframe.encoders import Encoder, load_encoder
 from wordframe.errors import LibraryError, WordframeError
 from wordframe.library._files import expanded
-from wordframe.library._manifest import Manifest, add_roots, read_roots, without_nested
+from wordframe.library._manifest import FORMAT, OLDEST_FORMAT, Manifest, add_roots, read_roots, without_nested
 from wordframe.library._model_table import ModelTable, columns_of, model_schema, table_name
 from wordframe.library._prepare import fill
 from wordframe.library._rows import SegmentEntry, VideoEntry, segment_rows
@@ -79,6 +79,8 @@ class Library:
             LibraryError: there is no library, its format is unknown, it is being written, or it is damaged.
         """
         path = Path(os.path.abspath(Path(folder).expanduser()))
+        if Manifest.read(path, formats=range(OLDEST_FORMAT, FORMAT + 1)) is None:
+            raise LibraryError(f"{path}: no library here, so there is nothing to bring up to date")
         with cls(path, None, None).locked():
             return upgrade_in_place(path)
 
