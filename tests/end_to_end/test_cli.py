@@ -103,7 +103,7 @@ def test_search_by_image_and_by_clip(place: Path, tmp_path: Path, capsys: pytest
 
 
 def test_export_what_was_found(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from wordframe.video.decode import probe
+    from wordframe.video import probe
 
     source, target = place / "videos" / "a red one.mp4", tmp_path / "cut.mp4"
     assert main(["export", str(source), "0:01", "2.5", "--to", str(target)]) == 0

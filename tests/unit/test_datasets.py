@@ -18,14 +18,16 @@ from wordframe.data import (
     CacheError,
     FeatureSet,
     FrameCache,
+    FrameSet,
     FrameSettings,
+    Split,
     TrainingSet,
     VideoFiles,
+    VideoSet,
     build_feature_cache,
     build_frame_cache,
     read_sampled,
 )
-from wordframe.data.dataset import FrameSet, VideoSet
 from wordframe.encoders import ClipBackbone
 from wordframe.encoders.clip_loading import backbone_preprocessing
 from wordframe.errors import AnnotationError, VideoError
@@ -33,8 +35,8 @@ from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.models import ModelSettings, TextVideoModel
 
 CAPTIONS = {
-    "long": ["red green blue white black", "red"],
-    "short": ["cyan then yellow"],
+    "long": ("red green blue white black", "red"),
+    "short": ("cyan then yellow",),
 }
 
 
@@ -51,14 +53,7 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def cache(paths: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("features")
     build_feature_cache(
-        folder,
-        CAPTIONS,
-        VideoFiles(paths, 16),
-        ColourEncoder(),
-        num_frames=4,
-        frames="videos",
-        benchmark="colours",
-        split="train",
+        folder, Split("colours", "train", CAPTIONS), VideoFiles(paths, 16), ColourEncoder(), num_frames=4
     )
     return folder
 

@@ -25,8 +25,7 @@ from wordframe.evaluate.report import Skipped
 from wordframe.extraction import Failure, Job, extract
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.models import fit_text
-from wordframe.video import benchmark_indices, per_second, uniform
-from wordframe.video.decode import VideoInfo
+from wordframe.video import VideoInfo, benchmark_indices, per_second, uniform
 
 TEXTS_AT_ONCE = 256
 

@@ -1,6 +1,6 @@
 """The best videos of every text, in blocks: lists of ``top`` videos, never the whole ``(T, V)`` matrix.
 
-Videos are prepared a block at a time and scored against the texts a block at a time; each text's list is merged with
+Videos are precomputed a block at a time and scored against the texts a block at a time; each text's list is merged with
 what the block brings. Equal logits keep the order of the videos, so the lists do not depend on the blocks.
 ``score_tile`` is the same scoring as ``streaming.py`` wants it, to count ranks.
 """
@@ -20,11 +20,11 @@ from wordframe.evaluate.checkpoint import Arrays, Checkpoint, digest
 from wordframe.evaluate.metrics import refuse_nan
 from wordframe.evaluate.streaming import ScoreTile
 from wordframe.features import TextFeatures, VideoFeatures
-from wordframe.heads import PreparedVideos
+from wordframe.heads import PrecomputedVideos
 from wordframe.models import TextVideoModel
 
 _COPIES_PER_FRAME = 6
-"""Vectors of size ``D`` for a frame while its video is prepared: what is kept, and what it is made from."""
+"""Vectors of size ``D`` for a frame while its video is precomputed: what is kept, and what it is made from."""
 _COPIES_PER_WORD = 8
 """Vectors of size ``D`` for a word while its text is scored."""
 _BYTES_PER_LOGIT = 64
@@ -88,9 +88,9 @@ def rank(
     with torch.inference_mode(), bounded(model, max_memory_mb, products):
         for number in range(lists.done // len(texts), len(columns)):
             first = columns[number].start
-            prepared = model.similarity.prepare(videos[columns[number]])
+            precomputed = model.similarity.precompute(videos[columns[number]])
             for at in range(lists.done - number * len(texts), len(texts)):
-                lists.add(at, _scored(model, texts[at], prepared, lists.top, first, max_memory_mb))
+                lists.add(at, _scored(model, texts[at], precomputed, lists.top, first, max_memory_mb))
                 if keeper is not None and (keeper.due() or lists.done == total):
                     keeper.save(lists.state())
                 on_progress(lists.done, total)
@@ -100,18 +100,18 @@ def rank(
 def score_tile(
     model: TextVideoModel, texts: TextFeatures | Callable[[Tensor], TextFeatures], videos: VideoFeatures
 ) -> ScoreTile:
-    """The callback of ``streaming.streamed_ranks``: videos are prepared once, here.
+    """The callback of ``streaming.streamed_ranks``: videos are precomputed once, here.
 
     Args:
         texts: all texts, or a function that makes those at the given places ``(B,)``.
     """
     with torch.inference_mode():
-        prepared = model.similarity.prepare(videos)
+        precomputed = model.similarity.precompute(videos)
 
     def score(rows: Tensor, columns: slice) -> Tensor:
         with torch.inference_mode():
             some = texts[rows] if isinstance(texts, TextFeatures) else texts(rows)
-            logits: Tensor = model.similarity(some, prepared[columns]).logits
+            logits: Tensor = model.similarity(some, precomputed[columns]).logits
             return logits
 
     return score
@@ -161,7 +161,12 @@ class _Lists:
 
 
 def _scored(
-    model: TextVideoModel, text: TextFeatures, videos: PreparedVideos, top: int, first_column: int, max_memory_mb: int
+    model: TextVideoModel,
+    text: TextFeatures,
+    videos: PrecomputedVideos,
+    top: int,
+    first_column: int,
+    max_memory_mb: int,
 ) -> tuple[Tensor, Tensor]:
     """The best of a block of videos for a block of texts, whose logits are held for some texts at a time."""
     rows = _rows_at_once(text, len(videos), max_memory_mb)
@@ -181,7 +186,7 @@ def _largest(logits: Tensor, top: int) -> tuple[Tensor, Tensor]:
 
 
 def video_blocks(videos: VideoFeatures, max_memory_mb: int) -> Iterator[slice]:
-    """Videos that half the memory can prepare."""
+    """Videos that half the memory can precompute."""
     _, num_frames, dimension = videos.frames.shape
     size = max(1, max_memory_mb * 2**20 // 2 // (_COPIES_PER_FRAME * num_frames * dimension * 4))
     return (slice(start, min(start + size, len(videos))) for start in range(0, len(videos), size))

@@ -9,7 +9,7 @@ from .in_use import kept_words as kept_words
 from .in_use import load_ready as load_ready
 from .in_use import refuse_other_features as refuse_other_features
 from .in_use import score as score
-from .in_use import video_numbers as video_numbers
+from .in_use import video_statistics as video_statistics
 from .in_use import video_vectors as video_vectors
 from .initialise import start_from_clip as start_from_clip
 from .model import TextVideoModel as TextVideoModel

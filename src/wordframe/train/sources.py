@@ -19,14 +19,15 @@ from wordframe.data import (
     FeatureDescription,
     FeatureSet,
     FrameCache,
+    FrameSet,
     PixelBatch,
     Split,
     TrainingSet,
+    VideoSet,
     load_benchmark,
     match_videos,
     read_captions,
 )
-from wordframe.data.dataset import FrameSet, VideoSet
 from wordframe.encoders import FAMILIES, ClipBackbone, SentenceTokenizer, backbone_fingerprint
 from wordframe.models import TextVideoModel
 from wordframe.train.build import attach_tokenizer, build_model, load_clip, trainable

@@ -28,7 +28,7 @@ BLOCK_VIDEOS = 16
 
 @runtime_checkable
 class FeatureValidation(Protocol):
-    """A validation set whose features are there already, such as ``data.dataset.FeatureSet``."""
+    """A validation set whose features are there already, such as ``data.FeatureSet``."""
 
     @property
     def video_of(self) -> Sequence[int]: ...
@@ -47,7 +47,7 @@ class FeatureValidation(Protocol):
 
 @runtime_checkable
 class PixelValidation(Protocol):
-    """A validation set for a model with a backbone, such as ``data.dataset.FrameSet``."""
+    """A validation set for a model with a backbone, such as ``data.FrameSet``."""
 
     @property
     def video_of(self) -> Sequence[int]: ...
