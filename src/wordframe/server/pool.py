@@ -19,13 +19,13 @@ Result = TypeVar("Result")
 RETRY_SECONDS = 1
 
 
-class Places:
+class WorkerPool:
     """At most ``at_once`` calls run, at most ``waiting`` more wait."""
 
-    def __init__(self, *, at_once: int = 1, waiting: int = 16) -> None:
-        self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="model")
+    def __init__(self, *, at_once: int, waiting: int) -> None:
+        self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="model")
         self._most = at_once + waiting
-        self._taken = 0
+        self._taken = 0  # changed by the event loop's thread alone, so it needs no lock
 
     async def run(self, work: Callable[[], Result]) -> tuple[Result, float]:
         """The result of ``work``, and the milliseconds until it began.
@@ -39,13 +39,14 @@ class Places:
             )
         self._taken += 1
         loop = asyncio.get_running_loop()
-        future = self._pool.submit(functools.partial(_timed, work, time.perf_counter()))
+        future = self._threads.submit(functools.partial(_timed, work, time.perf_counter()))
+        # given back when the work ends, not when its caller leaves: a caller that is gone frees no thread
         future.add_done_callback(lambda _: self._leave(loop))
         return await asyncio.wrap_future(future)
 
     def close(self) -> None:
         """Take no more work; what waits is dropped."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _leave(self, loop: asyncio.AbstractEventLoop) -> None:
         if not loop.is_closed():
@@ -55,6 +56,6 @@ class Places:
         self._taken -= 1
 
 
-def _timed(work: Callable[[], Result], asked: float) -> tuple[Result, float]:
-    waited = 1000 * (time.perf_counter() - asked)
+def _timed(work: Callable[[], Result], submitted: float) -> tuple[Result, float]:
+    waited = 1000 * (time.perf_counter() - submitted)
     return work(), waited
