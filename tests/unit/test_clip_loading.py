@@ -16,7 +16,6 @@ import pytest
 import torch
 from huggingface_hub import constants
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
-from huggingface_hub.utils import httpx
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers.convert_slow_tokenizer import bytes_to_unicode
@@ -26,6 +25,11 @@ from tests.unit.clip_models import SENTENCES, SIDE, clip_tokenizer, openai_weigh
 from wordframe.encoders import ClipBackbone, load_encoder
 from wordframe.encoders.clip import ClipEncoder
 from wordframe.errors import EncoderError
+
+try:
+    from huggingface_hub.utils import httpx  # the hub's client, which is another one from version 2 on
+except ImportError:
+    import httpx
 
 
 @pytest.fixture(scope="module")
