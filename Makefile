@@ -68,8 +68,9 @@ wheel-check: $(READY)  ## build the wheel, install it without extras elsewhere, 
 	$(WHEEL)/venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(WHEEL)/*.whl
 	$(WHEEL)/venv/bin/python -I tests/installed.py
 
-mutants: $(READY)  ## change the code in small ways and see whether the tests notice (PACKAGES="search" SAMPLE=40)
-	$(BIN)/python -m tests.mutants $(PACKAGES) $(if $(SAMPLE),--sample $(SAMPLE))
+mutants: $(READY)  ## change the code in small ways and see whether the tests notice (PACKAGES="search" SAMPLE=40 SEED=0 MINUTES=60)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt cosmic-ray coverage
+	$(BIN)/python -m tests.mutants $(PACKAGES) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))
 
 bench: $(READY)  ## measured comparisons into benchmarks/results, over an hour (CLIPS=folder with captions.json, ANNOTATIONS=folder for all)
 	$(BIN)/python benchmarks/run_all.py $(if $(CLIPS),--clips $(CLIPS)) $(if $(ANNOTATIONS),--annotations $(ANNOTATIONS)) $(if $(ONLY),--only $(ONLY))
