@@ -264,6 +264,15 @@ class Library:
             self._open_for_writing()
             self._store.add([row for video, segments in videos for row in segment_rows(video, segments)])
 
+    def tidy(self) -> None:
+        """Merge small files, as each ``index`` does at its end.
+
+        Raises:
+            LibraryError: the library is being written, or cannot be.
+        """
+        with self.locked():
+            self._store.tidy()
+
     def _open_for_writing(self) -> None:
         self._manifest = Manifest.read(self.folder) or self._create()
         self._manifest.check(self.encoder, self.folder)
