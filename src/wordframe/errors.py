@@ -9,6 +9,15 @@ import contextlib
 from collections.abc import Iterator
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things, for messages.
+
+    >>> counted(1, "video"), counted(1037, "video")
+    ('1 video', '1,037 videos')
+    """
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 class WordframeError(Exception):
     """Something a user can mend. The message is complete by itself."""
 

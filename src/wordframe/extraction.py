@@ -25,8 +25,7 @@ from torch import Tensor
 
 from wordframe.encoders import Encoder
 from wordframe.errors import VideoError
-from wordframe.video import open_frames
-from wordframe.video.decode import Frame, VideoInfo
+from wordframe.video import Frame, VideoInfo, open_frames
 
 _POLL_SECONDS = 0.1
 _BATCH_WAIT_SECONDS = 0.05

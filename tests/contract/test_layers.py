@@ -31,7 +31,7 @@ ALONE = {
     "uvicorn": {"cli"},
     "mcp": {"mcp.py"},
     "httpx": {"client"},
-    "PIL": {"video", "search/queries.py", "data/synthetic"},
+    "PIL": {"video", "search/queries.py"},
 }
 
 

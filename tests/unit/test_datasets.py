@@ -18,22 +18,24 @@ from wordframe.data import (
     CacheError,
     FeatureSet,
     FrameCache,
+    FrameSet,
     FrameSettings,
+    Split,
     TrainingSet,
     VideoFiles,
+    VideoSet,
     build_feature_cache,
     build_frame_cache,
     read_sampled,
 )
-from wordframe.data.dataset import FrameSet, VideoSet
 from wordframe.encoders import ClipBackbone, Preprocessing
 from wordframe.errors import AnnotationError, VideoError
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.models import ModelSettings, TextVideoModel
 
 CAPTIONS = {
-    "long": ["red green blue white black", "red"],
-    "short": ["cyan then yellow"],
+    "long": ("red green blue white black", "red"),
+    "short": ("cyan then yellow",),
 }
 
 
@@ -50,14 +52,7 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def cache(paths: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("features")
     build_feature_cache(
-        folder,
-        CAPTIONS,
-        VideoFiles(paths, 16),
-        ColourEncoder(),
-        num_frames=4,
-        frames="videos",
-        benchmark="colours",
-        split="train",
+        folder, Split("colours", "train", CAPTIONS), VideoFiles(paths, 16), ColourEncoder(), num_frames=4
     )
     return folder
 

@@ -12,7 +12,7 @@ import torch
 
 from tests.colours import COLOURS, ColourEncoder, write_scenes
 from wordframe.extraction import Chunk, Failure, Job, extract
-from wordframe.video.frame import VideoInfo
+from wordframe.video import VideoInfo
 
 
 def each_half_second(info: VideoInfo) -> list[float]:

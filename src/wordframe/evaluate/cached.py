@@ -13,7 +13,7 @@ from typing import overload
 import numpy as np
 import torch
 
-from wordframe.data import CachedFeatures, FeatureDescription, read_captions_file
+from wordframe.data import CachedFeatures, FeatureDescription
 from wordframe.errors import CheckpointError
 from wordframe.evaluate.evaluator import Progress
 from wordframe.evaluate.folder import FRAME_RULES, SECONDS, word_rule
@@ -90,7 +90,7 @@ def evaluate_cached(
     num_frames = min(limit for limit in (num_frames, told.num_frames, model.max_frames) if limit is not None)
     num_words = min(limit for limit in (num_words, told.max_words, model.max_words) if limit is not None)
     return evaluate_gathered(
-        _gather(cache, Path(folder), num_frames, num_words),
+        _gather(cache, num_frames, num_words),
         model,
         model_name=model_name,
         encoder=told.encoder,
@@ -113,15 +113,13 @@ def _frame_rule(told: FeatureDescription, num_frames: int) -> str:
     return f"{FRAME_RULES[SECONDS].format(told.num_frames)}{fewer}; from features in float16 ({told.frames})"
 
 
-def _gather(cache: CachedFeatures, folder: Path, num_frames: int, num_words: int) -> Gathered:
+def _gather(cache: CachedFeatures, num_frames: int, num_words: int) -> Gathered:
     frames = [cache.frames(video) for video in range(len(cache.video_ids))]
     chosen = [each[benchmark_indices(len(each), num_frames)].astype(np.float32) for each in frames]
-    there = set(cache.video_ids)
-    captions = [caption for video, several in read_captions_file(folder) if video in there for caption in several]
     left_out = cache.description.left_out
     return Gathered(
         names=tuple(cache.video_ids),
-        captions=tuple(captions),
+        captions=tuple(cache.captions()),
         caption_video=torch.from_numpy(cache.video_of),
         texts=CachedTexts(cache, numbers=None, num_words=num_words),
         videos=pad_videos(chosen),

@@ -18,14 +18,15 @@ from wordframe.data import (
     FeatureDescription,
     FeatureSet,
     FrameCache,
+    FrameSet,
     PixelBatch,
     Split,
     TrainingSet,
+    VideoSet,
     load_benchmark,
     match_videos,
     read_captions,
 )
-from wordframe.data.dataset import FrameSet, VideoSet
 from wordframe.disk import content_hash
 from wordframe.encoders import MODEL_TYPES, ClipBackbone, SentenceTokenizer, backbone_fingerprint, load_clip
 from wordframe.errors import RecipeError
@@ -162,7 +163,7 @@ class TrainingSetup:
         # not the encoder's own, which reads up to 77 words: the recipe's max_words cut here as they do in training
         tokenize = SentenceTokenizer(
             tokenizer=parts.tokenizer,
-            family=FAMILIES["clip"],
+            model_type=MODEL_TYPES["clip"],
             max_words=recipe.settings.max_words,
             vocabulary=parts.towers.vocabulary,
         )

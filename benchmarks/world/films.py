@@ -22,12 +22,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wordframe.data.records import SPLITS
-from wordframe.data.synthetic.painting import paint
-from wordframe.data.synthetic.scene import Scene, Thing, draw_scene
-from wordframe.data.synthetic.wording import Caption, Claim, describe, describe_part
+from wordframe.data import SPLITS
+from wordframe.disk import write_whole
 from wordframe.errors import AnnotationError
-from wordframe.video import write_video
+from world.mp4 import write_video
+from world.painting import paint
+from world.scene import Scene, Thing, draw_scene
+from world.wording import Caption, Claim, describe, describe_part
 
 FRAME_RATE = 8
 FRAMES_A_SCENE = (12, 20)
@@ -100,8 +101,8 @@ def write_world(
             done += 1
             on_progress(done)
         captions = {film.file: [caption.text for caption in film.captions] for film in films}
-        _write_json(root / split / "captions.json", captions)
-        _write_json(root / split / "truth.json", [asdict(film) for film in films])
+        write_whole(root / split / "captions.json", json.dumps(captions))
+        write_whole(root / split / "truth.json", json.dumps([asdict(film) for film in films]))
 
 
 def read_films(folder: str | os.PathLike[str], split: str) -> tuple[Film, ...]:
@@ -154,13 +155,7 @@ def _claim(root: Path, settings: dict[str, int]) -> None:
         raise AnnotationError(
             f"{root} holds a world of other settings ({path.read_text().strip()}); name another folder"
         )
-    _write_json(path, settings)
-
-
-def _write_json(path: Path, content: Any) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(content), encoding="utf-8")
-    os.replace(part, path)
+    write_whole(path, json.dumps(settings))
 
 
 def _film(entry: dict[str, Any]) -> Film:

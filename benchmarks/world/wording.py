@@ -1,7 +1,7 @@
 """Sentences about scenes: synonyms, changing word order, and aspects left out, as people leave them out.
 
 A ``Caption`` keeps what its text says, so that a test can hold it against the truth and the best possible recall can
-be counted: several videos may fit one sentence. Neighbours: ``scene.py``, ``world.py``.
+be counted: several videos may fit one sentence. Neighbours: ``scene.py``, ``films.py``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wordframe.data.synthetic.scene import ASPECTS, Scene, Thing
+from world.scene import ASPECTS, Scene, Thing
 
 SHAPE_WORDS = {
     "circle": ("circle", "disc", "round shape"), "square": ("square", "box"), "triangle": ("triangle", "wedge"),

@@ -3,7 +3,7 @@
 A copy starts at the last keyframe not after the wanted start, so it may start earlier; the report says where. What
 cannot be copied (a codec that the target's container does not take, a file without display times) is encoded again,
 silent, as H.264 at the source's frame rate. The target appears only when it is complete.
-Neighbours: ``reader.py``, ``decode.py``.
+Neighbours: ``_reader.py`` gives the packets to copy, ``decode.py`` the frames to encode.
 """
 
 from __future__ import annotations
@@ -11,21 +11,22 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 
+from wordframe.disk import one_line, replacing
 from wordframe.errors import VideoError, WordframeError
+from wordframe.video._reader import Reader, VideoPath
 from wordframe.video.decode import open_frames
-from wordframe.video.reader import Reader, VideoPath, printable
 from wordframe.video.sampling import per_second
 
 _MAX_HELD_PACKETS = 64
+"""More without a decoding time than any codec reorders: the file has none."""
 _FRAME_RATES = (25.0, 60.0)
 """Of an encoded moment: where the source names none, and at most."""
 
@@ -73,41 +74,39 @@ def export_moment(
         raise WordframeError(f"a moment needs 0 <= start < end, got {start_seconds} s to {end_seconds} s")
     source_path, target_path = Path(os.fsdecode(source)), Path(os.fsdecode(target))
     _check_target(source_path, target_path, overwrite=overwrite)
-    part = _part_name(target_path)
     try:
-        try:
-            if not copy:
-                raise _CannotCopyError
-            report = _copy(source_path, part, start_seconds, end_seconds)
-            _check_decodes(part)
-        except _CannotCopyError:
-            report = _encode(source_path, part, start_seconds, end_seconds)
-        os.replace(part, target_path)
+        with replacing(target_path) as part:
+            try:
+                if not copy:
+                    raise _CannotCopyError
+                report = _copy(source_path, part, start_seconds, end_seconds)
+                _check_decodes(part)
+            except _CannotCopyError:
+                report = _encode(source_path, part, start_seconds, end_seconds)  # over what the copy left of itself
+    # in this order: many of the library's errors are errors of the system, too, and then say what the system said
     except OSError as error:
-        raise WordframeError(f"{printable(target)} cannot be written: {error.strerror or error}") from error
+        raise WordframeError(f"{one_line(target)} cannot be written: {error.strerror or error}") from error
     except (ValueError, av.FFmpegError) as error:
         line = f"a {target_path.suffix} file cannot hold this moment, neither copied nor as H.264; use .mp4 or .mkv"
-        raise WordframeError(f"{printable(target)} cannot be written: {line}") from error
-    finally:
-        part.unlink(missing_ok=True)
-    return ExportReport(target_path, report.start_seconds, report.end_seconds, report.is_copy, report.has_sound)
+        raise WordframeError(f"{one_line(target)} cannot be written: {line}") from error
+    return replace(report, target=target_path)
 
 
 def _check_target(source: Path, target: Path, *, overwrite: bool) -> None:
     if target.exists():
         if source.exists() and target.samefile(source):
-            raise WordframeError(f"{printable(target)} is the source itself; name another target")
+            raise WordframeError(f"{one_line(target)} is the source itself; name another target")
         if not overwrite:
-            raise WordframeError(f"{printable(target)} exists already; name another target, or allow overwriting it")
+            raise WordframeError(f"{one_line(target)} exists already; name another target, or allow overwriting it")
         if target.is_dir():
-            raise WordframeError(f"{printable(target)} is a folder; name a file in it")
+            raise WordframeError(f"{one_line(target)} is a folder; name a file in it")
     if not target.parent.is_dir():
-        raise WordframeError(f"{printable(target.parent)} is not a folder; make it first")
+        raise WordframeError(f"{one_line(target.parent)} is not a folder; make it first")
     try:
         av.ContainerFormat(_format_of(target), "w")
     except (ValueError, KeyError):
-        suffix = printable(target.suffix)
-        raise WordframeError(f"{printable(target)}: '{suffix}' names no video container; use .mp4 or .mkv") from None
+        suffix = one_line(target.suffix)
+        raise WordframeError(f"{one_line(target)}: '{suffix}' names no video container; use .mp4 or .mkv") from None
 
 
 def _format_of(target: Path) -> str:
@@ -116,20 +115,13 @@ def _format_of(target: Path) -> str:
     return names.get(suffix, suffix[1:])
 
 
-def _part_name(target: Path) -> Path:
-    part = target.with_name(f".wordframe-{uuid.uuid4().hex}.part{target.suffix}")
-    try:
-        part.touch(exist_ok=False)
-    except OSError as error:
-        raise WordframeError(f"{printable(target)} cannot be written: {error.strerror}") from error
-    return part
-
-
 def _open_part(part: Path) -> Any:
     return av.open(f"file:{part.absolute()}", "w", format=_format_of(part))
 
 
 def _check_decodes(part: Path) -> None:
+    # A container may take a codec's packets and drop what the decoder needs to start (headers kept elsewhere): nothing
+    # but a decoded frame shows that the copy is good.
     try:
         open_frames(part, ()).close()
     except VideoError as error:
@@ -140,7 +132,7 @@ def _check_moment(reader: Reader, source: Path, start_seconds: float) -> None:
     duration = reader.duration_seconds()
     if duration is not None and start_seconds >= duration:
         line = f"the moment starts at {start_seconds:g} s, but the video ends at {duration:.3f} s"
-        raise VideoError(f"{printable(source)}: {line}")
+        raise VideoError(f"{one_line(source)}: {line}")
 
 
 def _copy(source: Path, part: Path, start_seconds: float, end_seconds: float) -> ExportReport:
@@ -148,6 +140,7 @@ def _copy(source: Path, part: Path, start_seconds: float, end_seconds: float) ->
     try:
         _check_moment(reader, source, start_seconds)
         sound = next((stream for stream in reader.container.streams.audio if stream.codec_context is not None), None)
+        # a container that does not take the sound's codec may take the video's
         for chosen in (sound, None) if sound is not None else (None,):
             with contextlib.suppress(ValueError, av.FFmpegError):
                 return _copy_streams(reader, chosen, part, start_seconds, end_seconds)
@@ -163,7 +156,7 @@ def _copy_streams(
     first = next(packets, None)
     if first is None:
         raise _CannotCopyError
-    origin = first.pts * first.time_base
+    origin = first.pts * first.time_base  # both streams move by the same time, or sound and picture would part
     end = Fraction(0)
     has_sound = False
     with _open_part(part) as output:
@@ -172,6 +165,7 @@ def _copy_streams(
             has_sound |= packet.stream_index != reader.stream.index
             if packet.stream_index == reader.stream.index:
                 end = max(end, (packet.pts + (packet.duration or 0)) * packet.time_base)
+            # From 0 on. The first decoding times become negative where frames are reordered, which containers take.
             shift = round(origin / packet.time_base)
             packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
             packet.stream = streams[packet.stream_index]
@@ -188,13 +182,15 @@ def _packets_of_moment(reader: Reader, sound: Any | None, start_seconds: float, 
     begin: Fraction | None = None
     video_ended = False
     for packet in _with_decoding_times(container.demux([video] if sound is None else [video, sound]), video.index):
-        seconds = packet.dts * packet.time_base
+        seconds = packet.dts * packet.time_base  # decoding times ascend in the file; display times do not
         if packet.stream_index == video.index:
             if begin is None:
+                # The seek went by the file's index, which may be wrong, or hold decoding times and land too late.
                 if not packet.is_keyframe or packet.pts > reader.ticks(start_seconds):
                     raise _CannotCopyError
                 begin = packet.pts * packet.time_base
             video_ended |= seconds >= stop
+            # sound may be stored behind its picture: when that is complete, read on for a second
             if seconds >= stop + 1 or (video_ended and sound is None):
                 return
             if not video_ended:
@@ -207,15 +203,15 @@ def _with_decoding_times(packets: Iterator[Any], video_index: int) -> Iterator[A
     """Packets with both times. Matroska leaves the first decoding times out: they are counted back from the next."""
     held: list[Any] = []
     for packet in packets:
-        if not packet.size:
+        if not packet.size:  # PyAV's mark for the end of a stream
             continue
         if packet.pts is None:
             if packet.stream_index == video_index:
                 raise _CannotCopyError
             continue
         if packet.stream_index != video_index:
-            packet.dts = packet.pts if packet.dts is None else packet.dts
-            if not held:
+            packet.dts = packet.pts if packet.dts is None else packet.dts  # sound is not reordered
+            if not held:  # sound beside held pictures is left out: hundredths of a second, at the start of the file
                 yield packet
             continue
         if packet.dts is None:
@@ -234,7 +230,9 @@ def _encode(source: Path, part: Path, start_seconds: float, end_seconds: float) 
     with open_frames(source, lambda info: _times(info.frame_rate, start_seconds, end_seconds)) as frames:
         duration = frames.info.duration_seconds
         end_seconds = end_seconds if duration is None else min(end_seconds, duration)
-        rate = Fraction(min(frames.info.frame_rate or _FRAME_RATES[0], _FRAME_RATES[1])).limit_denominator(1001)
+        rate = Fraction(min(frames.info.frame_rate or _FRAME_RATES[0], _FRAME_RATES[1])).limit_denominator(
+            1001
+        )  # NTSC's 30000/1001
         number = 0
         with _open_part(part) as output:
             stream = output.add_stream("libx264", rate=rate, options={"crf": "18"})
@@ -242,6 +240,7 @@ def _encode(source: Path, part: Path, start_seconds: float, end_seconds: float) 
                 picture = av.VideoFrame.from_ndarray(frame.rgb, format="rgb24")
                 width, height = max(2, picture.width // 2 * 2), max(2, picture.height // 2 * 2)
                 if number == 0:
+                    # even sides and half colour resolution: what every player and browser decodes
                     stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
                 picture = picture.reformat(width, height, "yuv420p")
                 picture.pts, picture.time_base = number, 1 / rate

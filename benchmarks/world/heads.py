@@ -6,7 +6,7 @@ since features are cached. Temporal and joint transformers start from CLIP's tex
 published. Ablations of TC-MGC train at TC-MGC's rate.
 
 Each run leaves one JSON file with the rank of every query. A run whose file is there, of the same recipe and features,
-is not repeated, so a stopped sweep goes on. ``world_table.py`` reads the files; ``rendered_world.py`` calls this.
+is not repeated, so a stopped sweep goes on. ``table.py`` reads the files; benchmarks/rendered_world.py calls this.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from world_features import CachedFeatures, read_features
 
 from wordframe.encoders import load_clip
 from wordframe.evaluate import both_ranks, evaluate_features
 from wordframe.features import PART_NAMES
 from wordframe.models import TextVideoModel, load_model, start_from_clip
 from wordframe.train import Recipe, build_model, make_recipe, train, trainable_backbone
+from world.features import CachedFeatures, read_features
 
 RATES = (1e-4, 3e-4, 1e-3, 3e-3)
 SEEDS = (0, 1, 2, 3, 4)

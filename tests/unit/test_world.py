@@ -8,21 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from wordframe.data import SPLITS, match_videos, read_captions
-from wordframe.data.synthetic import (
-    Film,
-    Scene,
-    Thing,
-    best_recall_at_1,
-    is_held_out,
-    read_films,
-    split_of,
-    write_world,
-)
-from wordframe.data.synthetic.painting import RGB, paint
-from wordframe.data.synthetic.scene import COLOURS, EVENTS, PLACES, SHAPES, draw_scene
-from wordframe.data.synthetic.wording import (
+from world.films import Film, best_recall_at_1, read_films, write_world
+from world.painting import RGB, paint
+from world.scene import COLOURS, EVENTS, PLACES, SHAPES, Scene, Thing, draw_scene, is_held_out, split_of
+from world.wording import (
     COLOUR_WORDS,
     EVENT_WORDS,
     PLACE_WORDS,
@@ -31,7 +20,10 @@ from wordframe.data.synthetic.wording import (
     TEXTURE_ENDINGS,
     TEXTURE_WORDS,
     describe,
+    describe_part,
 )
+
+from wordframe.data import SPLITS, match_videos, read_captions
 from wordframe.errors import AnnotationError
 from wordframe.video import open_frames
 
@@ -205,8 +197,6 @@ def test_partners_are_told_with_their_event() -> None:
 
 def test_most_captions_tell_a_part_of_the_film() -> None:
     chance = np.random.default_rng(0)
-    from wordframe.data.synthetic.wording import describe_part
-
     counts = Counter(
         len(describe_part(chance, [draw_scene(chance, "val") for _ in range(3)]).claims) for _ in range(300)
     )

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from world_heads import Sweep, untrained
 
 from wordframe.evaluate import Difference, compare_runs, summarize_seeds
 from wordframe.features import PART_NAMES
+from world.heads import Sweep, untrained
 
 START, END = "<!-- tables: written by benchmarks/rendered_world.py table -->", "<!-- end of tables -->"
 ORDER = (("mean", "xclip"), ("xclip", "tcmgc"), ("mean", "tcmgc"))

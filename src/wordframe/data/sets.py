@@ -1,35 +1,78 @@
-"""Training sets: numbered captions and videos that give batches of matching pairs, and whole splits for ranking.
+"""What is trained on: sets of numbered captions and videos that give batches of matching pairs, ready for a model.
 
-``FeatureSet`` reads cached features, or holds made-up ones; ``FrameSet`` and ``VideoSet`` (``pixel_sets.py``) are for a
-model whose backbone makes the features. Which pairs come together, and in what order, is decided by ``training``. Every
-text is padded to ``num_words`` and every video to ``num_frames``; of longer texts the last position
-(EOS) stays with the leading ones, of longer videos the frames that are spread evenly, the papers' rule.
-Axes as in ``batch.py``.
+``Batch`` and ``TrainingSet`` are what training asks for; ``FeatureSet`` gives them of cached features, or of made-up
+ones. Row ``i`` of a batch's texts belongs to row ``i`` of its videos; which pairs come together, and in what order, is
+for training to decide. Texts are padded to ``num_words`` and videos to ``num_frames``, the same for a whole set, so
+that batches of different processes can be put together; of longer texts the last position (EOS) stays with the leading
+ones, of longer videos the frames that are spread evenly, the papers' rule.
+Axes: ``B`` pairs, ``W`` token positions, ``F`` frames, ``D`` embedding size.
+Neighbours: ``pixel_sets.py`` (sets for a model whose backbone makes the features), ``feature_cache.py`` (what is read).
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Protocol, overload
+from typing import Protocol, Self, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wordframe.data.batch import Batch, FeatureBatch
-from wordframe.data.cache_folder import CacheError, short_hash
+from wordframe.data._cache_folder import CacheError
 from wordframe.data.feature_cache import CachedFeatures
-from wordframe.data.pixel_sets import FrameSet, VideoSet
+from wordframe.disk import short_hash
+from wordframe.errors import counted
 from wordframe.features import TextFeatures, VideoFeatures
-from wordframe.models import kept_words
+from wordframe.models import TextVideoModel, kept_words
 from wordframe.video import benchmark_indices
 
-__all__ = ["FeatureSet", "Features", "FrameSet", "TrainingSet", "VideoSet"]
-
 Rows = NDArray[np.floating]
+
+
+class Batch(Protocol):
+    """What training asks of a batch.
+
+    captions: ``(B,)`` int64, numbers of the captions in the training set; videos: ``(B,)`` those of their videos.
+    """
+
+    @property
+    def captions(self) -> Tensor: ...
+
+    @property
+    def videos(self) -> Tensor: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice) -> Self: ...
+
+    def to(self, device: torch.device | str) -> Self: ...
+
+    def encode(self, model: TextVideoModel) -> tuple[TextFeatures, VideoFeatures]:
+        """Both sides through the model, the temporal head included."""
+        ...
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """Tensors that share their first axis."""
+
+    captions: Tensor
+    videos: Tensor
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    def __getitem__(self, rows: slice) -> Self:
+        return type(self)(**{item.name: getattr(self, item.name)[rows] for item in fields(self)})
+
+    def to(self, device: torch.device | str) -> Self:
+        return type(self)(
+            **{item.name: getattr(self, item.name).to(device, non_blocking=True) for item in fields(self)}
+        )
 
 
 class TrainingSet(Protocol):
@@ -56,7 +99,7 @@ class TrainingSet(Protocol):
         ...
 
 
-class Features(Protocol):
+class RaggedFeatures(Protocol):
     """Features by number, without padding: of a cache, or in memory."""
 
     word_counts: NDArray[np.int64]
@@ -74,6 +117,24 @@ class Features(Protocol):
     def seconds(self, video: int) -> Rows | None: ...
 
 
+@dataclass(frozen=True)
+class FeatureBatch(PairBatch):
+    """Pairs whose features were cached: the backbone is not needed.
+
+    sentence: ``(B, D)``; words: ``(B, W, D)``; word_mask: ``(B, W)``; frames: ``(B, F, D)``; frame_mask: ``(B, F)``.
+    """
+
+    sentence: Tensor
+    words: Tensor
+    word_mask: Tensor
+    frames: Tensor
+    frame_mask: Tensor
+
+    def encode(self, model: TextVideoModel) -> tuple[TextFeatures, VideoFeatures]:
+        text = TextFeatures(self.sentence, self.words, self.word_mask)
+        return text, model.contextualize(self.frames, self.frame_mask)
+
+
 class FeatureSet:
     """A training set of features: no backbone is needed, nor is all of it ever in memory.
 
@@ -86,7 +147,7 @@ class FeatureSet:
     def __init__(
         self,
         *,
-        features: Features,
+        features: RaggedFeatures,
         video_of: Sequence[int],
         video_ids: Sequence[str],
         fingerprint: str,
@@ -125,16 +186,16 @@ class FeatureSet:
         """
         features = CachedFeatures.open(folder)
         described = features.description
-        for told, there, wanted in (
+        for what, there, wanted in (
             ("the encoder's fingerprint", described.fingerprint, encoder_fingerprint),
             ("benchmark", described.benchmark, benchmark),
             ("split", described.split, split),
         ):
             if wanted is not None and there != wanted:
-                raise CacheError(f"{folder}: {told} is {there}, {wanted} is needed; use the cache made for it")
+                raise CacheError(f"{folder}: {what} is {there}, {wanted} is needed; use the cache made for it")
         if num_frames is not None and num_frames > described.num_frames:
             raise CacheError(
-                f"{folder}: holds at most {described.num_frames} frames a video, {num_frames} are wanted; "
+                f"{folder}: holds at most {counted(described.num_frames, 'frame')} a video, {num_frames} are wanted; "
                 f"make a cache with --frames {num_frames}"
             )
         return cls(
@@ -202,9 +263,8 @@ class FeatureSet:
         for caption in captions:
             words = self._features.words(caption)
             rows.append(words if len(words) <= self.num_words else words[kept_words(len(words), self.num_words)])
-        padded, mask = _padded(rows, self.num_words, self.dimension)
-        sentence = np.stack([self._features.sentence(caption) for caption in captions])
-        return TextFeatures(torch.from_numpy(sentence).float(), padded, mask)
+        sentence = [self._features.sentence(caption) for caption in captions]
+        return TextFeatures.from_ragged(sentence, rows, length=self.num_words)
 
     def _videos(self, videos: Sequence[int]) -> VideoFeatures:
         rows: list[Rows] = []
@@ -216,14 +276,14 @@ class FeatureSet:
                 kept = benchmark_indices(len(frames), self.num_frames)
             rows.append(frames[kept])
             if times is not None:
-                seconds.append(times[kept][:, None])
-        padded, mask = _padded(rows, self.num_frames, self.dimension)
-        in_seconds = _padded(seconds, self.num_frames, 1)[0][..., 0] if seconds else None
-        return VideoFeatures(padded, padded, mask, in_seconds)
+                seconds.append(times[kept])
+        return VideoFeatures.from_ragged(
+            rows, seconds=seconds or None, length=self.num_frames, dimension=self.dimension
+        )
 
 
 class _InMemory:
-    """``Features`` of tensors."""
+    """``RaggedFeatures`` of tensors."""
 
     def __init__(self, texts: TextFeatures, videos: VideoFeatures) -> None:
         if texts.sentence.shape[1] != videos.frames.shape[2]:
@@ -291,12 +351,3 @@ class _TextBlocks(Sequence[TextFeatures]):
             return [self[place] for place in range(*number.indices(len(self)))]
         start = range(len(self))[number] * self._size
         return self._texts(range(start, min(start + self._size, self._total)))
-
-
-def _padded(rows: Sequence[Rows], length: int, dimension: int) -> tuple[Tensor, Tensor]:
-    """Rows ``(L_i, D)`` as one ``(B, length, D)`` float32 with zeros behind them, and the mask ``(B, length)``."""
-    padded = np.zeros((len(rows), length, dimension), np.float32)
-    for place, row in enumerate(rows):
-        padded[place, : len(row)] = row
-    counts = torch.tensor([len(row) for row in rows])
-    return torch.from_numpy(padded), torch.arange(length) < counts[:, None]

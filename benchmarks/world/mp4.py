@@ -1,7 +1,7 @@
-"""Writing pictures to an H.264 mp4 file, for videos that the project makes itself.
+"""Writing pictures to an H.264 mp4 file: the films of the rendered world.
 
 One encoder thread and no time stamps of the day: the same pictures give files that show the same. The
-target appears only when it is complete. Neighbours: ``cut.py`` (moments out of existing videos), ``decode.py``.
+target appears only when it is complete. Neighbour: ``films.py`` (what is written).
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from wordframe.disk import replacing
+
 
 def write_video(
     target: str | os.PathLike[str], pictures: Iterable[NDArray[np.uint8]], *, frame_rate: int, quality: int = 18
@@ -27,14 +29,8 @@ def write_video(
     """
     if frame_rate < 1 or not 0 <= quality <= 51:
         raise ValueError(f"frame_rate must be at least 1 and quality 0 to 51, got {frame_rate} and {quality}")
-    path = Path(target)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part.mp4")
-    try:
-        number = _encode(part, pictures, frame_rate, quality)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-    return number
+    with replacing(target) as part:
+        return _encode(part, pictures, frame_rate, quality)
 
 
 def _encode(part: Path, pictures: Iterable[NDArray[np.uint8]], frame_rate: int, quality: int) -> int:

@@ -3,7 +3,7 @@
 Videos are read and encoded by several threads, a video each (torch on one core in each of them), in the order of the
 blocks; captions by all cores, a few hundred at a time. A block is written whole or not at all, so a run goes on where
 another was ended; a video is encoded again only if it has changed or had failed.
-Neighbours: ``sampled.py`` gives the frames, ``feature_cache.py`` knows the format.
+Neighbours: ``sampled.py`` and ``frame_cache.py`` give the frames, ``feature_cache.py`` knows the format.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import safe_open
 
-from wordframe.data.cache_folder import CacheError, read_told, short_hash, write_json, write_tensors, writing
+from wordframe.data._cache_folder import CacheError, read_metadata, write_json, write_tensors, writing
+from wordframe.data.benchmarks import Split
+from wordframe.data.captions import match_videos
 from wordframe.data.feature_cache import (
     BLOCK_TEXTS,
     BLOCK_VIDEOS,
@@ -26,18 +28,22 @@ from wordframe.data.feature_cache import (
     block_name,
     damaged_blocks,
 )
-from wordframe.data.sampled import FrameSource, in_order
+from wordframe.data.frame_cache import FrameCache
+from wordframe.data.sampled import FrameSource, VideoFiles, in_order
+from wordframe.disk import short_hash
 from wordframe.encoders import Encoder
 from wordframe.errors import EncoderError, VideoError
 
 _TEXTS_AT_ONCE = 256
+_FAULTS = "told"
+"""The key under which blocks have kept faults since the first of them."""
 
 OnProgress = Callable[[str, int], None]
 """Called with ``captions`` or ``videos`` and how many of them are done."""
 
 
 @dataclass
-class FeatureSummary:
+class FeatureCacheSummary:
     """What a run did.
 
     encoded, kept: numbers of videos; damaged: videos whose frames are in the cache although something is wrong with
@@ -52,46 +58,77 @@ class FeatureSummary:
     complete: bool = False
 
 
+def open_frames_of(
+    split: Split,
+    encoder: Encoder,
+    *,
+    num_frames: int,
+    videos: str | Path | None = None,
+    frame_cache: str | Path | None = None,
+    allow_missing: bool = False,
+) -> FrameSource:
+    """Where the frames of a split come from: a folder of videos or a frame cache, one of the two.
+
+    What is missing or too small is refused here, before hours of encoding.
+
+    Raises:
+        AnnotationError: captioned videos are not in the folder and that is not allowed.
+        CacheError: there is no such frame cache, it lacks videos, or its frames are too few or too small.
+    """
+    if (videos is None) == (frame_cache is None):
+        raise ValueError(f"give either videos or frame_cache, got {videos=} and {frame_cache=}")
+    if videos is not None:
+        matched = match_videos(videos, split.captions)
+        if not allow_missing:
+            matched.refuse_missing()
+        return VideoFiles({pair.name: pair.path for pair in matched.pairs}, encoder.short_side)
+    assert frame_cache is not None
+    cache = FrameCache.open(frame_cache)
+    cache.refuse_less(num_frames=num_frames, short_side=encoder.short_side)
+    missing = [video for video in split.captions if video not in cache]
+    if missing and not allow_missing:
+        raise CacheError(
+            f"{frame_cache}: {len(missing)} of {len(split)} captioned videos are not in it, the first: {missing[0]!r}; "
+            f"run wordframe cache frames for {split.name}, or say --allow-missing"
+        )
+    return cache
+
+
 def build_feature_cache(
     folder: str | Path,
-    captions: Mapping[str, Sequence[str]],
+    split: Split,
     source: FrameSource,
     encoder: Encoder,
     *,
     num_frames: int,
-    frames: str,
-    benchmark: str,
-    split: str,
-    note: str = "",
     annotations: Mapping[str, str] | None = None,
     allow_missing: bool = False,
     should_stop: Callable[[], bool] = lambda: False,
     on_progress: OnProgress = lambda what, done: None,
-) -> FeatureSummary:
+) -> FeatureCacheSummary:
     """Bring the cache in ``folder`` up to date with the captioned videos of a split.
 
     Args:
-        captions: of each video, by the name under which ``source`` has it.
+        source: has the videos by the names of the split's captions; another kind of source than before is refused.
         num_frames: at most, a video.
-        frames: where the frames come from, in words; another place than before is refused.
-        benchmark, split, note, annotations: what the captions are; hashes of the annotation files by name.
+        annotations: hashes of the annotation files by name; others than before are refused.
         allow_missing: leave out videos that cannot be read. Without it such a cache is not complete.
         should_stop: True ends the run in order.
 
     Raises:
         CacheError: the folder holds other features or cannot be written, or no video could be read.
     """
-    listed = [[video, list(several)] for video, several in captions.items()]
+    listed = [[video, list(several)] for video, several in split.captions.items()]
     asked = FeatureDescription(
         encoder=encoder.name,
         fingerprint=encoder.fingerprint,
         dimension=encoder.dimension,
         max_words=encoder.max_words,
         num_frames=num_frames,
-        frames=frames,
-        benchmark=benchmark,
-        split=split,
-        note=note,
+        frames=source.description,
+        benchmark=split.benchmark,
+        split=split.name,
+        note=split.note,
         annotations=dict(annotations or {}),
         captions=short_hash(listed),
     )
@@ -99,8 +136,8 @@ def build_feature_cache(
     with writing(place):
         builder = _Builder(place, _started(place, asked), source, encoder, should_stop, on_progress)
         write_json(place / CAPTIONS, listed)
-        builder.write_texts([caption for several in captions.values() for caption in several])
-        builder.write_videos(list(captions))
+        builder.write_texts(split.queries()[0])
+        builder.write_videos(list(split.captions))
         return builder.finish(allow_missing=allow_missing)
 
 
@@ -117,10 +154,13 @@ def _started(folder: Path, asked: FeatureDescription) -> FeatureDescription:
 
 @dataclass(frozen=True)
 class _Row:
-    """A video in a block: frames ``(F, D)`` and seconds ``(F,)``, F = 0 where it could not be read, which told says."""
+    """A video in a block: frames ``(F, D)`` and seconds ``(F,)``; F = 0 where it could not be read.
+
+    stamp: what changes when the video does; fault: why there is no frame, or what is wrong with the file, if anything.
+    """
 
     stamp: str
-    told: str
+    fault: str
     frames: NDArray[np.float16]
     seconds: NDArray[np.float32]
 
@@ -140,7 +180,7 @@ class _Builder:
         self._folder, self._description = folder, description
         self._source, self._encoder = source, encoder
         self._should_stop, self._on_progress = should_stop, on_progress
-        self._summary = FeatureSummary()
+        self._summary = FeatureCacheSummary()
 
     def write_texts(self, captions: Sequence[str]) -> None:
         for number, start in enumerate(range(0, len(captions), BLOCK_TEXTS)):
@@ -159,6 +199,7 @@ class _Builder:
         blocks = [videos[start : start + BLOCK_VIDEOS] for start in range(0, len(videos), BLOCK_VIDEOS)]
         kept = [self._still_right(number, names) for number, names in enumerate(blocks)]
         wanted = [name for names, right in zip(blocks, kept, strict=True) for name in names if name not in right]
+        # one stream of results over all blocks: no thread waits at the end of a block for its slowest video
         results = in_order(self._encoded_video, wanted, should_stop=self._should_stop)
         for number, (names, right) in enumerate(zip(blocks, kept, strict=True)):
             rows = self._rows(number, names, right, results)
@@ -169,7 +210,7 @@ class _Builder:
                 self._write_videos_block(number, rows)
             self._sum_up(names, rows, right)
 
-    def finish(self, *, allow_missing: bool) -> FeatureSummary:
+    def finish(self, *, allow_missing: bool) -> FeatureCacheSummary:
         summary = self._summary
         if summary.interrupted:
             return summary
@@ -188,7 +229,7 @@ class _Builder:
                 return None
             text = self._encoder.encode_text(captions[first : min(first + _TEXTS_AT_ONCE, stop)])
             sentences.append(_half(text.sentence.numpy()))
-            words.append(_half(text.words[text.word_mask].numpy()))  # (ΣW, D)
+            words.append(_half(text.words[text.word_mask].numpy()))  # (ΣW, D): padding would be half of the file
             counts.append(text.word_mask.sum(dim=1).numpy())
             self._on_progress("captions", first + len(text))
         return {
@@ -199,7 +240,7 @@ class _Builder:
 
     def _encoded_video(self, video: str) -> _Row:
         try:
-            stamp = self._source.stamp(video)
+            stamp = self._source.stamp(video)  # before reading: a file changed meanwhile is then read again next time
             sampled = self._source.read(video, self._description.num_frames)
             features = _half(self._encoder.encode_frames(sampled.rgb).numpy())
         except (VideoError, EncoderError) as error:
@@ -213,7 +254,7 @@ class _Builder:
         if name not in self._description.blocks:
             return {}
         with safe_open(self._folder / name, framework="numpy") as opened:
-            stamps = read_told(opened)["stamps"]
+            stamps = read_metadata(opened)["stamps"]
         return {video: row for row, video in enumerate(names) if stamps[row] and stamps[row] == self._stamp(video)}
 
     def _stamp(self, video: str) -> str | None:
@@ -247,11 +288,12 @@ class _Builder:
             "seconds": seconds,
             "counts": np.array([len(row.frames) for row in rows]),
         }
-        told = {"stamps": [row.stamp for row in rows], "told": [row.told for row in rows]}
-        self._write(block_name("videos", number), tensors, told)
+        metadata = {"stamps": [row.stamp for row in rows], _FAULTS: [row.fault for row in rows]}
+        self._write(block_name("videos", number), tensors, metadata)
 
-    def _write(self, name: str, tensors: Mapping[str, NDArray[Any]], told: Mapping[str, Any]) -> None:
-        written = write_tensors(self._folder / name, tensors, told)
+    def _write(self, name: str, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any]) -> None:
+        written = write_tensors(self._folder / name, tensors, metadata)
+        # the description last: a block it does not name is made again, one it names must be there
         self._describe(blocks={**self._description.blocks, name: written})
 
     def _describe(self, **changes: Any) -> None:
@@ -261,16 +303,16 @@ class _Builder:
     def _sum_up(self, names: Sequence[str], rows: Sequence[_Row], right: Mapping[str, int]) -> None:
         for video, row in zip(names, rows, strict=True):
             if not len(row.frames):
-                self._summary.left_out[video] = row.told
+                self._summary.left_out[video] = row.fault
                 continue
             self._summary.kept += video in right
             self._summary.encoded += video not in right
-            if row.told:
-                self._summary.damaged[video] = row.told
+            if row.fault:
+                self._summary.damaged[video] = row.fault
 
 
 def _half(features: NDArray[np.float32]) -> NDArray[np.float16]:
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore"):  # the check below says it better than numpy's warning
         half = features.astype(np.float16)
     if not np.isfinite(half).all():
         raise EncoderError("the encoder gives features that are not finite in float16")
@@ -280,8 +322,8 @@ def _half(features: NDArray[np.float32]) -> NDArray[np.float16]:
 def _read_rows(path: Path) -> list[_Row]:
     with safe_open(path, framework="numpy") as opened:
         counts, frames, seconds = (opened.get_tensor(name) for name in ("counts", "frames", "seconds"))
-        told = read_told(opened)
+        metadata = read_metadata(opened)
     return [
-        _Row(told["stamps"][row], told["told"][row], frames[row, :count], seconds[row, :count])
+        _Row(metadata["stamps"][row], metadata[_FAULTS][row], frames[row, :count], seconds[row, :count])
         for row, count in enumerate(counts.tolist())
     ]

@@ -2,7 +2,7 @@
 
 Twelve frames spread evenly over each film (bin centres), decoded from its mp4 file: the protocol of ``wordframe
 evaluate --videos DIR --captions FILE``, so a model's numbers there are its numbers here. One safetensors file a split.
-``CachedFeatures`` is what training and evaluation take. ``rendered_world.py`` calls this.
+``CachedFeatures`` is what training and evaluation take. benchmarks/rendered_world.py calls this.
 """
 
 from __future__ import annotations

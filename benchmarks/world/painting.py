@@ -1,7 +1,7 @@
 """Pictures of a scene: a thing (and its partner) moving before a background, frame by frame.
 
 Positions are in the unit square, x to the right and y down; sizes are radii in the same unit. Everything is drawn at
-twice the size and halved, so edges are smooth. Neighbours: ``scene.py`` (what there is), ``world.py`` (into files).
+twice the size and halved, so edges are smooth. Neighbours: ``scene.py`` (what there is), ``films.py`` (into files).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from wordframe.data.synthetic.scene import Scene, Thing
+from world.scene import Scene, Thing
 
 RGB = {
     "red": (225, 30, 35), "orange": (250, 140, 20), "yellow": (250, 225, 40), "green": (25, 160, 60),

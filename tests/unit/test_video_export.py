@@ -14,9 +14,7 @@ from PIL import Image
 
 from tests.videos import picture, plain_frames, shown_at, write_video
 from wordframe.errors import VideoError, WordframeError
-from wordframe.video import export_moment, thumbnail
-from wordframe.video.cut import ExportReport
-from wordframe.video.decode import probe
+from wordframe.video import ExportReport, export_moment, probe, thumbnail
 
 
 def check_copy(source: Path, target: Path, start_seconds: float, end_seconds: float) -> ExportReport:

@@ -3,7 +3,7 @@
 CLIP's own recipe (Radford et al., ICML 2021, arXiv 2103.00020) at a hundredth of the size: a batch holds one frame and
 one sentence of each of 128 scenes, the loss is symmetric InfoNCE. The frames come out of the world's mp4 files through
 the project's decoder, the tokenizer learns its byte pairs from the training sentences, and the result is a folder that
-``load_encoder`` opens. Only the training films are learned from. ``rendered_world.py`` calls this.
+``load_encoder`` opens. Only the training films are learned from. benchmarks/rendered_world.py calls this.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from wordframe import losses
-from wordframe.data.synthetic import Film, read_films
 from wordframe.encoders import ClipBackbone, Preprocessing, quiet_transformers
 from wordframe.heads import unit
 from wordframe.video import open_frames, uniform
+from world.films import Film, read_films
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 MAX_WORDS = 40

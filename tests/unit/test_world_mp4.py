@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from world.mp4 import write_video
 
-from wordframe.video import open_frames, write_video
+from wordframe.video import open_frames
 
 
 def pictures(count: int, height: int = 32, width: int = 48) -> list[np.ndarray]:

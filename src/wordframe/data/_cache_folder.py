@@ -1,16 +1,13 @@
 """What both caches share: a folder with a description of itself, one writer at a time, files whole or not at all.
 
 The description is one JSON file that names the kind and the version of the cache and what everything in it depends on.
-Neighbours: ``frame_cache.py``, ``feature_cache.py``.
+Neighbours: ``frame_cache.py``, ``feature_cache.py`` and ``_feature_building.py``.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
-import os
-import threading
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,12 +15,14 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from wordframe.disk import hold_lock, write_whole
 from wordframe.errors import WordframeError
 
 VERSION = 1
 _LOCK_NAME = ".writing.lock"
-_TOLD = "wordframe"
-_PART = ".part"
+_METADATA_KEY = "wordframe"
+_LEFT_OVER = (".*.part", ".*.part.*")
+"""What unfinished files are named: by earlier versions, and by ``disk.replacing``, which keeps a file's ending."""
 
 
 class CacheError(WordframeError):
@@ -33,22 +32,18 @@ class CacheError(WordframeError):
 @contextlib.contextmanager
 def writing(folder: Path) -> Iterator[None]:
     """Make the folder if needed, keep other runs from writing into it meanwhile, remove what a killed run left."""
-    from filelock import FileLock, Timeout
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / _LOCK_NAME)
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise CacheError(f"{folder}: another run of wordframe is writing; wait until it has ended") from None
-    except OSError as error:
-        raise CacheError(f"{folder}: cannot be written ({(error.strerror or str(error)).lower()})") from error
-    try:
-        for left in folder.rglob(f".*{_PART}"):
+    def busy() -> CacheError:
+        return CacheError(f"{folder}: another run of wordframe is writing; wait until it has ended")
+
+    with contextlib.ExitStack() as held:
+        with _as_cache_error(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            held.enter_context(hold_lock(folder / _LOCK_NAME, busy=busy))
+        # only under the lock: another run's unfinished files look the same
+        for left in [path for pattern in _LEFT_OVER for path in folder.rglob(pattern)]:
             left.unlink(missing_ok=True)
         yield
-    finally:
-        lock.release()
 
 
 def read_description(folder: Path, kind: str) -> dict[str, Any] | None:
@@ -82,33 +77,36 @@ def write_description(folder: Path, kind: str, values: Mapping[str, Any]) -> Non
 
 
 def write_json(path: Path, values: object) -> None:
-    """Write a JSON file, whole or not at all."""
-    with _whole(path) as part:
-        part.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+    """Write a JSON file, whole or not at all. CacheError: it cannot be written."""
+    with _as_cache_error(path):
+        write_whole(path, json.dumps(values, indent=1) + "\n")
 
 
-def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], told: Mapping[str, Any]) -> int:
-    """Write a safetensors file that also holds what is ``told``, whole or not at all; gives its checksum."""
+def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any]) -> int:
+    """Write a safetensors file with ``metadata``, whole or not at all; gives its checksum."""
     from safetensors.numpy import save
 
     # one entry: safetensors writes several in an order of its own, and the same content must have the same checksum
-    data = save(dict(tensors), metadata={_TOLD: json.dumps(told)})
-    with _whole(path) as part:
-        part.write_bytes(data)
+    data = save(dict(tensors), metadata={_METADATA_KEY: json.dumps(metadata)})
+    with _as_cache_error(path):
+        write_whole(path, data)
     return zlib.crc32(data)
 
 
-def read_told(opened: Any) -> dict[str, Any]:
-    """What ``write_tensors`` was told, of an open safetensors file; ValueError if it was written by something else."""
-    told = (opened.metadata() or {}).get(_TOLD)
-    if told is None:
+def read_metadata(opened: Any) -> dict[str, Any]:
+    """The metadata of an open file of ``write_tensors``; ValueError if something else wrote it."""
+    written = (opened.metadata() or {}).get(_METADATA_KEY)
+    if written is None:
         raise ValueError("it was not written by wordframe")
-    values: dict[str, Any] = json.loads(told)
+    values: dict[str, Any] = json.loads(written)
     return values
 
 
 def checksum(path: Path) -> int | None:
-    """The checksum of a file, None if it cannot be read."""
+    """The checksum of a file, None if it cannot be read.
+
+    CRC-32, not a hash: it looks for what a disk has spoilt, not for what somebody has forged, and runs at disk speed.
+    """
     total = 0
     try:
         with path.open("rb") as file:
@@ -120,19 +118,8 @@ def checksum(path: Path) -> int | None:
 
 
 @contextlib.contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """A place to write at; what lies there afterwards becomes ``path``."""
-    part = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}{_PART}")
+def _as_cache_error(path: Path) -> Iterator[None]:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield part
-        os.replace(part, path)
+        yield
     except OSError as error:
         raise CacheError(f"{path}: cannot be written ({(error.strerror or str(error)).lower()})") from error
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def short_hash(*values: object) -> str:
-    """Sixteen letters that change when the values, which JSON must be able to hold, do."""
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

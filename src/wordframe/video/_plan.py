@@ -9,7 +9,8 @@ span. The others are decoded only as far as wanted ones need them:
 - a reader that can seek does so when the next wanted time is far away.
 
 The plan sees a window of packets ahead. Whatever the window does not show counts as wanted, so a short window costs
-time, never a frame. Pure: it knows times and flags, nothing of the decoding library. Neighbour: ``decode.py``.
+time, never a frame. Pure: it knows times and flags, nothing of the decoding library.
+Neighbours: ``_reader.py`` gives the packets, ``decode.py`` takes the steps.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 _WINDOW_PACKETS = 64
+"""Two seconds of most videos: longer than their runs of B-frames, so that the next picture on screen is in sight."""
 _WINDOW_BYTES = 32 << 20
+"""A packet of a 4K intra-only codec takes megabytes."""
 _SEEK_SECONDS = 10.0
 """Reading on costs less than a seek for wanted times nearer than this."""
 _MAX_PENDING = 100_000
@@ -50,7 +53,7 @@ class Step:
     restart: bool
 
 
-class Source(Iterator[PlannedPacket], Protocol):
+class PacketSource(Iterator[PlannedPacket], Protocol):
     """Packets in file order."""
 
     def seek_towards(self, seconds: float, *, position: float) -> bool:
@@ -90,6 +93,7 @@ class WantedTimes:
 
     def first_from(self, start: float) -> float:
         """The first wanted time not before ``start``; infinity when there is none."""
+        # from the front: times before the packet in hand are popped soon, so the answer is among the first few
         for time in self._pending:
             if time >= start:
                 return time
@@ -98,20 +102,20 @@ class WantedTimes:
                 return math.inf
             if self._last >= start:
                 return self._last
-        return start
+        return start  # not looked further: "wanted" at once, which costs a decoded packet and loses nothing
 
     def any_within(self, start: float, stop: float) -> bool:
         """Whether a wanted time lies in ``[start, stop)``."""
         return self.first_from(start) < stop
 
 
-class Plan:
+class DecodePlan:
     """Iterates over the steps that show the ``wanted`` times exactly.
 
     Until ``wanted`` is set, every packet is decoded; so it is after a packet whose time is unknown.
     """
 
-    def __init__(self, source: Source, wanted: WantedTimes | None = None) -> None:
+    def __init__(self, source: PacketSource, wanted: WantedTimes | None = None) -> None:
         self.wanted = wanted
         self._source = source
         self._window: deque[PlannedPacket] = deque()
@@ -120,9 +124,9 @@ class Plan:
         self._known: list[float] = []  # times of the packets in the window and of those just before it, sorted
         self._is_blind = False  # a packet without a time was seen
         self._at_end = False
-        self._drop_left = 0
-        self._restart = False
-        self._no_drop_for = 0
+        self._drop_left = 0  # packets still to be dropped up to the next keyframe
+        self._restart = False  # the step to come is that keyframe
+        self._no_drop_for = 0  # packets for which the answer is known: the same wanted one lies ahead
 
     def __iter__(self) -> Iterator[Step]:
         while True:
@@ -151,8 +155,8 @@ class Plan:
             self._window_bytes += planned.size
             self._window_keys += planned.is_key
             if planned.seconds is None:
-                self._is_blind = True
-            elif not planned.is_hidden:
+                self._is_blind = True  # its place on the screen is anywhere, so no span is certain any more
+            elif not planned.is_hidden:  # a hidden picture ends no other's span
                 insort(self._known, planned.seconds)
 
     def _take(self) -> PlannedPacket | None:
@@ -167,6 +171,7 @@ class Plan:
         if self._drop_left:
             self._drop_left -= 1
             return None
+        # The order matters: a jump in the file leaves out more than a drop, and both more than what the decoder skips.
         self._forget_the_past()
         if self.wanted is None or self._is_blind or self._is_wanted(planned):
             return self._decode(planned, is_wanted=True)
@@ -189,6 +194,8 @@ class Plan:
             return False
         if planned.seconds is None:
             return True
+        # The next packet in the file is often not the next on screen, hence the sorted times. One beyond the window may
+        # still be shown in between: the span then seems too long, and the packet is decoded for nothing.
         after = bisect_right(self._known, planned.seconds)
         stop = self._known[after] if after < len(self._known) else math.inf
         return self.wanted.any_within(planned.seconds, stop)
@@ -212,6 +219,7 @@ class Plan:
                 if planned.is_key:
                     key_place, key_seconds = place, planned.seconds
                     continue
+            # the first packet shown after the keyframe ends the pictures that are stored behind it and shown before it
             elif planned.is_key or planned.seconds is None or key_seconds is None or planned.seconds > key_seconds:
                 return key_place
             if self._is_wanted(planned):
@@ -219,7 +227,7 @@ class Plan:
                 return None
         if key_place is not None and self._at_end:
             return key_place
-        return None
+        return None  # the window ends among those pictures; asked again with the next packet
 
     def _is_last_picture(self, planned: PlannedPacket) -> bool:
         """Whether all wanted times lie before: the next decoded picture then ends the stream, so none is dropped."""
@@ -231,9 +239,10 @@ class Plan:
         assert self.wanted is not None
         if planned.seconds is None or not self._known:
             return False
-        position = self._known[-1]
+        position = self._known[-1]  # the furthest that was read: a seek to before it would go back
         if not max(position, planned.seconds + _SEEK_SECONDS) < self.wanted.first_from(planned.seconds) < math.inf:
             return False
+        # pictures ahead in the file may be shown before this one: a time wanted among them must not be passed over
         earliest = min((later.seconds for later in self._window if later.seconds is not None), default=planned.seconds)
         time = self.wanted.first_from(min(earliest, planned.seconds))
         if time <= position:

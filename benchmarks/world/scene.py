@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wordframe.data.records import SPLITS
+from wordframe.data import SPLITS
 
 SHAPES = ("circle", "square", "triangle", "star", "ring", "cross", "diamond", "heart")
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "white")

@@ -1,7 +1,7 @@
 """The annotation files of a benchmark: found by the names they are distributed under, read, and remembered.
 
-Each benchmark's file (``msrvtt.py`` and its neighbours) asks for what one split needs; what was read goes into the
-report with its hash. Whatever cannot be understood is refused with the file and the place.
+Each reader of ``_readers.py`` asks for what one split needs; what was read goes into the report with its hash. Whatever
+cannot be understood is refused with the file and the place.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from wordframe.data.captions import parse_json, read_text
-from wordframe.errors import AnnotationError
+from wordframe.errors import AnnotationError, counted
 
 Captions = dict[str, tuple[str, ...]]
 """Each video's captions by its id, in the order of the file."""
@@ -24,7 +24,6 @@ class AnnotationFolder:
 
     Attributes:
         read: the files read so far.
-        problems: what is odd in them and does no harm, a line each.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -32,7 +31,6 @@ class AnnotationFolder:
             raise AnnotationError(f"{folder} is not a folder; give the one that holds the annotation files")
         self.folder = folder
         self.read: list[Path] = []
-        self.problems: list[str] = []
 
     def find(self, names: Sequence[str]) -> Path | None:
         """The first file of these names that is there."""
@@ -62,10 +60,12 @@ class AnnotationFolder:
         """Cells of the named columns of a CSV file with a header."""
         file, text = self._text(names)
         reader = csv.DictReader(io.StringIO(text, newline=""))
-        missing = [column for column in columns if column not in (reader.fieldnames or ())]
+        there = reader.fieldnames or ()
+        missing = [repr(column) for column in columns if column not in there]
         if missing:
             raise AnnotationError(
-                f"{file}: has no column {missing[0]!r}; the first line must name {', '.join(columns)}"
+                f"{file}: has no column {' and no column '.join(missing)}; the first line must name "
+                f"{', '.join(columns)}, it names {', '.join(there) or 'nothing'}"
             )
         for row in reader:
             cells = tuple(row[column] for column in columns)
@@ -84,27 +84,35 @@ class AnnotationFolder:
         return ((number, line.split("\t")) for number, line in enumerate(text.split("\n"), 1) if line.strip())
 
     def gather(self, file: Path, rows: Iterable[tuple[str, str]], only: Sequence[str] | None = None) -> Captions:
-        """(video, caption) rows into captions by video; blanks are tidied, empty captions told and left out.
+        """(video, caption) rows into captions by video, blanks tidied.
+
+        A caption without a word is refused, in every split: left out of test it would change the published number of
+        queries, kept in training it would teach that silence means this video.
 
         Args:
             only: the ids of the split in their order; each must have a caption, others are passed over.
         """
         captions: dict[str, list[str]] = {} if only is None else {video: [] for video in only}
-        empty = 0
+        empty: list[str] = []
         for video, caption in rows:
             if only is not None and video not in captions:
                 continue
             tidy = " ".join(caption.split())
-            empty += not tidy
-            captions.setdefault(video, []).extend([tidy] if tidy else [])
+            captions.setdefault(video, []).append(tidy)
+            empty += [] if tidy else [video]
         if empty:
-            self.problems.append(f"{file.name}: {empty} empty captions were left out")
+            raise AnnotationError(
+                f"{file}: {counted(len(empty), 'empty caption')}, the first of {empty[0]!r}; "
+                "write one or remove the entry"
+            )
         without = [video for video, several in captions.items() if not several]
         if without:
             raise AnnotationError(
-                f"{file}: {len(without)} videos have no caption, the first {without[0]!r}; "
+                f"{file}: no caption for {counted(len(without), 'video')}, the first {without[0]!r}; "
                 "take the captions and the list of videos from the same release"
             )
+        if not captions:
+            raise AnnotationError(f"{file}: there is no captioned video of this split in it; take the whole file")
         return {video: tuple(several) for video, several in captions.items()}
 
     def _text(self, names: Sequence[str]) -> tuple[Path, str]:
@@ -153,6 +161,14 @@ def paragraphs(captions: Captions) -> Captions:
     {'v': ('A man runs. He falls.',)}
     """
     return {video: (" ".join(several),) for video, several in captions.items()}
+
+
+def captions_of_ids(folder: AnnotationFolder, captions: Sequence[str], ids: Sequence[str]) -> Captions:
+    """All captions, from an object ``{video: [captions]}``, of the videos on a list: two data sets come so."""
+    file = folder.need(captions)
+    content = by_video(file, folder.json(captions))
+    rows = ((video, caption) for video, several in content.items() for caption in strings(file, video, several))
+    return folder.gather(file, rows, only=folder.lines(ids))
 
 
 def _distinct(file: Path, ids: list[str]) -> list[str]:
