@@ -67,7 +67,7 @@ class MissingExtraError(WordframeError):
         )
 
 
-_LIBRARIES = {"train": {"accelerate", "tensorboard"}, "report": {"matplotlib"}, "mcp": {"mcp"}}
+EXTRAS = {"train": {"accelerate", "tensorboard"}, "report": {"matplotlib"}, "mcp": {"mcp"}}
 """What each extra brings: the top-level packages whose absence it mends."""
 
 
@@ -83,6 +83,6 @@ def needs_extra(extra: str, feature: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _LIBRARIES[extra]:
+        if (error.name or "").partition(".")[0] not in EXTRAS[extra]:
             raise
         raise MissingExtraError(feature, extra) from error

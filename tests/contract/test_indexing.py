@@ -9,11 +9,13 @@ from pathlib import Path
 import lancedb
 import numpy as np
 import pytest
+import torch
 from filelock import FileLock
 
 from tests.colours import ColourEncoder, write_scenes
+from wordframe.encoders import RgbFrames
 from wordframe.errors import LibraryError
-from wordframe.library import FORMAT, Library, Manifest
+from wordframe.library import FORMAT, IndexProgress, Library, Manifest
 from wordframe.library.indexer import Indexer
 from wordframe.search import SearchEngine
 
@@ -206,6 +208,33 @@ def test_a_bad_file_costs_one_line_and_is_not_tried_again(tmp_path: Path, videos
     mended = library.index([videos])
     assert (names(mended.indexed), mended.failed, mended.known_failures) == (["bad.mp4"], {}, {})
     assert library.failures() == []
+
+
+def test_any_error_in_one_video_costs_one_line_and_is_not_met_again(tmp_path: Path, videos: Path) -> None:
+    class DislikesBlue(ColourEncoder):
+        def preprocess(self, frames: RgbFrames) -> torch.Tensor:
+            if frames[..., 2].mean() > 200:
+                raise RuntimeError("out of memory\nallocated by layer 3")
+            return super().preprocess(frames)
+
+    library = open_library(tmp_path, DislikesBlue())
+    summary = library.index([videos])
+    assert names(summary.indexed) == ["green.mp4", "red.mp4"]
+    path = str(videos / "blue.mp4")
+    assert summary.failed == {path: f"{path}: RuntimeError: out of memory"}
+    again = library.index([videos])
+    assert (again.indexed, len(again.unchanged), again.known_failures) == ([], 2, summary.failed)
+
+
+def test_an_error_of_the_caller_keeps_what_is_done(tmp_path: Path, videos: Path, encoder: ColourEncoder) -> None:
+    def report(progress: IndexProgress) -> None:
+        if progress.files_done == 2:
+            raise ZeroDivisionError
+
+    library = open_library(tmp_path, encoder)
+    with pytest.raises(ZeroDivisionError):
+        library.index([videos], on_progress=report)
+    assert len(library.index([videos]).unchanged) == 2
 
 
 def test_a_file_that_breaks_later_loses_its_stale_moments(tmp_path: Path, videos: Path, encoder: ColourEncoder) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import lancedb
 
+from wordframe.library._durable import DurableTables
 from wordframe.library._manifest import FORMAT, OLDEST_FORMAT, Manifest
 from wordframe.library._store import MODEL_PREFIX, library_errors
 
@@ -27,6 +28,7 @@ def upgrade_in_place(folder: Path) -> bool:
         return False
     with library_errors(folder, "upgrade"):
         _from_3(folder)
+        DurableTables(folder).sync()
     replace(manifest, schema_version=FORMAT).write(folder)
     return True
 

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from wordframe.heads import in_threads, kernels
+from wordframe.heads import in_threads, numba_installed
 
 BLOCK_ROWS = 32_768
 PLAIN_BYTES = 2_000_000_000
@@ -197,7 +197,7 @@ class VectorIndex:
         """The best cosine of each row, ``(N,)``."""
         ends = np.cumsum([len(block.row_ids) for block in blocks], dtype=np.int64)
         scores = np.empty(int(ends[-1]) if blocks else 0, np.float32)
-        compiled = self._work.bytes_compared > PLAIN_BYTES and kernels.installed()
+        compiled = self._work.bytes_compared > PLAIN_BYTES and numba_installed()
 
         def fill(number: int) -> None:
             found = best_cosines(blocks[number], query, compiled=compiled)

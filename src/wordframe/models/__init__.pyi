@@ -14,7 +14,7 @@ from .inference import load_ready as load_ready
 from .inference import refuse_other_features as refuse_other_features
 from .inference import score as score
 from .inference import start_from_clip as start_from_clip
-from .inference import video_numbers as video_numbers
+from .inference import video_statistics as video_statistics
 from .inference import video_vectors as video_vectors
 from .model import TextVideoModel as TextVideoModel
 from .presets import PRESETS as PRESETS

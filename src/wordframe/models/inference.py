@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from wordframe.errors import CheckpointError, WordframeError
 from wordframe.features import TextFeatures, VideoFeatures
-from wordframe.heads import Transformer, TransformerBlock, VideoNumbers
+from wordframe.heads import Transformer, TransformerBlock, VideoStatistics
 from wordframe.models.checkpoint import download
 from wordframe.models.model import TextVideoModel
 from wordframe.models.presets import PRESETS
@@ -242,31 +242,31 @@ def video_vectors(model: TextVideoModel, video: VideoFeatures) -> Tensor:
 
 
 @torch.inference_mode()
-def video_numbers(model: TextVideoModel, video: VideoFeatures) -> list[VideoNumbers]:
-    """The similarity's numbers of the output of ``contextualize``, for ``score``."""
-    found: dict[int, VideoNumbers] = {}
+def video_statistics(model: TextVideoModel, video: VideoFeatures) -> list[VideoStatistics]:
+    """The similarity's statistics of the output of ``contextualize``, for ``score``."""
+    found: dict[int, VideoStatistics] = {}
     for rows, some in _blocks(model, video):
-        found |= dict(zip(rows.tolist(), model.similarity.numbers(some), strict=True))
+        found |= dict(zip(rows.tolist(), model.similarity.statistics(some), strict=True))
     return [found[row] for row in range(len(video))]
 
 
 @torch.inference_mode()
 def score(
-    model: TextVideoModel, text: TextFeatures, video: VideoFeatures, numbers: Sequence[VideoNumbers] | None = None
+    model: TextVideoModel, text: TextFeatures, video: VideoFeatures, statistics: Sequence[VideoStatistics] | None = None
 ) -> Tensor:
     """Logits ``(T, V)`` of the output of ``contextualize``, each as if its pair were scored alone.
 
-    numbers: what ``video_numbers`` gave for these videos, to save its time.
+    statistics: what ``video_statistics`` gave for these videos, to save its time.
     """
 
-    def of_all(text: TextFeatures, video: VideoFeatures, numbers: Sequence[VideoNumbers] | None) -> Tensor:
-        return model.score(text, video if numbers is None else model.similarity.prepare(video, numbers)).logits
+    def of_all(text: TextFeatures, video: VideoFeatures, statistics: Sequence[VideoStatistics] | None) -> Tensor:
+        return model.score(text, video if statistics is None else model.similarity.precompute(video, statistics)).logits
 
     if model.mask_padding:
-        return of_all(text, video, numbers)
+        return of_all(text, video, statistics)
     logits = torch.empty(len(text), len(video), device=text.sentence.device)
     for rows, some in _videos_of_one_length(video):
-        kept = None if numbers is None else [numbers[row] for row in rows.tolist()]
+        kept = None if statistics is None else [statistics[row] for row in rows.tolist()]
         for texts, some_texts in _texts_of_one_length(text):
             logits[texts[:, None], rows] = of_all(some_texts, some, kept)
     return logits

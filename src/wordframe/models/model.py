@@ -23,7 +23,7 @@ from torch import Tensor, nn
 import wordframe
 from wordframe.errors import CheckpointError
 from wordframe.features import SimilarityOutput, TextFeatures, VideoFeatures
-from wordframe.heads import Explanation, PreparedVideos, refuse_empty, scale
+from wordframe.heads import Explanation, PrecomputedVideos, refuse_empty, scale
 from wordframe.models.checkpoint import (
     FORMAT,
     VERSION,
@@ -115,22 +115,22 @@ class TextVideoModel(nn.Module):
         return video if self.temporal is None else video.with_contextual(self.temporal(frames, frame_mask))
 
     def score(
-        self, text: TextFeatures, video: VideoFeatures | PreparedVideos, method: str = "auto"
+        self, text: TextFeatures, video: VideoFeatures | PrecomputedVideos, method: str = "auto"
     ) -> SimilarityOutput:
         """Score every text against every video; logits and parts are scaled by ``s``.
 
         Args:
             text: ``T`` texts.
-            video: ``V`` videos, as ``encode_video`` or ``contextualize`` gives them, or as ``prepare`` keeps them.
+            video: ``V`` videos, as ``encode_video`` or ``contextualize`` gives them, or as ``precompute`` keeps them.
             method: ``auto``, or one of ``self.methods``.
         """
         output: SimilarityOutput = self.similarity(text, video, method=method)
         return output
 
-    def prepare(self, video: VideoFeatures) -> PreparedVideos:
+    def precompute(self, video: VideoFeatures) -> PrecomputedVideos:
         """What scoring makes of the videos alone, to be used again for other texts while the weights stay the same."""
-        prepared: PreparedVideos = self.similarity.prepare(video)
-        return prepared
+        precomputed: PrecomputedVideos = self.similarity.precompute(video)
+        return precomputed
 
     def search_vectors(self, text: TextFeatures) -> Tensor:
         """Unit vectors ``(T, D)`` that an index of frames or scenes is asked for before pairs are scored."""
