@@ -9,6 +9,15 @@ import contextlib
 from collections.abc import Iterator
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things, for messages.
+
+    >>> counted(1, "video"), counted(1037, "video")
+    ('1 video', '1,037 videos')
+    """
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 class WordframeError(Exception):
     """Something a user can mend. The message is complete by itself."""
 
@@ -37,6 +46,14 @@ class AnnotationError(WordframeError):
     """Captions or benchmark annotations that are missing or malformed."""
 
 
+class RecipeError(WordframeError):
+    """A recipe that cannot be read, or asks for what does not go together."""
+
+
+class TrainingError(WordframeError):
+    """A training run that cannot start in its folder, or cannot go on."""
+
+
 class MissingExtraError(WordframeError):
     """A part of wordframe whose libraries an install without its extra leaves out.
 
@@ -50,7 +67,7 @@ class MissingExtraError(WordframeError):
         )
 
 
-_LIBRARIES = {"train": {"accelerate", "tensorboard"}, "report": {"matplotlib"}, "mcp": {"mcp"}}
+EXTRAS = {"train": {"accelerate", "tensorboard"}, "report": {"matplotlib"}, "mcp": {"mcp"}}
 """What each extra brings: the top-level packages whose absence it mends."""
 
 
@@ -66,6 +83,6 @@ def needs_extra(extra: str, feature: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _LIBRARIES[extra]:
+        if (error.name or "").partition(".")[0] not in EXTRAS[extra]:
             raise
         raise MissingExtraError(feature, extra) from error

@@ -10,7 +10,7 @@ import pytest
 
 from tests.colours import ColourEncoder, write_scenes
 from wordframe.cli import main
-from wordframe.data import VideoFiles, build_feature_cache
+from wordframe.data import Split, VideoFiles, build_feature_cache
 
 CAPTIONS = {
     "clip_a": ["red", "a red picture"],
@@ -35,13 +35,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for split in ("test", "train"):
         build_feature_cache(
             folder / "features" / split,
-            {name: CAPTIONS[name] for name in paths},
+            Split("msvd", split, {name: tuple(CAPTIONS[name]) for name in paths}),
             VideoFiles(paths, 16),
             ColourEncoder(),
             num_frames=12,
-            frames="videos",
-            benchmark="msvd",
-            split=split,
         )
     return folder
 

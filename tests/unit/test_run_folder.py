@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 
 from tests.colours import ColourEncoder, write_scenes
-from wordframe.data import VideoFiles, build_feature_cache, match_videos
+from wordframe.data import Split, VideoFiles, build_feature_cache, match_videos
 from wordframe.errors import AnnotationError, CheckpointError
 from wordframe.evaluate import (
     Outcome,
@@ -305,14 +305,10 @@ def test_the_folder_protocol_is_as_before(videos: Path) -> None:
 def cache(folder: Path, videos: Path, captions: Mapping[str, list[str]], encoder: ColourEncoder) -> Path:
     build_feature_cache(
         folder,
-        captions,
-        VideoFiles({pair.name: pair.path for pair in match_videos(videos, dict(captions)).pairs}, encoder.short_side),
+        Split("msvd", "test", {video: tuple(several) for video, several in captions.items()}, "made for this test"),
+        VideoFiles({pair.name: pair.path for pair in match_videos(videos, captions).pairs}, encoder.short_side),
         encoder,
         num_frames=4,
-        frames="videos",
-        benchmark="msvd",
-        split="test",
-        note="made for this test",
         annotations={"captions.json": "ab12"},
         allow_missing=True,
     )

@@ -276,7 +276,8 @@ def _load(encoder: str | None, name: str, untrained: bool, words: int | None) ->
         used = encoder_of(encoder or "offline")
         return used, load_ready(name, dimension=used.dimension, untrained=untrained)
     model = load_ready(name, untrained=untrained)
-    used = encoder_of(encoder or ("offline" if model.backbone is None else name))
+    trained_on = "offline" if model.trained_on is None else model.trained_on.name
+    used = encoder_of(encoder or (trained_on if model.backbone is None else name))
     refuse_other_features(
         model,
         name,
@@ -291,7 +292,7 @@ def _load(encoder: str | None, name: str, untrained: bool, words: int | None) ->
 @contextlib.contextmanager
 def _bars() -> Iterator[Callable[[str, int, int], None]]:
     """One bar after the other: call with what is done, how much of it, and the total."""
-    from wordframe.cli.progress import counting_progress
+    from wordframe.cli._terminal import counting_progress
 
     with contextlib.ExitStack() as stack:
         bars: dict[str, Callable[[int], None]] = {}

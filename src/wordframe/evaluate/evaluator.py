@@ -1,7 +1,7 @@
 """Features into ranks: any number of texts and videos, in the memory that the caller allows.
 
 Both training's validation (``evaluate_features``) and the reports (``measure_features``) come through here, so a
-number is always made the same way: by the fastest exact method of ``model.score``, on prepared videos, tile by tile;
+number is always made the same way: by the fastest exact method of ``model.score``, on precomputed videos, tile by tile;
 ``(T, V)`` never exists. Post-processing takes a second pass over the tiles, for its sums run over all of them.
 Neighbours: ``ranking.py`` scores, ``ranker.py`` counts, ``rescoring.py`` holds the formulas, ``metrics.py`` sums up.
 """
@@ -216,15 +216,15 @@ class _Meter:
 
 
 def tile_sizes(num_texts: int, videos: VideoFeatures, max_memory_mb: int) -> tuple[int, int]:
-    """Videos of a tile and of a group: half the memory is for prepared videos, a quarter for the tiles kept."""
+    """Videos of a tile and of a group: half the memory is for precomputed videos, a quarter for the tiles kept."""
     if max_memory_mb < 1:
         raise ValueError(f"max_memory_mb={max_memory_mb} must be at least 1")
     if not num_texts or not len(videos):
         raise ValueError(f"evaluation needs texts and videos, got {num_texts} and {len(videos)}")
     floats = max_memory_mb * 2**20 // 4 // 4
-    prepared = next(video_blocks(videos, max_memory_mb)).stop
-    columns = min(max((floats - ROWS * len(videos)) // num_texts, _MIN_COLUMNS), _MAX_COLUMNS, prepared)
-    return columns, prepared // columns * columns
+    precomputed = next(video_blocks(videos, max_memory_mb)).stop
+    columns = min(max((floats - ROWS * len(videos)) // num_texts, _MIN_COLUMNS), _MAX_COLUMNS, precomputed)
+    return columns, precomputed // columns * columns
 
 
 @contextmanager

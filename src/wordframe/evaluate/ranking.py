@@ -25,11 +25,11 @@ from wordframe.evaluate.checkpoint import Arrays, Checkpoint, digest
 from wordframe.evaluate.metrics import refuse_nan
 from wordframe.evaluate.ranker import OnProgress, TileScorer
 from wordframe.features import TextFeatures, VideoFeatures
-from wordframe.heads import PreparedVideos
+from wordframe.heads import PrecomputedVideos
 from wordframe.models import TextVideoModel, contextualize, fit_frames, fit_text, score
 
 _COPIES_PER_FRAME = 6
-"""Vectors of size ``D`` for a frame while its video is prepared: what is kept, and what it is made from."""
+"""Vectors of size ``D`` for a frame while its video is precomputed: what is kept, and what it is made from."""
 _COPIES_PER_WORD = 8
 """Vectors of size ``D`` for a word while its text is scored."""
 _BYTES_PER_LOGIT = 64
@@ -97,9 +97,9 @@ def rank(
     with torch.inference_mode(), bounded(model, max_memory_mb, products):
         for number in range(lists.done // len(texts), len(columns)):
             first = columns[number].start
-            prepared = model.similarity.prepare(videos[columns[number]])
+            precomputed = model.similarity.precompute(videos[columns[number]])
             for at in range(lists.done - number * len(texts), len(texts)):
-                lists.add(at, _scored(model, texts[at], prepared, lists.top, first, max_memory_mb))
+                lists.add(at, _scored(model, texts[at], precomputed, lists.top, first, max_memory_mb))
                 if keeper is not None and (keeper.due() or lists.done == total):
                     keeper.save(lists.state())
                 on_progress(lists.done, total)
@@ -150,7 +150,12 @@ class _Lists:
 
 
 def _scored(
-    model: TextVideoModel, text: TextFeatures, videos: PreparedVideos, top: int, first_column: int, max_memory_mb: int
+    model: TextVideoModel,
+    text: TextFeatures,
+    videos: PrecomputedVideos,
+    top: int,
+    first_column: int,
+    max_memory_mb: int,
 ) -> tuple[Tensor, Tensor]:
     """The best of a block of videos for a block of texts, whose logits are held for some texts at a time."""
     rows = _rows_at_once(text, len(videos), max_memory_mb)
@@ -171,7 +176,7 @@ def _largest(logits: Tensor, top: int) -> tuple[Tensor, Tensor]:
 
 
 def video_blocks(videos: VideoFeatures, max_memory_mb: int) -> Iterator[slice]:
-    """Videos that half the memory can prepare."""
+    """Videos that half the memory can precompute."""
     _, num_frames, dimension = videos.frames.shape
     size = max(1, max_memory_mb * 2**20 // 2 // (_COPIES_PER_FRAME * num_frames * dimension * 4))
     return (slice(start, min(start + size, len(videos))) for start in range(0, len(videos), size))
@@ -265,7 +270,7 @@ def tile_scorer(
         texts: all texts, or a function that makes those at the given places ``(B,)``.
     """
     with torch.inference_mode():
-        prepared = model.similarity.prepare(videos)
+        prepared = model.similarity.precompute(videos)
 
     def score(rows: Tensor, columns: slice) -> Tensor:
         with torch.inference_mode():
@@ -295,7 +300,7 @@ def feature_tiles(model: TextVideoModel, texts: Texts, videos: VideoFeatures, *,
         some = fit_frames(videos[start : start + group_size], model.max_frames)
         ready = contextualize(model, some.to(parameter.device, parameter.dtype))
         # prepared videos leave padding out; a model that lets it take part needs the videos as they are
-        if model.settings.mask_padding:
+        if model.mask_padding:
             return tile_scorer(model, texts_there, ready)
         return lambda rows, columns: score(model, texts_there(rows), ready[columns])
 
