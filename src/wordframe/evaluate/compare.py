@@ -320,6 +320,7 @@ def _sign_flips(differences: NDArray[np.float64], samples: int, seed: int) -> fl
     moving = differences[np.abs(differences) > _ROUNDING]
     if not moving.size:
         return 1.0
+    # clusters that do not differ are the same under either sign: leaving them out makes "all ways" reachable more often
     observed = abs(moving.sum()) - _ROUNDING * moving.size
     exact = 2.0**moving.size <= samples
     extreme = sum(
