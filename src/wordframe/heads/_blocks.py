@@ -49,10 +49,11 @@ def in_blocks(
     def glue(pick: Callable[[SimilarityOutput], Tensor]) -> Tensor:
         return torch.cat([torch.cat([pick(block) for block in row], dim=1) for row in grid], dim=0)
 
-    names = grid[0][0].parts
-    return SimilarityOutput(
-        glue(lambda block: block.logits), {name: glue(lambda block, name=name: block.parts[name]) for name in names}
-    )
+    def part(name: str, block: SimilarityOutput) -> Tensor:
+        return block.parts[name]
+
+    parts = {name: glue(partial(part, name)) for name in grid[0][0].parts}
+    return SimilarityOutput(glue(lambda block: block.logits), parts)
 
 
 def in_recomputed_tiles(
