@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from wordframe.features import VideoFeatures
-from wordframe.library._store import MODEL_PREFIX, library_errors, tidy_table
+from wordframe.library._store import MODEL_PREFIX, Store, library_errors
 from wordframe.library._vector_index import VectorIndex, to_codes
 from wordframe.models import TextVideoModel, contextualize, video_statistics, video_vectors
 
@@ -126,7 +126,7 @@ class ModelTable:
 
     # Writing ---------------------------------------------------------------------------------------------------------
 
-    def add(self, segments: pa.Table, cells: Sequence[Cells]) -> None:
+    def add(self, store: Store, segments: pa.Table, cells: Sequence[Cells]) -> None:
         """Add the rows of some segments (``KEY_COLUMNS`` and ``video_id``), in one commit."""
         keys = keys_of(segments).to_pylist()
         rows = [
@@ -135,22 +135,21 @@ class ModelTable:
             | ({"code": to_codes(one["vector"]).tobytes()} if "vector" in one else {})
             for fact, key, one in zip(segments.to_pylist(), keys, cells, strict=True)
         ]
-        with self._errors("write"):
+        with store.commit():
             self._table.add(pa.Table.from_pylist(rows, schema=self._table.schema))
 
-    def drop_stale(self, valid: pa.Array) -> None:
+    def drop_stale(self, store: Store, valid: pa.Array) -> None:
         """Remove the rows whose key is not among ``valid``."""
         _, keys = self.keys()
         stale = keys.filter(pc.invert(pc.is_in(keys, value_set=valid))).to_pylist()
-        with self._errors("write"):
-            for start in range(0, len(stale), _DELETED_AT_ONCE):
+        for start in range(0, len(stale), _DELETED_AT_ONCE):
+            with store.commit():
                 listed = ", ".join(f"'{key}'" for key in stale[start : start + _DELETED_AT_ONCE])
                 self._table.delete(f"key IN ({listed})")
 
-    def tidy(self) -> None:
+    def tidy(self, store: Store) -> None:
         """Merge small files, and drop old versions."""
-        with self._errors("write"):
-            tidy_table(self._table)
+        store.tidy_table(self._table)
 
 
 def _arrays(name: str, column: pa.ChunkedArray) -> list[NDArray[Any]]:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import pyarrow as pa
 
 from wordframe.library._model_table import Cells, ModelTable, cells_of
+from wordframe.library._store import Store
 from wordframe.library.snapshot import Snapshot
 
 SEGMENTS_AT_ONCE = 512
@@ -19,6 +20,7 @@ COMMIT_SECONDS = 5.0
 
 
 def fill(
+    store: Store,
     table: ModelTable,
     snapshot: Snapshot,
     *,
@@ -40,8 +42,10 @@ def fill(
         facts.append(snapshot.key_columns(block))
         cells += cells_of(snapshot.model, snapshot.frames(block))
         done += len(block)
-        if done == len(missing) or should_stop() or time.monotonic() - last_commit > COMMIT_SECONDS:
-            table.add(pa.concat_tables(facts), cells)
+        if time.monotonic() - last_commit > COMMIT_SECONDS:
+            table.add(store, pa.concat_tables(facts), cells)
             facts, cells, last_commit = [], [], time.monotonic()
         on_progress(done, len(missing))
+    if facts:
+        table.add(store, pa.concat_tables(facts), cells)
     return done

@@ -24,12 +24,14 @@ from numpy.typing import NDArray
 
 from wordframe.disk import display_path
 from wordframe.errors import LibraryError
+from wordframe.library._durable import DurableTables
 from wordframe.library._rows import SEGMENT_SCHEMA, VIDEO_NAMES, VideoEntry, segment_id, video_cells
 from wordframe.library._vector_index import row_ids_of
 
 MODEL_PREFIX = "model_"
 _MANY = 100_000
 _KEPT_VERSIONS = datetime.timedelta(hours=1)
+_FOR_EVER = datetime.timedelta(days=36_500)
 _ALWAYS_BELOW_ROWS = 5000
 _FULL_ROWS = 1_000_000
 """What LanceDB merges up to; a file group of that size stays as it is."""
@@ -165,6 +167,14 @@ class Store:
             self._segments = self._table("segments", SEGMENT_SCHEMA)
             self._failures = self._table("failures", _FAILURE_SCHEMA)
             self._models = self._table("models", _MODEL_SCHEMA)
+        self._durable = DurableTables(folder)
+
+    @contextlib.contextmanager
+    def commit(self) -> Iterator[None]:
+        """Write within the block; at its end what was committed is on the disk, and survives a loss of power."""
+        with self._errors("write"):
+            yield
+            self._durable.sync()
 
     def _table(self, name: str, schema: pa.Schema) -> Any:
         return self._database.create_table(name, schema=schema, exist_ok=True)
@@ -214,12 +224,12 @@ class Store:
 
     def add(self, rows: list[dict[str, Any]]) -> None:
         """Add whole videos, in one commit."""
-        with self._errors("write"):
+        with self.commit():
             self._segments.add(pa.Table.from_pylist(rows, schema=SEGMENT_SCHEMA))
 
     def replace(self, video_ids: Sequence[str], rows: list[dict[str, Any]]) -> None:
         """Put ``rows`` in the place of all rows of ``video_ids``, in one commit."""
-        with self._errors("write"):
+        with self.commit():
             self._segments.checkout_latest()
             merge = self._segments.merge_insert("segment_id").when_matched_update_all().when_not_matched_insert_all()
             merge = merge.when_not_matched_by_source_delete(ids_clause("video_id", video_ids))
@@ -247,14 +257,14 @@ class Store:
             cells.append({"segment_id": row["segment_id"], **place, "size": size, "modified_ns": modified_ns})
         names = ["segment_id", "path", "path_bytes", "size", "modified_ns"]
         table = pa.Table.from_pylist(cells, schema=pa.schema([SEGMENT_SCHEMA.field(name) for name in names]))
-        with self._errors("write"):
+        with self.commit():
             self._segments.checkout_latest()
             self._segments.merge_insert("segment_id").when_matched_update_all().execute(table)
 
     def delete(self, video_ids: Sequence[str]) -> None:
         """Remove videos, in one commit."""
         if video_ids:
-            with self._errors("write"):
+            with self.commit():
                 self._segments.delete(ids_clause("video_id", video_ids))
 
     def set_failures(self, entries: Sequence[FailureEntry]) -> None:
@@ -263,32 +273,36 @@ class Store:
             asdict(entry) | {"path": display_path(entry.path), "path_bytes": os.fsencode(entry.path)}
             for entry in entries
         ]
-        with self._errors("write"):
+        with self.commit():
             self._failures.add(pa.Table.from_pylist(rows, schema=_FAILURE_SCHEMA), mode="overwrite")
 
     def set_models(self, entries: Sequence[ModelEntry]) -> None:
         """Replace the whole list of models."""
-        with self._errors("write"):
+        with self.commit():
             rows = [asdict(entry) for entry in entries]
             self._models.add(pa.Table.from_pylist(rows, schema=_MODEL_SCHEMA), mode="overwrite")
 
     def drop_model_table(self, name: str) -> None:
         """Remove a model's rows."""
-        with self._errors("write"):
+        with self.commit():
             self._database.drop_table(name, ignore_missing=True)
 
     def tidy(self) -> None:
         """Merge small files, and drop versions older than an hour, which no reader still holds."""
+        for table in (self._segments, self._failures, self._models):
+            self.tidy_table(table)
+
+    def tidy_table(self, table: Any) -> None:
+        """Merge a table's small files where that pays, and then drop its old versions."""
         with self._errors("write"):
-            for table in (self._segments, self._failures, self._models):
-                tidy_table(table)
-
-
-def tidy_table(table: Any) -> None:
-    """Merge small files where that pays, and then drop versions older than an hour."""
-    table.checkout_latest()
-    if wants_merging(row_ids_of(table)):
-        table.optimize(cleanup_older_than=_KEPT_VERSIONS)
+            table.checkout_latest()
+            if not wants_merging(row_ids_of(table)):
+                return
+        with self.commit():
+            table.optimize(cleanup_older_than=_FOR_EVER)
+        # The merged files are on the disk now, so those that they stand for may go.
+        with self.commit():
+            table.optimize(cleanup_older_than=_KEPT_VERSIONS)
 
 
 def wants_merging(row_ids: NDArray[np.int64]) -> bool:

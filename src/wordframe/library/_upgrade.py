@@ -14,7 +14,7 @@ from pathlib import Path
 
 import lancedb
 
-from wordframe.errors import LibraryError
+from wordframe.library._durable import DurableTables
 from wordframe.library._manifest import FORMAT, OLDEST_FORMAT, Manifest
 from wordframe.library._store import MODEL_PREFIX, library_errors
 
@@ -22,14 +22,13 @@ _MANY = 100_000
 
 
 def upgrade_in_place(folder: Path) -> bool:
-    """Do all steps; False if the library has the newest format. The caller holds the lock."""
+    """Do all steps; False if the library has the newest format already. The caller holds the lock."""
     manifest = Manifest.read(folder, formats=range(OLDEST_FORMAT, FORMAT + 1))
-    if manifest is None:
-        raise LibraryError(f"{folder}: no library here, so there is nothing to bring up to date")
-    if manifest.schema_version == FORMAT:
+    if manifest is None or manifest.schema_version == FORMAT:
         return False
     with library_errors(folder, "upgrade"):
         _from_3(folder)
+        DurableTables(folder).sync()
     replace(manifest, schema_version=FORMAT).write(folder)
     return True
 

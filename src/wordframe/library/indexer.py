@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from wordframe.encoders import Encoder
-from wordframe.extraction import Chunk, Failure, extract
+from wordframe.extraction import Chunk, Failure, extract, usable_cores
 from wordframe.library._files import Findings, FoundFile, find_videos, is_below
 from wordframe.library._plan import IndexPlan, make_plan
 from wordframe.library._rows import SegmentEntry, VideoEntry, segment_rows
@@ -133,22 +133,25 @@ class Indexer:
     def _read(self, plan: IndexPlan) -> None:
         files = {file.path: file for file in plan.to_read}
         self._sizes = {path: file.size for path, file in files.items()}
-        jobs = plan.jobs(threads=(os.cpu_count() or 1) if len(files) == 1 else 1)
+        jobs = plan.jobs(threads=usable_cores() if len(files) == 1 else 1)
         readings: dict[str, _Reading] = {}
         results = extract(jobs, self._encoder, times=index_times, keep=small_picture, should_stop=self._should_stop)
-        with contextlib.closing(results):
-            for result in results:
-                if isinstance(result, Failure):
-                    self._count(files[result.key])
-                    self._fail(files[result.key], result.reason)
-                else:
-                    reading = readings.setdefault(result.key, _Reading())
-                    self._take_in(reading, result)
-                    if reading.is_whole():
+        try:
+            with contextlib.closing(results):
+                for result in results:
+                    if isinstance(result, Failure):
+                        readings.pop(result.key, None)  # what came of a video before its failure does not count
                         self._count(files[result.key])
-                        self._finish(files[result.key], plan.hashes[result.key], readings.pop(result.key))
-                self._report(plan, result)
-        self._commit()
+                        self._fail(files[result.key], result.reason)
+                    else:
+                        reading = readings.setdefault(result.key, _Reading())
+                        self._take_in(reading, result)
+                        if reading.is_whole():
+                            self._count(files[result.key])
+                            self._finish(files[result.key], plan.hashes[result.key], readings.pop(result.key))
+                    self._report(plan, result)
+        finally:
+            self._commit()  # whatever ends the run, the videos that are done are kept
         if not self._should_stop():
             self._copy_twins(plan)
 
@@ -184,19 +187,19 @@ class Indexer:
 
     def _commit(self) -> None:
         """Write the finished videos: new ones in one commit, changed ones in another."""
-        new = [(e, s) for e, s in self._waiting if e.path not in self._known]
-        changed = [(e, s) for e, s in self._waiting if e.path in self._known]
+        waiting, self._waiting = self._waiting, []  # first: a commit that fails is not tried again on the way out
+        new = [(e, s) for e, s in waiting if e.path not in self._known]
+        changed = [(e, s) for e, s in waiting if e.path in self._known]
         if new:
             self._store.add([row for entry, segments in new for row in segment_rows(entry, segments)])
         if changed:
             rows = [row for entry, segments in changed for row in segment_rows(entry, segments)]
             self._store.replace([entry.video_id for entry, _ in changed], rows)
-        for entry, _ in self._waiting:
+        for entry, _ in waiting:
             self._known[entry.path] = entry
             self._summary.indexed.append(entry.path)
             if entry.problem:
                 self._summary.partly[entry.path] = entry.problem
-        self._waiting = []
         self._last_commit = time.monotonic()
 
     def _fail(self, file: FoundFile, reason: str) -> None:

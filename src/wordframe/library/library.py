@@ -20,17 +20,18 @@ from pathlib import Path
 
 from cachetools import LRUCache
 
-from wordframe.disk import hold_lock
+from wordframe.disk import hold_lock, sync, write_whole
 from wordframe.encoders import Encoder, load_encoder
 from wordframe.errors import LibraryError, WordframeError
+from wordframe.interrupts import interrupts_noted
+from wordframe.library._durable import DURABLE_NAME, boot_id, go_back, note_durable
 from wordframe.library._files import expanded
-from wordframe.library._manifest import Manifest, add_roots, read_roots, without_nested
+from wordframe.library._manifest import FORMAT, OLDEST_FORMAT, Manifest, add_roots, read_roots, without_nested
 from wordframe.library._model_table import ModelTable, columns_of, model_schema, table_name
 from wordframe.library._prepare import fill
 from wordframe.library._rows import SegmentEntry, VideoEntry, segment_rows
 from wordframe.library._store import FailureEntry, ModelEntry, Store
 from wordframe.library._upgrade import upgrade_in_place
-from wordframe.library.interrupts import interrupts_noted
 from wordframe.library.snapshot import Snapshot
 from wordframe.library.status import IndexProgress, IndexSummary, keeping_status
 from wordframe.models import TextVideoModel, load_model, load_ready, refuse_other_features
@@ -79,6 +80,8 @@ class Library:
             LibraryError: there is no library, its format is unknown, it is being written, or it is damaged.
         """
         path = Path(os.path.abspath(Path(folder).expanduser()))
+        if Manifest.read(path, formats=range(OLDEST_FORMAT, FORMAT + 1)) is None:
+            raise LibraryError(f"{path}: no library here, so there is nothing to bring up to date")
         with cls(path, None, None).locked():
             return upgrade_in_place(path)
 
@@ -171,7 +174,7 @@ class Library:
             encoder=self.manifest.encoder,
             fingerprint=self.manifest.fingerprint,
             dimension=self.manifest.dimension,
-            remedy=f"make a library with it: wordframe index VIDEOS --library NEW_FOLDER --encoder {name}",
+            remedy="make a library with it: wordframe index VIDEOS --library NEW_FOLDER --encoder {encoder}",
         )
 
     def load_model(self, name: str, *, untrained: bool = False) -> TextVideoModel:
@@ -261,21 +264,34 @@ class Library:
             self._open_for_writing()
             self._store.add([row for video, segments in videos for row in segment_rows(video, segments)])
 
+    def tidy(self) -> None:
+        """Merge small files, as each ``index`` does at its end.
+
+        Raises:
+            LibraryError: the library is being written, or cannot be.
+        """
+        with self.locked():
+            self._store.tidy()
+
     def _open_for_writing(self) -> None:
         self._manifest = Manifest.read(self.folder) or self._create()
         self._manifest.check(self.encoder, self.folder)
         if self._encoder is not None and self._manifest != Manifest.of(self.encoder):
             self._manifest = Manifest.of(self.encoder)  # the same encoder, now found under another name
             self._manifest.write(self.folder)
+        with self._store.commit():  # what is there now is what a loss of power may go back to
+            pass
 
     def _create(self) -> Manifest:
-        strangers = [p.name for p in self.folder.iterdir() if p.name not in (_LOCK_NAME, _OWNER_NAME)]
+        strangers = [p.name for p in self.folder.iterdir() if p.name not in (_LOCK_NAME, _OWNER_NAME, DURABLE_NAME)]
         if strangers:
             raise LibraryError(
                 f"{self.folder}: holds {strangers[0]!r} but no library; name a new or empty folder with --library"
             )
         manifest = Manifest.of(self.encoder)
+        note_durable(self.folder, {})
         manifest.write(self.folder)
+        sync(self.folder.parent)
         return manifest
 
     @contextlib.contextmanager
@@ -288,7 +304,7 @@ class Library:
         owner = self.folder / _OWNER_NAME
 
         def busy() -> LibraryError:
-            by = owner.read_text(encoding="utf-8").strip() if owner.exists() else "unknown"
+            by = owner.read_text(encoding="utf-8").split()[0] if owner.exists() else "unknown"
             return LibraryError(
                 f"{self.folder}: another run of wordframe (process {by}) is writing; wait until it has ended"
             )
@@ -297,12 +313,20 @@ class Library:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(hold_lock(self.folder / _LOCK_NAME, busy=busy))
-                owner.write_text(f"{os.getpid()}\n", encoding="utf-8")
+                self._mend_after_power_loss(owner)
+                write_whole(owner, f"{os.getpid()} {boot_id()}\n")
             except OSError as error:
                 reason = (error.strerror or str(error)).lower()
                 raise LibraryError(f"{self.folder}: cannot be written ({reason})") from None
             stack.callback(owner.unlink, missing_ok=True)
             yield
+
+    def _mend_after_power_loss(self, owner: Path) -> None:
+        """A writer that ended in order took its file away; of one that did not, and of another boot, what was not on
+        the disk may be torn."""
+        left = owner.read_text(encoding="utf-8").split() if owner.exists() else []
+        if len(left) == 2 and boot_id() not in ("", left[1]):
+            go_back(self.folder)
 
     # What models need ------------------------------------------------------------------------------------------------
 
@@ -377,15 +401,15 @@ class Library:
         names = self._store.model_table_names()
         valid = self.snapshot().keys() if names else None
         for name in names:
-            ModelTable(self.folder, self._store.open_model_table(name)).drop_stale(valid)
+            ModelTable(self.folder, self._store.open_model_table(name)).drop_stale(self._store, valid)
 
     def _fill(
         self, model: TextVideoModel, on_progress: Callable[[int, int], None], should_stop: Callable[[], bool]
     ) -> int:
         schema = model_schema(columns_of(model), model.dimension)
         table = ModelTable(self.folder, self._store.open_model_table(table_name(model), schema))
-        done = fill(table, self.snapshot(model), on_progress=on_progress, should_stop=should_stop)
-        table.tidy()
+        done = fill(self._store, table, self.snapshot(model), on_progress=on_progress, should_stop=should_stop)
+        table.tidy(self._store)
         return done
 
 
