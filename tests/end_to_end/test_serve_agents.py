@@ -124,7 +124,9 @@ def test_a_library_for_an_agent(library: Path, tmp_path: Path) -> None:
         assert {each["sentence"] for each in ranked["result"]} == {"a red picture", "a dog"}
 
         assert "no segment 'none'" in await agent.refusal("find_similar", segment_id="none")
-        assert "no video 'none' in this library" in await agent.refusal("rank_sentences", video_id="none", sentences=["a"])
+        assert "no video 'none' in this library" in await agent.refusal(
+            "rank_sentences", video_id="none", sentences=["a"]
+        )
         assert "the query is empty" in await agent.refusal("search_videos", sentence="  ")
         assert "no video of this library lies" in await agent.refusal("search_videos", sentence="a", folder="/none")
         assert "less than or equal to 50" in await agent.refusal("search_videos", sentence="a", limit=1000)

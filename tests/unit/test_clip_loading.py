@@ -16,16 +16,19 @@ import pytest
 import torch
 from huggingface_hub import constants
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
-from huggingface_hub.utils import httpx
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from tests.unit.clip_models import SENTENCES, SIDE, clip_tokenizer, openai_weights, save
-from wordframe.encoders import ClipBackbone, load_encoder
-from wordframe.encoders.clip import ClipEncoder
+from wordframe.encoders import ClipBackbone, ClipEncoder, load_encoder
 from wordframe.errors import EncoderError
+
+try:
+    from huggingface_hub.utils import httpx  # the hub's client, which is another one from version 2 on
+except ImportError:
+    import httpx
 
 
 @pytest.fixture(scope="module")

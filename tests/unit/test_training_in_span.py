@@ -16,7 +16,7 @@ from wordframe.heads import TextConditionedSimilarity
 from wordframe.heads.tcmgc import head as tcmgc_head
 from wordframe.heads.tcmgc.lva import LanguageVideoAttention
 from wordframe.losses import contrastive, decorrelation
-from wordframe.train import leave
+from wordframe.train import end_process_group
 
 VARIANTS: list[dict[str, Any]] = [
     {},
@@ -283,7 +283,7 @@ def _train_rank(rank: int, port: int, path: str) -> None:
     if rank == 0:
         torch.save({name: parameter.grad for name, parameter in model.named_parameters()}, path)
     del parallel  # the last to hold the group waits for its threads, and this one would do so with the GIL
-    leave()
+    end_process_group()
 
 
 @pytest.fixture

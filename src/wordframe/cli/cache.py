@@ -71,7 +71,7 @@ def frames(
 
         wordframe cache frames --captions clips/captions.json --videos clips --to frames
     """
-    from wordframe.cli.progress import counting_progress
+    from wordframe.cli._terminal import counting_progress
     from wordframe.data import QUALITY, FrameSettings, build_frame_cache, match_videos
     from wordframe.library import interrupts_noted
 
@@ -194,7 +194,7 @@ def _load(name: str, max_words: int | None) -> Encoder:
 @contextlib.contextmanager
 def _two_bars(split: Split, texts: int) -> Iterator[Callable[[str, int], None]]:
     """First the captions, then the videos."""
-    from wordframe.cli.progress import counting_progress
+    from wordframe.cli._terminal import counting_progress
 
     with contextlib.ExitStack() as stack:
         bars: dict[str, Callable[[int], None]] = {}

@@ -124,11 +124,11 @@ def _as_json(model: TextVideoModel, to: Path) -> dict[str, object]:
 
 
 def _tell(model: TextVideoModel, to: Path) -> None:
-    from wordframe.cli._terminal import counted
     from wordframe.disk import one_line
+    from wordframe.errors import counted
 
-    place, settings = one_line(str(to)), model.settings
-    print(f"{place}: {settings.family}, {settings.sim_header}, {_own_parameters(model):,} parameters on top of CLIP")
+    place = one_line(str(to))
+    print(f"{place}: {model.settings.label}, {_own_parameters(model):,} parameters on top of CLIP")
     if model.leftovers:
         shown = ", ".join(one_line(name) for name in model.leftovers[:_LEFTOVERS_SHOWN])
         more = len(model.leftovers) - _LEFTOVERS_SHOWN

@@ -95,6 +95,7 @@ class MultiGrainedSimilarity(FusedSimilarity):
     methods = ("fused", "plain")
     explains = ("parts",)
     reads_words = True
+    explains = ("parts",)
 
     def __init__(
         self,

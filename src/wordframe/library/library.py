@@ -174,7 +174,7 @@ class Library:
             encoder=self.manifest.encoder,
             fingerprint=self.manifest.fingerprint,
             dimension=self.manifest.dimension,
-            remedy=f"make a library with it: wordframe index VIDEOS --library NEW_FOLDER --encoder {name}",
+            remedy="make a library with it: wordframe index VIDEOS --library NEW_FOLDER --encoder {encoder}",
         )
 
     def load_model(self, name: str, *, untrained: bool = False) -> TextVideoModel:

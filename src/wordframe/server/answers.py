@@ -154,12 +154,8 @@ class Answers:
 
 
 def _explains(snapshot: Snapshot) -> list[wire.Explains]:
-    explained: dict[str, list[wire.Explains]] = {
-        "tcmgc": ["sentence", "words", "parts"],
-        "xclip": ["parts"],
-        "zero-shot": ["sentence", "words"],
-    }
-    return explained.get(snapshot.model.settings.family, [])
+    known: tuple[wire.Explains, ...] = ("sentence", "words", "parts")
+    return [what for what in known if what in snapshot.model.explains]
 
 
 def _filters(snapshot: Snapshot, wanted: wire.Filters) -> Filters:

@@ -76,6 +76,7 @@ class TextConditionedSimilarity(FusedSimilarity):
     explains = ("sentence", "words", "parts")
     keeps_statistics = True
     reads_words = True
+    explains = ("sentence", "words", "parts")
 
     def __init__(
         self,
