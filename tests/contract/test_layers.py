@@ -24,8 +24,8 @@ LEVEL = {package: level for level, packages in enumerate(LAYERS) for package in 
 STRANGERS = [{"encoders", "heads", "losses", "video"}]
 ALONE = {
     "av": {"video"},
-    "lancedb": {"library/store.py", "library/vector_index.py"},
-    "numba": {"heads/kernels"},
+    "lancedb": {"library/_store.py", "library/_upgrade.py"},
+    "numba": {"heads/_kernels"},
     "typer": {"cli"},
     "fastapi": {"server"},
     "starlette": {"server"},
