@@ -25,6 +25,7 @@ from wordframe.library import read_status
 from wordframe.search import Query
 from wordframe.server import Answers, ServedLibrary
 
+__all__ = ["LocalLibrary", "RunningServer", "Source", "make_server"]
 _INSTRUCTIONS = (
     "Searches a person's own videos by what they show. Describe a moment in a plain sentence; each answer names a "
     "video and the seconds at which its best moments lie. Speech and text in the picture are not searched. Items "

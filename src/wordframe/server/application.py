@@ -13,7 +13,7 @@ from starlette.routing import Match, Mount
 from starlette.types import Scope
 
 from wordframe import __version__
-from wordframe.client import Problem, SearchRequest
+from wordframe.client import schemas as wire
 from wordframe.server.answers import Answers
 from wordframe.server.guard import Guard
 from wordframe.server.indexing import Indexing
@@ -99,7 +99,7 @@ def _describe(app: FastAPI) -> None:
     def openapi() -> dict[str, object]:
         document = plain()
         schemas = document["components"]["schemas"]
-        for kind in (Problem, SearchRequest):
+        for kind in (wire.Problem, wire.SearchRequest):
             schema = kind.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas.update(schema.pop("$defs", {}))
             schemas[kind.__name__] = schema

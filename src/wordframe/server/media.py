@@ -109,7 +109,7 @@ def servable(snapshot: Snapshot, video: VideoEntry) -> tuple[str, os.stat_result
     Raises:
         ProblemError: 410 if it is gone, 409 if it is another than was indexed, 403 if it lies outside of the roots.
     """
-    # links are resolved once, and what comes out is checked and opened: a link cannot be turned in between
+    # links are resolved once: the path that is checked is the one that is opened
     real = os.path.realpath(video.path)
     if not snapshot.holds(real):
         raise ProblemError(403, "this file leads out of the folders that were indexed")
