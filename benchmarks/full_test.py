@@ -20,7 +20,7 @@ from rich.progress import Progress
 from scoring import WORDS, caption_lengths, model_of, peak_mb, random_texts, random_videos
 from torch import Tensor
 
-from wordframe.evaluate import Checkpoint, score_tile, streamed_ranks
+from wordframe.evaluate import Checkpoint, streamed_ranks, tile_scorer
 from wordframe.features import TextFeatures
 
 CAPTIONS_PER_VIDEO = 20
@@ -70,7 +70,7 @@ def measure(
             bar.update(task, completed=done)
 
         text_ranks, video_ranks = streamed_ranks(
-            score_tile(model, texts, videos),
+            tile_scorer(model, texts, videos),
             owners,
             num_videos=num_videos,
             max_rows=MAX_ROWS,

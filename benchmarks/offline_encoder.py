@@ -21,7 +21,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +34,7 @@ from torch.nn import functional as F
 
 from wordframe.data import match_videos, read_captions
 from wordframe.encoders import (
-    SIDE,
-    Preprocessing,
+    OfflineEncoder,
     SentenceEncoder,
     class_texts,
     even_out,
@@ -43,13 +42,13 @@ from wordframe.encoders import (
     load_directions,
     read_classifier,
 )
-from wordframe.encoders.classifier import MEAN, STD
 from wordframe.evaluate import both_ranks, evaluate_ranks, ranks
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.heads import PooledSimilarity, ZeroShotAttention, unit
 from wordframe.video import VIDEO_SUFFIXES, open_frames, uniform
 
 Score = Callable[[TextFeatures, VideoFeatures], Tensor]
+SIDE = OfflineEncoder(device="cpu").short_side
 FRAME_COUNTS = {"1 frame": (1, slice(None)), "4 frames": (24, slice(3, None, 6)), "8 frames": (24, slice(1, None, 3))}
 FRAME_COUNTS["24 frames"] = (24, slice(None))
 """Views by how many frames are decoded and which of them are taken: bin centres of 24 hold those of 8 and 4."""
@@ -139,8 +138,8 @@ def variants() -> list[Variant]:
 def read_clips(paths: list[Path], captions: list[str], owners: list[int], frames: int) -> Clips:
     """Decode and classify every video in every view."""
     classifier = load_classifier()
-    crop = Preprocessing(height=SIDE, width=SIDE, mean=MEAN, std=STD)
-    squash = Preprocessing(height=SIDE, width=SIDE, mean=MEAN, std=STD, resize="squash")
+    crop = OfflineEncoder(device="cpu").preprocessing
+    squash = replace(crop, resize="squash")
 
     def classify(pixels: Tensor) -> Tensor:
         pixels = pixels.contiguous(memory_format=torch.channels_last)

@@ -6,7 +6,7 @@ Against float32 frames and float32 products, on the made-up features of ``two_st
 setting (each text asks for the video it was made from, and finds it: there the exact order of the others tells more),
 and, with ``--clips``, on real clips with their ``captions.json`` and the offline encoder. The model is TC-MGC near its
 identity start. Per option: the largest and the mean error of a logit (logits reach 100), R@1, R@5 and R@10 and their
-difference in points, how much of the exact first and first ten is kept, pairs scored a second once videos are prepared,
+difference in points, how much of the exact first and first ten is kept, pairs scored a second once videos are precomputed,
 bytes of a stored video, and milliseconds to prepare 200 videos from what is stored. Speeds are the best of several
 rounds through all options in one run. ``read_200_ms``: to read 200 of 10,000 such rows at random from a table.
 
@@ -25,6 +25,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -137,15 +138,16 @@ def compare(text: TextFeatures, video: VideoFeatures, owners: Tensor) -> dict[st
     for storage, products in OPTIONS:
         model.similarity.products = products
         kept = video.with_contextual(stored[storage].unpack(slice(None)))
-        prepared, numbers = model.prepare(kept), model.similarity.numbers(kept[some])
-        logits[storage, products] = model.score(text, prepared).logits
+        precomputed, of_videos = model.precompute(kept), model.similarity.statistics(kept[some])
+        logits[storage, products] = model.score(text, precomputed).logits
 
-        def prepare(storage: str = storage, products: str = products, numbers: Any = numbers) -> None:
+        def precompute(storage: str = storage, products: str = products, of_videos: Any = of_videos) -> None:
             model.similarity.products = products
-            model.similarity.prepare(video[some].with_contextual(stored[storage].unpack(some)), numbers)
+            model.similarity.precompute(video[some].with_contextual(stored[storage].unpack(some)), of_videos)
 
-        runs[storage, products] = {"score": lambda prepared=prepared: model.score(timed, prepared), "prepare": prepare}
-    numbers_bytes = numbers[0].nbytes
+        score = partial(model.score, timed, precomputed)
+        runs[storage, products] = {"score": score, "prepare": precompute}
+    statistics_bytes = of_videos[0].nbytes
     best = fastest(runs)
     exact = logits[OPTIONS[0]]
     figures = {}
@@ -157,7 +159,7 @@ def compare(text: TextFeatures, video: VideoFeatures, owners: Tensor) -> dict[st
             **shifts(logits[storage, products], exact, owners),
             **kept_of_the_best(logits[storage, products], exact),
             "pairs_per_second": round(len(timed) * len(video) / best[storage, products]["score"]),
-            "bytes_a_video": stored[storage].bytes_a_video + numbers_bytes,
+            "bytes_a_video": stored[storage].bytes_a_video + statistics_bytes,
             f"prepare_{CANDIDATES}_ms": round(1000 * best[storage, products]["prepare"], 2),
         }
     return figures

@@ -8,7 +8,7 @@ Each step keeps what is there and goes on where it was stopped (``clip`` starts 
 keeps one file a run in DIR/runs; ``table --folder DIR`` gathers them in benchmarks/results/rendered_world.json, with
 the rank of every query, and writes the tables of docs/rendered-world.md from it, as ``table`` alone does. ``--arms``
 runs some heads only; ``--seeds`` fewer or more runs of each.
-The parts: ``world_clip.py``, ``world_features.py``, ``world_heads.py``, ``world_table.py``.
+The parts: the package ``world`` beside this file.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from typing import Any
 
 import results
 import torch
-import world_clip
-import world_features
-import world_heads
-import world_table
+import world.clip
+import world.features
+import world.heads
+import world.table
+from world.films import best_recall_at_1, read_films, write_world
 
 from wordframe.data import SPLITS
-from wordframe.data.synthetic import best_recall_at_1, read_films, write_world
 from wordframe.encoders import load_encoder
 
 STEPS = ("make", "clip", "features", "sweep", "table")
@@ -48,9 +48,9 @@ class Wanted:
     workers: int
 
     @property
-    def place(self) -> world_heads.Place:
+    def place(self) -> world.heads.Place:
         assert self.folder is not None
-        return world_heads.Place(folder=self.folder, epochs=self.epochs)
+        return world.heads.Place(folder=self.folder, epochs=self.epochs)
 
     @property
     def world(self) -> Path:
@@ -80,7 +80,7 @@ def clip(wanted: Wanted) -> None:
         tell(f"there already: {target}")
         return
     torch.set_num_threads(wanted.workers)
-    world_clip.train_clip(wanted.world, target, steps=wanted.clip_steps, seed=wanted.seed, tell=tell)
+    world.clip.train_clip(wanted.world, target, steps=wanted.clip_steps, seed=wanted.seed, tell=tell)
 
 
 def features(wanted: Wanted) -> None:
@@ -89,8 +89,8 @@ def features(wanted: Wanted) -> None:
         target = wanted.place.features(split)
         target.parent.mkdir(exist_ok=True)
         if not target.exists():
-            world_features.write_features(wanted.world / split, encoder, target)
-        tell(f"{split}: {len(world_features.read_features(target).video_ids)} films")
+            world.features.write_features(wanted.world / split, encoder, target)
+        tell(f"{split}: {len(world.features.read_features(target).video_ids)} films")
 
 
 def sweep(wanted: Wanted) -> None:
@@ -102,8 +102,8 @@ def table(wanted: Wanted) -> None:
     stored = results.FOLDER / "rendered_world.json"
     if wanted.folder is not None:
         results.save("rendered_world", figures(wanted))
-    generated = world_table.tables(json.loads(stored.read_text()))
-    PAGE.write_text(world_table.insert(PAGE.read_text(), generated))
+    generated = world.table.tables(json.loads(stored.read_text()))
+    PAGE.write_text(world.table.insert(PAGE.read_text(), generated))
     tell(generated)
 
 
@@ -111,26 +111,26 @@ def figures(wanted: Wanted) -> dict[str, Any]:
     """Everything the tables are made of: the world, the settings, and the rank of every query in every run."""
     runs = _sweep(wanted)
     test = read_films(wanted.world, "test")
-    split = world_features.read_features(wanted.place.features("test"))
+    split = world.features.read_features(wanted.place.features("test"))
     return {
         "world": {
             **json.loads((wanted.world / "world.json").read_text()),
             "films": {name: len(read_films(wanted.world, name)) for name in SPLITS},
             "best_recall_at_1": best_recall_at_1(test),
-            "owners": world_table.packed(split.video_of),
+            "owners": world.table.packed(split.video_of),
         },
         "clip": json.loads((wanted.place.clip / "training.json").read_text()),
-        "sweep": {"batch": world_heads.BATCH, "epochs": wanted.epochs, "rates": world_heads.RATES},
+        "sweep": {"batch": world.heads.BATCH, "epochs": wanted.epochs, "rates": world.heads.RATES},
         "features": split.fingerprint,
-        "arms": world_table.arms(runs),
+        "arms": world.table.arms(runs),
     }
 
 
-def _sweep(wanted: Wanted) -> world_heads.Sweep:
-    return world_heads.Sweep(
+def _sweep(wanted: Wanted) -> world.heads.Sweep:
+    return world.heads.Sweep(
         place=wanted.place,
-        arms=[world_heads.ARMS[name] for name in wanted.arms],
-        rates=world_heads.RATES,
+        arms=[world.heads.ARMS[name] for name in wanted.arms],
+        rates=world.heads.RATES,
         seeds=tuple(range(wanted.seeds)),
         workers=wanted.workers,
         tell=tell,
@@ -144,9 +144,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the world and of CLIP's training")
     parser.add_argument("--films", type=int, nargs=3, default=(2000, 200, 400), metavar=("TRAIN", "VAL", "TEST"))
     parser.add_argument("--clip-steps", type=int, default=1500)
-    parser.add_argument("--epochs", type=float, default=world_heads.EPOCHS, help="of each head over the captions")
-    parser.add_argument("--arms", nargs="+", choices=world_heads.ARMS, default=tuple(world_heads.ARMS), metavar="ARM")
-    parser.add_argument("--seeds", type=int, default=len(world_heads.SEEDS), help="runs of each head")
+    parser.add_argument("--epochs", type=float, default=world.heads.EPOCHS, help="of each head over the captions")
+    parser.add_argument("--arms", nargs="+", choices=world.heads.ARMS, default=tuple(world.heads.ARMS), metavar="ARM")
+    parser.add_argument("--seeds", type=int, default=len(world.heads.SEEDS), help="runs of each head")
     parser.add_argument("--workers", type=int, default=1, help="runs at a time, one core each")
     values = vars(parser.parse_args())
     step = values.pop("step")

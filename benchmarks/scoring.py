@@ -6,7 +6,7 @@ is what the two products of a pair cost at the measured rates of a product: that
 were set, and that of the product the scoring uses. ``bfloat16_…``: the same with ``products = "bfloat16"``, off unless
 asked.
 
-Reranking 200 candidates for a query of ten words: with videos prepared; prepared from their frames and the numbers that
+Reranking 200 candidates for a query of ten words: with videos precomputed; from their frames and the statistics that
 a library keeps beside them; from frames alone; and what a search engine takes for it, its candidates read from disk
 (through the system's memory) or kept from earlier searches.
 
@@ -75,7 +75,9 @@ def random_videos(count: int) -> VideoFeatures:
 def model_of(family: str, keep_rate: float | None = None) -> TextVideoModel:
     """A model near its identity start, with small random perturbations."""
     torch.manual_seed(0)
-    model = TextVideoModel(settings=ModelSettings(family=family, keep_rate=keep_rate), dimension=DIMENSION).eval()
+    model = TextVideoModel(
+        settings=ModelSettings.from_dict({"family": family, "keep_rate": keep_rate}), dimension=DIMENSION
+    ).eval()
     for name, parameter in model.named_parameters():
         if name != "similarity.logit_scale":
             parameter.add_(torch.randn_like(parameter) * (0.02 if parameter.dim() == 2 else 0.05))
@@ -170,13 +172,13 @@ def rerank(model: TextVideoModel, video: VideoFeatures, positions: int = 12) -> 
     """Milliseconds to score a query of ten words (and its two ends) against some candidates."""
     query = random_texts([positions], num_words=positions)
     similarity = model.similarity
-    prepared, numbers = similarity.prepare(video), similarity.numbers(video)
+    precomputed, kept = similarity.precompute(video), similarity.statistics(video)
     return {
         "candidates": len(video),
-        "prepared_ms": median_ms(lambda: similarity(query, prepared)),
-        "preparation_with_numbers_ms": median_ms(lambda: similarity.prepare(video, numbers)),
-        "together_with_numbers_ms": median_ms(lambda: similarity(query, similarity.prepare(video, numbers))),
-        "preparation_ms": median_ms(lambda: similarity.prepare(video)),
+        "prepared_ms": median_ms(lambda: similarity(query, precomputed)),
+        "preparation_with_numbers_ms": median_ms(lambda: similarity.precompute(video, kept)),
+        "together_with_numbers_ms": median_ms(lambda: similarity(query, similarity.precompute(video, kept))),
+        "preparation_ms": median_ms(lambda: similarity.precompute(video)),
         "together_ms": median_ms(lambda: model.score(query, video)),
         "plain_ms": median_ms(lambda: model.score(query, video, method="plain")),
     }

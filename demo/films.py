@@ -7,7 +7,6 @@ finding the moment. Textures, paper and the sky fill the rest of the films and m
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,8 @@ from itertools import accumulate
 from pathlib import Path
 
 from pictures import Scene, Window, footage, write_film
+
+from wordframe.extraction import usable_cores
 
 
 @dataclass(frozen=True)
@@ -160,8 +161,8 @@ def build(folder: Path, only: Iterable[str] | None = None) -> list[Path]:
     if stamp.is_file():  # films of an earlier recipe; a folder that this function did not fill is left alone
         for old in folder.glob("*.mp4"):
             old.unlink()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(_write, paths))
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        list(pool.map(_write, paths))  # a list, so that the first error is raised and not lost
     stamp.write_text(recipe)
     return paths
 

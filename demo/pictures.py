@@ -7,7 +7,6 @@ Neighbour: ``films.py`` says which films there are.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -15,6 +14,8 @@ from pathlib import Path
 
 import av
 from PIL import Image
+
+from wordframe.disk import replacing
 
 WIDTH, HEIGHT, FRAMES_PER_SECOND = 512, 288, 24
 """Whole blocks of 16 pixels: at other sizes x264 also reads what lies beside the picture, and the bytes vary."""
@@ -89,8 +90,7 @@ def scene_pictures(scene: Scene) -> Iterator[Image.Image]:
 
 def write_film(path: Path, scenes: Sequence[Scene]) -> None:
     """Write the scenes as H.264; one encoder thread gives the same bytes anywhere; the file appears when complete."""
-    unfinished = path.with_suffix(".part")
-    with av.open(str(unfinished), "w", format="mp4") as container:
+    with replacing(path) as unfinished, av.open(str(unfinished), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=FRAMES_PER_SECOND, options={"preset": "veryfast", "crf": "23"})
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         stream.codec_context.thread_count = 1
@@ -98,4 +98,3 @@ def write_film(path: Path, scenes: Sequence[Scene]) -> None:
             for picture in scene_pictures(scene):
                 container.mux(stream.encode(av.VideoFrame.from_image(picture)))
         container.mux(stream.encode(None))
-    os.replace(unfinished, path)

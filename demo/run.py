@@ -25,8 +25,8 @@ from rich.text import Text
 from sheet import write_sheet
 
 import wordframe as wf
-from wordframe.cli import counted, timecode
 from wordframe.cli import main as wordframe
+from wordframe.cli import timecode
 
 SHOWN_HITS = 3
 SHEET_HITS = 5
@@ -41,9 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     started = time.monotonic()
     videos = build(output / "videos")
-    console.print(
-        f"{counted(len(videos), 'video')} in {output / 'videos'} ({time.monotonic() - started:.0f} s)", soft_wrap=True
-    )
+    console.print(f"{len(videos)} videos in {output / 'videos'} ({time.monotonic() - started:.0f} s)", soft_wrap=True)
 
     started = time.monotonic()
     status = wordframe(["index", str(output / "videos"), "--library", str(output / "library"), "--prune"])
@@ -52,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     indexing_seconds = time.monotonic() - started
 
     engine = wf.SearchEngine(wf.Library.open(output / "library"))
-    engine.search(QUERIES[0].text, top=1)  # loads the encoder, so that what follows times searches
+    engine.search(QUERIES[0].text, top=1)  # loads the encoder, so that what follows times searches alone
     answers, times = [], []
     for query in QUERIES:
         started = time.monotonic()
@@ -63,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for answer in answers:
         show(console, answer)
     facts = (
-        f"{counted(len(videos), 'video')}, the index up to date in {indexing_seconds:.0f} s; "
+        f"{len(videos)} videos, the index up to date in {indexing_seconds:.0f} s; "
         f"a query takes {1000 * median(times):.0f} ms in an open process (median)."
     )
     write_sheet(output / "results.html", answers, summary=count(answers), facts=facts)

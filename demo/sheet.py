@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-import av
 from answers import Answer
 
 from wordframe.cli import timecode
 from wordframe.search import Hit
+from wordframe.video import open_frames, thumbnail
 
 THUMBNAIL_WIDTH = 256
 
@@ -82,7 +81,7 @@ def _card(answer: Answer, hit: Hit) -> str:
     name = escape(Path(hit.path).name)
     found = _stretch("found", hit.start_seconds, hit.end_seconds, hit.duration_seconds)
     true = "".join(_stretch("true", s.start_seconds, s.end_seconds, hit.duration_seconds) for s in scenes)
-    picture = thumbnail(hit.path, hit.moments[0].peak_seconds)
+    picture = picture_at(hit.path, hit.moments[0].peak_seconds)
     return (
         f'<li class="{"shows" if scenes else "other"}"><img alt="{name}" src="data:image/jpeg;base64,{picture}">'
         f'<div class="text"><div class="times">{timecode(hit.start_seconds)} – {timecode(hit.end_seconds)}</div>'
@@ -96,16 +95,7 @@ def _stretch(kind: str, start: float, stop: float, duration: float) -> str:
     return f'<i class="{kind}" style="left:{left:.1f}%;width:{right - left:.1f}%"></i>'
 
 
-def thumbnail(path: str, seconds: float) -> str:
-    """The frame shown at ``seconds`` as a small JPEG in base64; the last one where the video is shorter."""
-    with av.open(path) as container:
-        stream = container.streams.video[0]
-        container.seek(int(seconds * av.time_base))
-        for frame in container.decode(stream):
-            if frame.time + 1 / stream.average_rate > seconds:
-                break
-        picture = frame.to_image()
-    picture.thumbnail((THUMBNAIL_WIDTH, THUMBNAIL_WIDTH))
-    stored = io.BytesIO()
-    picture.save(stored, "JPEG", quality=80)
-    return base64.b64encode(stored.getvalue()).decode()
+def picture_at(path: str, seconds: float) -> str:
+    """The frame shown at ``seconds`` as a small JPEG in base64, as a page takes it into itself."""
+    with open_frames(path, [seconds]) as frames:
+        return base64.b64encode(thumbnail(next(frames).rgb, THUMBNAIL_WIDTH)).decode()

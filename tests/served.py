@@ -4,6 +4,7 @@ weak matches are told from good ones."""
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,12 +15,13 @@ from typing import Any
 import httpx
 import torch
 import uvicorn
+from fastapi import FastAPI, Request, Response
 from fastapi.testclient import TestClient
 
 from tests.colours import ColourEncoder, write_scenes
 from wordframe.library import Library
 from wordframe.models import PRESETS, TextVideoModel
-from wordframe.server import Opened, create_app
+from wordframe.server import ServedLibrary, create_app
 
 ADDRESS = "http://127.0.0.1:8765"
 SCRIPT_NAME = "<img src=x onerror=alert(1)>.mp4"
@@ -56,8 +58,8 @@ def one_video(folder: Path, *scenes: tuple[str, float]) -> tuple[Path, Path]:
 @contextmanager
 def serving(library: Path, *, encoder: ColourEncoder | None = None, **options: Any) -> Iterator[TestClient]:
     """The server of a library, called without a network."""
-    opened = Opened(library, encoder=encoder or ColourEncoder())
-    with TestClient(create_app(opened, **options), base_url=ADDRESS, follow_redirects=False) as client:
+    served = ServedLibrary(library, encoder=encoder or ColourEncoder())
+    with TestClient(create_app(served, **options), base_url=ADDRESS, follow_redirects=False) as client:
         yield client
 
 
@@ -76,19 +78,52 @@ def listening(
     library: Path, *, encoder: ColourEncoder | None = None, model: str = "zero-shot", **options: Any
 ) -> Iterator[str]:
     """The server of a library on a free port; gives its address."""
-    app = create_app(Opened(library, model=model, encoder=encoder or ColourEncoder()), **options)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", server_header=False))
-    thread = threading.Thread(target=server.run, daemon=True)
+    served = ServedLibrary(library, model=model, encoder=encoder or ColourEncoder())
+    with running(create_app(served, **options)) as address:
+        yield address
+
+
+@contextmanager
+def running(app: FastAPI) -> Iterator[str]:
+    """An application on a free port; gives its address. Who calls before it is ready waits, and is not refused."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", server_header=False))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        threading.Event().wait(0.02)
-    port = server.servers[0].sockets[0].getsockname()[1]
     try:
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join()
+
+
+@contextmanager
+def proxied(upstream: str, path: str, *, strips: bool) -> Iterator[str]:
+    """A reverse proxy that shows the server at ``upstream`` below ``path`` and nothing elsewhere; gives the address.
+
+    Args:
+        strips: take ``path`` off before passing a request on, as some proxies do.
+    """
+    proxy = FastAPI(openapi_url=None)
+
+    @proxy.api_route("/{rest:path}", methods=["GET", "HEAD", "POST", "DELETE"])
+    async def pass_on(request: Request) -> Response:
+        asked = request.scope["raw_path"].decode()
+        if not f"{asked}/".startswith(f"{path}/"):
+            return Response("nothing here but the proxy", 404)
+        target = (asked.removeprefix(path) or "/") if strips else asked
+        query = f"?{request.url.query}" if request.url.query else ""
+        headers = {**request.headers, "accept-encoding": "identity"}
+        async with httpx.AsyncClient(trust_env=False) as client:
+            came = await client.request(
+                request.method, f"{upstream}{target}{query}", headers=headers, content=await request.body()
+            )
+        answer = Response(came.content, came.status_code)
+        answer.raw_headers = [(name.lower(), value) for name, value in came.headers.raw if name.lower() != b"date"]
+        return answer
+
+    with running(proxy) as address:
+        yield f"{address}{path}"
 
 
 def through(client: TestClient) -> httpx.BaseTransport:

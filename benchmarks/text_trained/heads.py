@@ -19,11 +19,13 @@ from torch import Tensor, nn
 
 from text_trained.captions import MAX_WORDS
 from text_trained.stand_ins import NUM_FRAMES
-from wordframe.encoders.sentence import DIMENSION
+from wordframe import models
+from wordframe.encoders import OfflineEncoder
 from wordframe.features import SimilarityOutput, TextFeatures, VideoFeatures
 from wordframe.heads import LOGIT_SCALE, PooledSimilarity, Similarity, ZeroShotAttention, scale, unit
-from wordframe.models import ModelSettings, TextVideoModel, in_use
+from wordframe.models import ModelSettings, TextVideoModel
 
+DIMENSION = OfflineEncoder.dimension
 START_SCALE = 20.0
 """Cosines of matching pairs lie near 0.3: at the published start, 100, the first steps would only lower the scale."""
 
@@ -170,7 +172,7 @@ def score_of(head: nn.Module) -> Score:
     def score(text: TextFeatures, video: VideoFeatures) -> Tensor:
         head.eval()
         if isinstance(head, TextVideoModel):
-            return in_use.score(head, in_use.fit_text(text, head.max_words), in_use.contextualize(head, video))
+            return models.score(head, models.fit_text(text, head.max_words), models.contextualize(head, video))
         logits: Tensor = head(text, video).logits
         return logits
 

@@ -19,8 +19,7 @@ from torch import Tensor
 
 from text_trained.stand_ins import NUM_FRAMES
 from wordframe.data import match_videos, read_captions
-from wordframe.encoders import SIDE, Preprocessing, SentenceEncoder, load_classifier
-from wordframe.encoders.classifier import MEAN, STD
+from wordframe.encoders import OfflineEncoder, SentenceEncoder, load_classifier
 from wordframe.video import VIDEO_SUFFIXES
 
 DEMO = Path(__file__).parents[2] / "demo"
@@ -79,7 +78,7 @@ def _of_clip(path: Path) -> Frames:
 @torch.inference_mode()
 def _clips(frames: dict[str, Frames], captions: list[str], owners: list[int], cache: Path) -> Clips:
     if not cache.exists():
-        classifier, crop = load_classifier(), Preprocessing(height=SIDE, width=SIDE, mean=MEAN, std=STD)
+        classifier, crop = load_classifier(), OfflineEncoder(device="cpu").preprocessing
         found = []
         for make in frames.values():
             pixels = crop(make()).contiguous(memory_format=torch.channels_last)

@@ -3,6 +3,20 @@
 The command line prints the line and ends with status 1; nothing else is caught there.
 """
 
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things, for messages.
+
+    >>> counted(1, "video"), counted(1037, "video")
+    ('1 video', '1,037 videos')
+    """
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
 
 class WordframeError(Exception):
     """Something a user can mend. The message is complete by itself."""
@@ -30,3 +44,45 @@ class CheckpointError(WordframeError):
 
 class AnnotationError(WordframeError):
     """Captions or benchmark annotations that are missing or malformed."""
+
+
+class RecipeError(WordframeError):
+    """A recipe that cannot be read, or asks for what does not go together."""
+
+
+class TrainingError(WordframeError):
+    """A training run that cannot start in its folder, or cannot go on."""
+
+
+class MissingExtraError(WordframeError):
+    """A part of wordframe whose libraries an install without its extra leaves out.
+
+    >>> str(MissingExtraError("training", "train"))
+    "training needs more than the core of wordframe; install it with: pip install 'wordframe[train]'"
+    """
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(
+            f"{feature} needs more than the core of wordframe; install it with: pip install 'wordframe[{extra}]'"
+        )
+
+
+EXTRAS = {"train": {"accelerate", "tensorboard"}, "report": {"matplotlib"}, "mcp": {"mcp"}}
+"""What each extra brings: the top-level packages whose absence it mends."""
+
+
+@contextlib.contextmanager
+def needs_extra(extra: str, feature: str) -> Iterator[None]:
+    """Import what the extra brings within the block: ``with needs_extra("train", "wordframe train"): ...``.
+
+    A missing module of no extra is a broken install, not a choice, and is raised as it is.
+
+    Raises:
+        MissingExtraError: a library of ``extra`` is not installed; it begins with ``feature``.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in EXTRAS[extra]:
+            raise
+        raise MissingExtraError(feature, extra) from error

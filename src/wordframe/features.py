@@ -1,16 +1,24 @@
 """What crosses the borders between packages: features of texts, features of videos, and their similarity.
 
 Axes: ``T`` texts, ``V`` videos, ``W`` token positions of a text (SOS, words, EOS), ``F`` frames, ``D`` embedding size.
-Masks are boolean, True = real. Every class checks its shapes when it is made.
+Masks are boolean, True = real. Every class checks its shapes when it is made; rows of different lengths
+become one padded tensor by ``from_ragged``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
+
+Rows = Sequence[NDArray[Any]] | Sequence[Tensor]
+"""One array or tensor an item, of different lengths along its first axis."""
 
 PART_NAMES = ("video_sentence", "video_word", "sentence_frame", "frame_word")
 
@@ -32,11 +40,61 @@ def _check_mask(name: str, mask: Tensor, axes: str, sizes: dict[str, int]) -> No
         raise ValueError(f"{name} must be boolean (True = real), got {mask.dtype}")
 
 
+def _check_real_first(frame_mask: Tensor) -> None:
+    """Raise ValueError if a real frame stands behind padding, on CPU, where most masks are made.
+
+    On a GPU the answer would have to be waited for at every step; masks come there by ``to``, checked before.
+    """
+    if frame_mask.device.type != "cpu":
+        return
+    late = frame_mask[:, 1:] > frame_mask[:, :-1]
+    if late.any():
+        video = int(late.any(dim=1).nonzero()[0])
+        raise ValueError(
+            f"frame_mask of video {video} has a real frame behind padding; real frames must come first, "
+            "so move the padding to the end or use VideoFeatures.from_ragged"
+        )
+
+
+def _padded(what: str, rows: Rows, tail: tuple[int, ...], length: int | None) -> tuple[Tensor, list[int]]:
+    """Rows ``(L_i, *tail)`` as one float32 ``(N, L, *tail)`` with zeros behind them, and their lengths ``L_i``."""
+    items: Sequence[Any] = rows
+    counts = [len(row) for row in items]
+    longest = max([1, *counts])
+    if length is None:
+        length = longest
+    elif longest > length:
+        raise ValueError(f"{what} {counts.index(longest)} has {longest} rows, more than length={length}; cut it before")
+    for number, row in enumerate(items):
+        if row.shape[1:] != tail:
+            raise ValueError(f"{what} {number} has shape {tuple(row.shape)}, expected {('any', *tail)}")
+    if items and isinstance(items[0], Tensor):  # with gradients, and on its device
+        padded = torch.nn.utils.rnn.pad_sequence(list(items), batch_first=True)
+        missing = length - padded.shape[1]
+        return F.pad(padded, (*(0, 0) * len(tail), 0, missing)).float(), counts
+    # One pass that also turns float16 into float32; filling by a boolean mask takes up to ten times as long.
+    if items and min(counts) == length:
+        whole = np.empty((len(items) * length, *tail), np.float32)
+        np.concatenate(items, out=whole, casting="unsafe")
+        return torch.from_numpy(whole.reshape(len(items), length, *tail)), counts
+    out = np.zeros((len(items), length, *tail), np.float32)
+    for place, row, count in zip(out, items, counts, strict=True):
+        place[:count] = row
+    return torch.from_numpy(out), counts
+
+
+def _mask_of(counts: list[int], padded: Tensor) -> Tensor:
+    """The mask ``(N, L)`` of rows of these lengths, beside what they were padded to."""
+    positions = torch.arange(padded.shape[1])
+    return (positions < torch.tensor(counts, dtype=torch.long)[:, None]).to(padded.device)
+
+
 @dataclass(frozen=True)
 class TextFeatures:
     """Texts as an encoder gives them, not normalised.
 
-    sentence: ``(T, D)``; words: ``(T, W, D)``, one per token position; word_mask: ``(T, W)``.
+    sentence: ``(T, D)``; words: ``(T, W, D)``, one per token position; word_mask: ``(T, W)``. Real words may stand
+    behind padding, since some tokenizers (SigLIP 2) pad on the left.
     """
 
     sentence: Tensor
@@ -48,6 +106,30 @@ class TextFeatures:
         _check("sentence", self.sentence, "TD", sizes)
         _check("words", self.words, "TWD", sizes)
         _check_mask("word_mask", self.word_mask, "TW", sizes)
+
+    @classmethod
+    def from_ragged(
+        cls, sentence: NDArray[Any] | Tensor | Rows, words: Rows, *, length: int | None = None
+    ) -> TextFeatures:
+        """Texts of different lengths, as float32 with zeros behind the words.
+
+        Args:
+            sentence: ``(T, D)``, or ``T`` vectors ``(D,)``.
+            words: one ``(W_i, D)`` for each text, all numpy or all torch.
+            length: ``W``; by default the longest there is.
+
+        >>> texts = TextFeatures.from_ragged(np.ones((2, 3)), [np.ones((1, 3)), np.ones((2, 3))])
+        >>> texts.word_mask.tolist()
+        [[True, False], [True, True]]
+        """
+        if isinstance(sentence, Tensor):
+            whole = sentence.float()
+        elif len(sentence) and isinstance(sentence[0], Tensor):
+            whole = torch.stack(list(sentence)).float()  # type: ignore[arg-type]
+        else:
+            whole = torch.from_numpy(np.array(sentence, np.float32))
+        padded, counts = _padded("words of text", words, tuple(whole.shape[1:]), length)
+        return cls(whole, padded, _mask_of(counts, padded))
 
     def __len__(self) -> int:
         return self.sentence.shape[0]
@@ -69,7 +151,8 @@ class VideoFeatures:
     """Videos as lists of frame features, not normalised.
 
     frames: ``(V, F, D)`` as the encoder gives them; contextual: ``(V, F, D)`` after the temporal head (the frames
-    themselves where there is none); frame_mask: ``(V, F)``; seconds: ``(V, F)``, the time of each frame, if known.
+    themselves where there is none); frame_mask: ``(V, F)``, a video's real frames first; seconds: ``(V, F)``, the time
+    of each frame, if known.
     """
 
     frames: Tensor
@@ -82,8 +165,52 @@ class VideoFeatures:
         _check("frames", self.frames, "VFD", sizes)
         _check("contextual", self.contextual, "VFD", sizes)
         _check_mask("frame_mask", self.frame_mask, "VF", sizes)
+        _check_real_first(self.frame_mask)
         if self.seconds is not None:
             _check("seconds", self.seconds, "VF", sizes)
+
+    @classmethod
+    def from_ragged(
+        cls,
+        frames: Rows,
+        *,
+        contextual: Rows | None = None,
+        seconds: Rows | None = None,
+        length: int | None = None,
+        dimension: int | None = None,
+    ) -> VideoFeatures:
+        """Videos of different lengths, as float32 with zeros behind the frames.
+
+        Args:
+            frames: one ``(F_i, D)`` for each video, all numpy or all torch, in any type of numbers.
+            contextual: the same after a temporal head; by default the frames themselves.
+            seconds: one ``(F_i,)`` for each video.
+            length: ``F``; by default the longest there is, at least 1.
+            dimension: ``D``, for where there may be no video at all.
+
+        >>> videos = VideoFeatures.from_ragged([np.ones((2, 4), np.float16), np.ones((3, 4), np.float16)])
+        >>> videos.frames.shape, videos.frames.dtype, videos.frame_mask.sum(dim=1).tolist()
+        (torch.Size([2, 3, 4]), torch.float32, [2, 3])
+        """
+        if dimension is None:
+            if not frames:
+                raise ValueError("frames of no video do not tell their dimension; pass dimension=D")
+            dimension = int(frames[0].shape[-1])
+        padded, counts = _padded("frames of video", frames, (dimension,), length)
+        longest = padded.shape[1]
+
+        def beside(name: str, rows: Rows, tail: tuple[int, ...]) -> Tensor:
+            values, lengths = _padded(f"{name} of video", rows, tail, longest)
+            if lengths != counts:
+                raise ValueError(f"{name} must have a row for each row of frames; the lengths of some videos differ")
+            return values
+
+        return cls(
+            padded,
+            padded if contextual is None else beside("contextual", contextual, (dimension,)),
+            _mask_of(counts, padded),
+            None if seconds is None else beside("seconds", seconds, ()),
+        )
 
     def __len__(self) -> int:
         return self.frames.shape[0]

@@ -17,8 +17,8 @@ from PIL import Image
 from tests.colours import ColourEncoder, write_scenes
 from tests.served import get, index, make_library, one_video, problem_of, serving, video_id
 from wordframe import __version__
-from wordframe.library import Library
-from wordframe.search import SearchEngine
+from wordframe.library import Library, Snapshot
+from wordframe.search import EncodedQuery, Explanation, SearchEngine, explain
 
 PNG = {"Content-Type": "image/png"}
 
@@ -351,9 +351,9 @@ def test_without_a_library_the_server_says_so(tmp_path: Path) -> None:
         assert get(client, "/search", text="red")["items"] == []
         assert get(client, "/videos") == {"items": [], "next_cursor": None, "num_videos": 0}
         assert get(client, "/index")["state"] == "never"
-        problem_of(client.get("/api/v1/segments/a-00000/thumbnail"), 404)
-        problem_of(client.get("/api/v1/videos/a/heat?q=red"), 404)
-        assert "run wordframe index" in problem_of(client.get("/api/v1/segments/a/explain?q=red"), 503)
+        for path in ("segments/a-00000/thumbnail", "videos/a", "videos/a/media", "videos/a/heat?q=red",
+                     "segments/a/explain?q=red"):  # fmt: skip
+            assert "run wordframe index" in problem_of(client.get(f"/api/v1/{path}"), 503)
         # it comes to be while the server runs
         one_video(tmp_path)
         assert get(client, "/library")["num_videos"] == 1
@@ -372,6 +372,29 @@ def test_what_an_indexer_commits_is_seen_and_ids_stay(tmp_path: Path) -> None:
         index(tmp_path, "videos", 0)
         assert video_id(client, "moved.mp4") == before["video_id"]
         assert client.get(before["media_url"]).status_code == 200
+
+
+def test_a_page_of_results_is_of_one_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit that lands between finding and explaining takes nothing away from the page under way."""
+    library, video = one_video(tmp_path)
+    write_scenes(tmp_path / "videos" / "two.mp4", ("blue", 2))
+    index(tmp_path, "videos", 1)
+    explained: list[str] = []
+
+    def after_a_commit(snapshot: Snapshot, query: EncodedQuery, segment_id: str) -> Explanation:
+        if not explained:
+            video.unlink()
+            Library.open(library, encoder=ColourEncoder()).index([tmp_path / "videos"], prune=True)
+        explained.append(segment_id)
+        return explain(snapshot, query, segment_id)
+
+    monkeypatch.setattr("wordframe.server.answers.explain", after_a_commit)
+    with serving(library) as client:
+        told = get(client, "/search", text="red", include="explanation")
+        assert names(told) == ["one.mp4", "two.mp4"]
+        assert [item["explanation"]["segment_id"] for item in told["items"]] == explained
+        assert told["num_videos"] == 2
+        assert names(get(client, "/search", text="red")) == ["two.mp4"]  # the next request sees the commit
 
 
 def test_new_content_under_an_old_id_has_a_new_picture_address(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.served import one_video, problem_of, serving
+from wordframe.server import Answers
 
 TOKEN = "a-token-of-some-length"
 
@@ -122,7 +123,7 @@ def test_an_error_nobody_expected_tells_nothing(
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("a secret of the inside")
 
-    monkeypatch.setattr("wordframe.server.answers.video_list", fail)
+    monkeypatch.setattr(Answers, "videos", fail)
     with serving(library) as client:
         answer = client.get("/api/v1/videos")
     assert problem_of(answer, 500) == "something went wrong inside the server; its log says more"

@@ -13,8 +13,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.served import get, one_video, problem_of, serving
-from wordframe.library.status import FILE_NAME
 
+FILE_NAME = "indexing.json"
 INTERRUPTED = f"""exec '{sys.executable}' -c 'import os, signal
 signal.signal(signal.SIGINT, signal.SIG_DFL)  # it is ignored below a shell that was put into the background
 os.kill(os.getpid(), signal.SIGINT)'"""
@@ -94,7 +94,7 @@ def test_a_run_that_died_while_it_told_its_progress(tmp_path: Path, program: Pat
     status = {"state": "running", "started": time.time(), "beat": time.time() + 60, "files_done": 3, "files_total": 9}
     told = json.dumps(status).removeprefix("{")
     telling = f"echo '{{\"process\": '$$', {told}' > '{library}/{FILE_NAME}'"
-    write(program, f"{telling}; sleep 0.3; kill -{int(signal.SIGSEGV)} $$")
+    write(program, f"{telling}; kill -{int(signal.SIGSEGV)} $$")
     with serving(library, allow_index=True) as client:
         found = after_a_run(client)
         assert (found["state"], found["files_done"], found["files_total"]) == ("stopped", 3, 9)

@@ -12,8 +12,9 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from tests.colours import write_scenes
+from tests.colours import ColourEncoder, write_scenes
 from tests.served import LINES_NAME, get, index, make_library, one_video, problem_of, serving, video_id
+from wordframe.library import Library
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +193,21 @@ def test_a_file_replaced_by_a_link_out_of_the_folders(tmp_path: Path) -> None:
     video.symlink_to(secret)
     with serving(library) as client:
         problem_of(client.get(f"/api/v1/videos/{video_id(client, 'one.mp4')}/media"), 403)
+
+
+def test_a_file_is_checked_without_looking_at_every_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = write_scenes(tmp_path / "videos" / "00.mp4", ("red", 1))
+    paths = [first, *(first.with_name(f"{number:02}.mp4") for number in range(1, 30))]
+    for path in paths[1:]:
+        path.write_bytes(first.read_bytes())
+    Library.open(tmp_path / "library", encoder=ColourEncoder()).index(paths)
+    with serving(tmp_path / "library") as client:
+        place = f"/api/v1/videos/{video_id(client, '29.mp4')}/media"
+        assert client.get(place).status_code == 200
+        real, resolved = os.path.realpath, []
+        monkeypatch.setattr(os.path, "realpath", lambda path, **given: (resolved.append(path), real(path, **given))[1])
+        assert client.get(place).status_code == 200
+        assert 1 <= len(resolved) <= 3
 
 
 def test_a_name_cannot_add_headers(client: TestClient) -> None:

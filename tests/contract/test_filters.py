@@ -1,31 +1,40 @@
-"""The condition that filters put on the tables lets through exactly the videos that the filters say."""
+"""Filters let through exactly the videos that they say: written out for each case, and globs as Python's fnmatch."""
 
 from __future__ import annotations
 
 import datetime
+import fnmatch
 import math
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from wordframe.library import Segment, Store, VideoEntry, segment_rows
+from tests.colours import ColourEncoder
+from wordframe.library import Library, SegmentEntry, Snapshot, VideoEntry
 from wordframe.search import Filters
 
 DAY_NS = 86_400 * 10**9
-NAMES = ["/a/one.mp4", "/a/b/two's.mp4", "/ab/three.MP4", "/a/b/c/vier ü.mkv", os.fsdecode(b"/a/f\xfcnf.mp4")]
+FUNF = os.fsdecode(b"/a/f\xfcnf.mp4")
+NAMES = ["/a/one.mp4", "/a/b/two's.mp4", "/ab/three.MP4", "/a/b/c/vier ü.mkv", FUNF, "/a/[6]-^x&&y~.mp4", "/a/7\n.avi"]
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    store = Store(tmp_path_factory.mktemp("filters"), 2)
-    ones = np.ones((1, 2), np.float32)
+def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
+    """Video ``n`` is ``2.5 n`` seconds long, ``n`` days old and has two segments."""
+    library = Library.open(tmp_path_factory.mktemp("filters"), encoder=ColourEncoder())
+    ones = np.ones((1, 6), np.float32)
+    part = SegmentEntry(0.0, 1.0, ones.astype(np.float16), ones[0, :1], ones, b"")
+    videos = []
     for number, path in enumerate(NAMES):
         modified = 1_700_000_000 * 10**9 + number * DAY_NS
         entry = VideoEntry(str(number), path, 1, modified, "", 2.5 * number, 64, 48, "h264", "mp4", None, 2)
-        part = Segment(0.0, 1.0, ones.astype(np.float16), ones[0, :1], ones, b"")
-        store.add(segment_rows(entry, [part, part]))
-    return store
+        videos.append((entry, [part, part]))
+    library.add_videos(videos)
+    return library.snapshot()
 
 
 def day(number: int) -> datetime.datetime:
@@ -33,38 +42,53 @@ def day(number: int) -> datetime.datetime:
 
 
 @pytest.mark.parametrize(
-    "filters",
+    ("filters", "passing"),
     [
-        Filters(min_seconds=2.5),
-        Filters(max_seconds=7.5),
-        Filters(min_seconds=5, max_seconds=5),
-        Filters(min_seconds=1e-9, max_seconds=math.inf),
-        Filters(after=day(2)),
-        Filters(before=day(2)),
-        Filters(after=day(1).date(), before=day(4).date()),
-        Filters(folder="/a"),
-        Filters(folder="/a/b/", min_seconds=3),
-        Filters(path="*.mp4"),
-        Filters(path="two's.mp4", after=day(0)),
-        Filters(path=os.fsdecode(b"f\xfcnf.mp4")),
-        Filters(path="nothing", before=day(9)),
+        (Filters(min_seconds=2.5), "123456"),
+        (Filters(max_seconds=7.5), "0123"),
+        (Filters(min_seconds=5, max_seconds=5), "2"),
+        (Filters(min_seconds=1e-9, max_seconds=math.inf), "123456"),
+        (Filters(after=day(2)), "23456"),
+        (Filters(before=day(2)), "01"),
+        (Filters(after=day(2).date(), before=day(4).date()), "23"),
+        (Filters(folder="/a"), "013456"),
+        (Filters(folder="/a/b/", min_seconds=3), "3"),
+        (Filters(folder="/a/b/c"), "3"),
+        (Filters(folder="/a/one.mp4"), ""),
+        (Filters(folder="/"), "0123456"),
+        (Filters(path="*.mp4"), "0145"),
+        (Filters(path="two's.mp4", after=day(0)), "1"),
+        (Filters(path="b/*"), "13"),
+        (Filters(path="/a/*e.mp4"), "0"),
+        (Filters(path="*/vier ?.mkv"), "3"),
+        (Filters(path=os.fsdecode(b"f\xfcnf.mp4")), "4"),
+        (Filters(path="[[]6[]]*"), "5"),
+        (Filters(path="7?.avi"), "6"),
+        (Filters(path="nothing", before=day(9)), ""),
     ],
 )
-def test_the_condition_agrees_with_the_filters(store: Store, filters: Filters) -> None:
-    wanted = [video.video_id for video in store.videos() if filters.passes(video)]
-    found = store.take(store.row_ids(filters.where(store)), ["video_id"])["video_id"].to_pylist()
-    assert sorted(found) == sorted(2 * wanted)
-    assert store.count(filters.where(store)) == 2 * len(wanted)
+def test_the_videos_that_pass(snapshot: Snapshot, filters: Filters, passing: str) -> None:
+    where = filters.where()
+    assert "".join(sorted(video.video_id for video in snapshot.videos(where))) == passing
+    assert (snapshot.count_videos(where), snapshot.count(where)) == (len(passing), 2 * len(passing))
+    assert len(snapshot.row_ids(where)) == 2 * len(passing)
 
 
-def test_the_filters_above_are_not_all_or_nothing(store: Store) -> None:
-    assert [Filters(folder="/a").passes(video) for video in store.videos()].count(True) == 4
-    assert [Filters(after=day(2)).passes(video) for video in store.videos()].count(True) == 3
+def test_a_folder_is_told_apart_from_one_with_other_stray_bytes(tmp_path: Path) -> None:
+    one, other = os.fsdecode(b"/\xfc"), os.fsdecode(b"/\xfd")
+    assert Filters(folder=one).where() != Filters(folder=other).where()
 
 
-def test_no_filter_is_no_condition(store: Store) -> None:
-    assert Filters().where(store) is None
+def test_no_filter_is_no_condition() -> None:
+    assert Filters().where() is None
 
 
-def test_paths_are_those_of_the_videos(store: Store) -> None:
-    assert store.paths() == {video.video_id: video.path for video in store.videos()}
+@settings(max_examples=150, deadline=None)
+@given(
+    st.one_of(st.text("*?[]!-^&~\\/.ab67üx \n'", max_size=8), st.sampled_from(NAMES[:4]).map(lambda x: x[:-3] + "*"))
+)
+def test_globs_mean_what_fnmatch_says(snapshot: Snapshot, pattern: str) -> None:
+    pattern = "*" + pattern
+    wanted = [name for name in NAMES if fnmatch.fnmatchcase(name.replace("\udcfc", "�"), pattern)]
+    found = [video.path for video in snapshot.videos(Filters(path=pattern).where())]
+    assert sorted(found, key=os.fsencode) == sorted(wanted, key=os.fsencode)

@@ -6,14 +6,18 @@ import os
 import shutil
 from pathlib import Path
 
+import lancedb
 import numpy as np
 import pytest
+import torch
 from filelock import FileLock
 
 from tests.colours import ColourEncoder, write_scenes
+from wordframe.encoders import RgbFrames
 from wordframe.errors import LibraryError
-from wordframe.library import Library
+from wordframe.library import FORMAT, IndexProgress, Library, Manifest
 from wordframe.library.indexer import Indexer
+from wordframe.search import SearchEngine
 
 
 @pytest.fixture
@@ -51,9 +55,10 @@ def test_a_folder_is_indexed_once(tmp_path: Path, videos: Path, encoder: ColourE
 def test_stored_features_are_those_of_the_encoder(tmp_path: Path, videos: Path, encoder: ColourEncoder) -> None:
     library = open_library(tmp_path, encoder)
     library.index([videos / "red.mp4"])
-    facts, features = library.read_segments(library.store.row_ids(), ["start_seconds", "end_seconds"])
-    assert facts[0]["start_seconds"] == 0
-    assert facts[-1]["end_seconds"] == pytest.approx(2.0, abs=0.05)
+    snapshot = library.snapshot()
+    facts, features = snapshot.facts(snapshot.row_ids()), snapshot.frames(snapshot.row_ids())
+    assert facts[0].start_seconds == 0
+    assert facts[-1].end_seconds == pytest.approx(2.0, abs=0.05)
     real = features.frames[features.frame_mask].numpy()
     assert len(real) >= 8  # a short video is sampled at least so often
     np.testing.assert_allclose(real, np.tile([0.5, -0.5, -0.5, -0.5, 0.5, 0.5], (len(real), 1)), atol=0.02)
@@ -78,7 +83,7 @@ def test_a_changed_file_is_redone_under_its_id(tmp_path: Path, videos: Path, enc
     assert names(summary.indexed) == ["red.mp4"]
     assert after[path].video_id == before[path].video_id
     assert after[path].duration_seconds == pytest.approx(31, abs=0.1)
-    assert library.store.count() == sum(video.num_segments for video in after.values())
+    assert library.snapshot().num_segments == sum(video.num_segments for video in after.values())
 
 
 def test_a_touched_file_is_recognised_by_content(tmp_path: Path, videos: Path, encoder: ColourEncoder) -> None:
@@ -116,9 +121,9 @@ def test_a_renamed_folder_is_recognised(tmp_path: Path, videos: Path, encoder: C
 
 def colour_of(library: Library, name: str) -> list[bool]:
     """Which of red, green and blue the stored frames of a file show."""
-    facts, features = library.read_segments(library.store.row_ids(), ["path"])
-    place = [Path(fact["path"]).name for fact in facts].index(name)
-    return (features.frames[place, 0, :3] > 0).tolist()
+    snapshot = library.snapshot()
+    row = next(r for r in snapshot.row_ids() if Path(snapshot.facts([r])[0].path).name == name)
+    return (snapshot.frames([row]).frames[0, 0, :3] > 0).tolist()
 
 
 def test_swapped_names_are_told_apart(tmp_path: Path, videos: Path, encoder: ColourEncoder) -> None:
@@ -177,8 +182,11 @@ def test_pruning_spares_what_was_not_looked_at(tmp_path: Path, videos: Path, enc
     library = open_library(tmp_path, encoder)
     library.index([videos])
     shutil.rmtree(videos)  # like a drive that is not plugged in
-    summary = library.index([videos], prune=True)
-    assert (summary.pruned, len(library.videos())) == ([], 3)
+    with pytest.raises(LibraryError, match="videos: no such file or folder; name what is to be indexed"):
+        library.index([videos], prune=True)
+    other = write_scenes(tmp_path / "other" / "white.mp4", ("white", 1)).parent
+    summary = library.index([other, videos], prune=True)
+    assert (len(summary.indexed), summary.pruned, len(library.videos())) == (1, [], 4)
     assert summary.failed == {str(videos): f"{videos}: no such file or directory"}
 
 
@@ -193,10 +201,40 @@ def test_a_bad_file_costs_one_line_and_is_not_tried_again(tmp_path: Path, videos
     assert reason.startswith(path)
     assert "\n" not in reason
     again = library.index([videos])
-    assert (again.failed, len(again.unchanged)) == (summary.failed, 3)
+    assert (again.failed, again.known_failures, len(again.unchanged)) == ({}, summary.failed, 3)
+    retried = library.index([videos], retry=True)
+    assert (retried.failed, retried.known_failures) == (summary.failed, {})
     write_scenes(videos / "bad.mp4", ("white", 1))
     mended = library.index([videos])
-    assert (names(mended.indexed), mended.failed, library.failures()) == (["bad.mp4"], {}, [])
+    assert (names(mended.indexed), mended.failed, mended.known_failures) == (["bad.mp4"], {}, {})
+    assert library.failures() == []
+
+
+def test_any_error_in_one_video_costs_one_line_and_is_not_met_again(tmp_path: Path, videos: Path) -> None:
+    class DislikesBlue(ColourEncoder):
+        def preprocess(self, frames: RgbFrames) -> torch.Tensor:
+            if frames[..., 2].mean() > 200:
+                raise RuntimeError("out of memory\nallocated by layer 3")
+            return super().preprocess(frames)
+
+    library = open_library(tmp_path, DislikesBlue())
+    summary = library.index([videos])
+    assert names(summary.indexed) == ["green.mp4", "red.mp4"]
+    path = str(videos / "blue.mp4")
+    assert summary.failed == {path: f"{path}: RuntimeError: out of memory"}
+    again = library.index([videos])
+    assert (again.indexed, len(again.unchanged), again.known_failures) == ([], 2, summary.failed)
+
+
+def test_an_error_of_the_caller_keeps_what_is_done(tmp_path: Path, videos: Path, encoder: ColourEncoder) -> None:
+    def report(progress: IndexProgress) -> None:
+        if progress.files_done == 2:
+            raise ZeroDivisionError
+
+    library = open_library(tmp_path, encoder)
+    with pytest.raises(ZeroDivisionError):
+        library.index([videos], on_progress=report)
+    assert len(library.index([videos]).unchanged) == 2
 
 
 def test_a_file_that_breaks_later_loses_its_stale_moments(tmp_path: Path, videos: Path, encoder: ColourEncoder) -> None:
@@ -278,7 +316,7 @@ def test_a_damaged_manifest_is_told(tmp_path: Path, videos: Path, encoder: Colou
 def test_another_format_is_told(tmp_path: Path, videos: Path, encoder: ColourEncoder) -> None:
     open_library(tmp_path, encoder).index([videos])
     (tmp_path / "library" / "wordframe.json").write_text('{"schema_version": 99}')
-    with pytest.raises(LibraryError, match="made with library format 99, this wordframe reads format 3"):
+    with pytest.raises(LibraryError, match="made with library format 99, this wordframe reads format 4; use a newer"):
         Library.open(tmp_path / "library")
 
 
@@ -293,8 +331,8 @@ def test_a_reader_sees_whole_videos_while_an_indexer_writes(
 
     def look(self: Indexer) -> None:
         commit(self)
-        reader.store.refresh()
-        seen.append((reader.store.count(), sum(video.num_segments for video in reader.videos())))
+        snapshot = reader.snapshot()
+        seen.append((len(snapshot.row_ids()), sum(video.num_segments for video in snapshot.videos())))
 
     monkeypatch.setattr(Indexer, "_commit", look)
     monkeypatch.setattr("wordframe.library.indexer.COMMIT_SECONDS", 0.0)
@@ -314,3 +352,100 @@ def test_progress_reaches_the_end(tmp_path: Path, videos: Path, encoder: ColourE
     assert told[-1].files_done == told[-1].files_total == 5
     assert told[-1].bytes_done == told[-1].bytes_total
     assert told[-1].frames == encoder.frames_encoded
+
+
+# Paths as people give them -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("as_text", [True, False])
+def test_a_single_path_is_one_path(tmp_path: Path, videos: Path, encoder: ColourEncoder, as_text: bool) -> None:
+    library = open_library(tmp_path, encoder)
+    summary = library.index(str(videos) if as_text else videos)
+    assert len(summary.indexed) == 3
+    assert library.roots() == [str(videos)]
+
+
+def test_the_home_folder_is_found(
+    tmp_path: Path, videos: Path, encoder: ColourEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    library = open_library(tmp_path, encoder)
+    assert len(library.index(["~/videos"]).indexed) == 3
+    assert library.roots() == [str(videos)]
+    assert Library.open("~/library", encoder=encoder).exists
+
+
+@pytest.mark.parametrize("paths", [["nowhere"], "nowhere", [], ["nowhere", "either"]])
+def test_a_place_that_does_not_exist_is_an_error(
+    tmp_path: Path, encoder: ColourEncoder, paths: list[str] | str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    library = open_library(tmp_path, encoder)
+    with pytest.raises(LibraryError, match="name what is to be indexed"):
+        library.index(paths)
+    assert not library.folder.exists()
+
+
+def test_pruning_works_through_a_path_with_dots(tmp_path: Path, videos: Path, encoder: ColourEncoder) -> None:
+    library = open_library(tmp_path, encoder)
+    library.index([videos])
+    (videos / "red.mp4").unlink()
+    summary = library.index([videos / "more" / ".." / ".." / "videos"], prune=True)
+    assert names(summary.pruned) == ["red.mp4"]
+    assert len(library.videos()) == 2
+
+
+# Formats -------------------------------------------------------------------------------------------------------------
+
+
+def as_format_3(folder: Path) -> None:
+    """Turn a library into one as an older wordframe wrote it."""
+    database = lancedb.connect(folder / "tables")
+    database.open_table("segments").alter_columns({"path": "centroids", "rename": "scenes"})
+    database.drop_table("models")
+    database.create_table("model_abc-vector", [{"key": "x"}])
+    manifest = folder / "wordframe.json"
+    manifest.write_text(manifest.read_text().replace(f'"schema_version": {FORMAT}', '"schema_version": 3'))
+
+
+def test_an_older_library_is_refused_with_the_command_and_upgraded(
+    tmp_path: Path, videos: Path, encoder: ColourEncoder
+) -> None:
+    folder = tmp_path / "library"
+    open_library(tmp_path, encoder).index([videos])
+    before = SearchEngine(open_library(tmp_path, encoder)).search("green")
+    as_format_3(folder)
+    with pytest.raises(LibraryError, match=f"format 3, this .* up to date with: wordframe upgrade --library {folder}"):
+        Library.open(folder)
+    assert Library.upgrade(folder)
+    assert not Library.upgrade(folder)
+    library = open_library(tmp_path, encoder)
+    assert SearchEngine(library).search("green") == before
+    assert len(library.index([videos]).unchanged) == 3
+    assert library._store.model_table_names() == []
+
+
+def test_an_upgrade_that_was_cut_short_is_finished(
+    tmp_path: Path, videos: Path, encoder: ColourEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "library"
+    open_library(tmp_path, encoder).index([videos])
+    as_format_3(folder)
+
+    def die(manifest: Manifest, folder: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Manifest, "write", die)
+        with pytest.raises(KeyboardInterrupt):
+            Library.upgrade(folder)
+    with pytest.raises(LibraryError, match="wordframe upgrade"):
+        Library.open(folder)
+    assert Library.upgrade(folder)
+    assert len(open_library(tmp_path, encoder).videos()) == 3
+
+
+def test_upgrading_nothing_is_told(tmp_path: Path) -> None:
+    with pytest.raises(LibraryError, match="no library here, so there is nothing to bring up to date"):
+        Library.upgrade(tmp_path / "nowhere")
+    assert not (tmp_path / "nowhere").exists()

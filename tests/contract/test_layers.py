@@ -11,11 +11,12 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "wordframe"
 LAYERS = [
-    {"disk", "errors", "features", "client"},
+    {"disk", "errors", "features"},
     {"encoders", "heads", "losses", "video"},
     {"models", "extraction"},
     {"data", "train", "evaluate", "library"},
     {"search"},
+    {"client"},
     {"cli", "server", "mcp"},
 ]
 LAYERS[-1].add("__main__")
@@ -31,7 +32,7 @@ ALONE = {
     "uvicorn": {"cli"},
     "mcp": {"mcp.py"},
     "httpx": {"client"},
-    "PIL": {"video", "search/queries.py", "data/synthetic"},
+    "PIL": {"video", "search/queries.py"},
 }
 
 

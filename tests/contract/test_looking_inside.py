@@ -1,4 +1,4 @@
-"""What a server asks of the engine beyond a search: heat, similar segments, texts for a video, the usual score."""
+"""What can be asked of a snapshot beyond a search: heat, similar segments, texts for a video, scores by chance."""
 
 from __future__ import annotations
 
@@ -9,9 +9,20 @@ import pytest
 
 from tests.colours import ColourEncoder, write_scenes
 from wordframe.errors import NotFoundError, WordframeError
-from wordframe.library import Library
-from wordframe.search import Filters, SearchEngine
-from wordframe.search.usual import MIN_SAMPLE, SAMPLE, even_sample, usual_scores
+from wordframe.library import Library, SegmentEntry, VideoEntry
+from wordframe.library.snapshot import SAMPLE
+from wordframe.search import (
+    EncodedQuery,
+    Filters,
+    Query,
+    SearchEngine,
+    background,
+    encode,
+    heat,
+    rank_texts,
+    search,
+)
+from wordframe.search._background import MIN_SAMPLE, background_scores
 
 
 @pytest.fixture(scope="module")
@@ -29,57 +40,60 @@ def video_id(engine: SearchEngine, name: str) -> str:
     return next(video.video_id for video in engine.library.videos() if Path(video.path).name == name)
 
 
+def asked(engine: SearchEngine, **query: object) -> EncodedQuery:
+    return encode(engine.snapshot(), Query(**query))  # type: ignore[arg-type]
+
+
 def test_heat_rises_where_the_answer_is(engine: SearchEngine) -> None:
-    query = engine.encode_query(text="green")
-    heat, hit = engine.heat(query, engine.words("green"), video_id(engine, "mixed.mp4"))
-    assert Path(hit.path).name == "mixed.mp4"
-    seconds, values = np.array(heat.seconds), np.array(heat.values)
+    found = heat(engine.snapshot(), asked(engine, text="green"), video_id(engine, "mixed.mp4"))
+    assert found.video_id == video_id(engine, "mixed.mp4")
+    seconds, values = np.array(found.seconds), np.array(found.values)
     assert (np.diff(seconds) > 0).all()
     inside = (seconds >= 8) & (seconds < 16)
     assert values.max() == 1.0
     assert values[inside].min() > values[~inside].max()
-    assert 8 <= hit.moments[0].peak_seconds < 16
+    assert 8 <= found.moments[0].peak_seconds < 16
 
 
 def test_each_word_has_its_own_heat(engine: SearchEngine) -> None:
-    text = "white green"
-    heat, _ = engine.heat(engine.encode_query(text=text), engine.words(text), video_id(engine, "mixed.mp4"))
-    assert heat.words is not None
-    (white_word, white), (green_word, green) = heat.words
-    assert (white_word, green_word) == ("white", "green")
-    seconds = np.array(heat.seconds)
-    assert seconds[np.argmax(white)] < 8 <= seconds[np.argmax(green)] < 16
+    found = heat(engine.snapshot(), asked(engine, text="white green"), video_id(engine, "mixed.mp4"))
+    assert found.words is not None
+    white, green = found.words
+    assert (white.word, green.word) == ("white", "green")
+    seconds = np.array(found.seconds)
+    assert seconds[np.argmax(white.values)] < 8 <= seconds[np.argmax(green.values)] < 16
 
 
 def test_a_query_that_nothing_answers_has_no_heat(engine: SearchEngine) -> None:
-    query = engine.encode_query(text="red")
-    heat, _ = engine.heat(query, engine.words("red"), video_id(engine, "green.mp4"))
-    assert max(heat.values) == 0.0
+    found = heat(engine.snapshot(), asked(engine, text="red"), video_id(engine, "green.mp4"))
+    assert max(found.values) == 0.0
 
 
 def test_like_a_segment_finds_it_and_its_kind(engine: SearchEngine) -> None:
     green = engine.search("green", top=1)[0]
-    hits = engine.find(engine.like(green.moments[0].segment_id), top=3)
+    hits = engine.search(like=green.moments[0].segment_id, top=3)
     assert {Path(hit.path).name for hit in hits[:2]} == {"green.mp4", "mixed.mp4"}
     assert hits[0].score == pytest.approx(1, abs=0.02)
 
 
 def test_texts_are_ranked_for_a_video(engine: SearchEngine) -> None:
-    ranked = engine.rank_texts(["red", "green", "black"], video_id(engine, "mixed.mp4"))
-    assert [place for place, _ in ranked][2] == 0
-    by_place = dict(ranked)
-    assert 8 <= by_place[1].moments[0].peak_seconds < 16
-    assert by_place[2].moments[0].peak_seconds >= 16
+    ranked = rank_texts(engine.snapshot(), ["red", "green", "black"], video_id(engine, "mixed.mp4"))
+    assert [text.rank for text in ranked] == [1, 2, 3]
+    assert (ranked[2].place, ranked[2].text) == (0, "red")
+    assert [text.score for text in ranked] == sorted((text.score for text in ranked), reverse=True)
+    by_place = {text.place: text for text in ranked}
+    assert 8 <= by_place[1].moment.peak_seconds < 16
+    assert by_place[2].moment.peak_seconds >= 16
 
 
 def test_a_picture_may_be_bytes(engine: SearchEngine, tmp_path: Path) -> None:
     from PIL import Image
 
     Image.new("RGB", (8, 8), (255, 0, 0)).save(tmp_path / "red.png")
-    hits = engine.find(engine.encode_query(image=(tmp_path / "red.png").read_bytes()), top=1)
+    hits = engine.search(image=(tmp_path / "red.png").read_bytes(), top=1)
     assert Path(hits[0].path).name == "red.mp4"
     with pytest.raises(WordframeError, match="the picture: cannot be read as a picture"):
-        engine.encode_query(image=b"%!PS-Adobe-3.0 EPSF-3.0\n")
+        asked(engine, image=b"%!PS-Adobe-3.0 EPSF-3.0\n")
 
 
 def test_the_folder_filter_takes_what_lies_below(engine: SearchEngine) -> None:
@@ -93,32 +107,68 @@ def test_the_folder_filter_takes_what_lies_below(engine: SearchEngine) -> None:
 
 def test_what_is_not_there_is_told(engine: SearchEngine) -> None:
     with pytest.raises(NotFoundError, match="no segment 'nowhere'"):
-        engine.like("nowhere")
+        engine.search(like="nowhere")
     with pytest.raises(NotFoundError, match="no video 'nowhere'"):
-        engine.rank_texts(["red"], "nowhere")
+        rank_texts(engine.snapshot(), ["red"], "nowhere")
+    with pytest.raises(NotFoundError, match="no video 'nowhere'"):
+        engine.snapshot().video("nowhere")
+
+
+def test_find_and_explain_see_one_state_whatever_is_committed_in_between(tmp_path: Path) -> None:
+    video = write_scenes(tmp_path / "videos" / "a.mp4", ("red", 3))
+    library = Library.open(tmp_path / "library", encoder=ColourEncoder())
+    library.index(tmp_path / "videos")
+    engine = SearchEngine(library)
+    snapshot = engine.snapshot()
+    query = encode(snapshot, Query(text="red"))
+    (hit,) = search(snapshot, query)
+    video.unlink()
+    library.index(tmp_path / "videos", prune=True)
+    assert engine.snapshot().num_videos == 0
+    (again,) = search(snapshot, query, explained=True)
+    assert again.explanation is not None
+    assert (again.moments, snapshot.video(hit.video_id).path) == (hit.moments, str(video))
+    assert heat(snapshot, query, hit.video_id).moments == hit.moments
 
 
 def test_a_library_too_small_to_tell_chance_marks_nothing_weak(engine: SearchEngine) -> None:
-    assert engine.usual(engine.encode_query(text="red")).weak_below is None
+    found = background(engine.snapshot(), asked(engine, text="red"))
+    assert found.best_by_chance is None
+    assert not found.is_weak(-1.0)
 
 
 def test_chance_is_weak_and_a_match_is_not() -> None:
     noise = np.random.default_rng(0).normal(0.05, 0.1, 5000)
-    usual = usual_scores(noise[:SAMPLE].tolist(), len(noise))
-    assert usual.weak_below is not None
-    assert (noise > usual.weak_below).sum() <= 5
-    assert usual.weak_below < 0.55
-    assert usual.centre == pytest.approx(0.05, abs=0.02)
+    found = background_scores(noise[:SAMPLE].tolist(), len(noise))
+    assert found.best_by_chance is not None
+    assert (noise > found.best_by_chance).sum() <= 5
+    assert found.best_by_chance < 0.55
+    assert found.median == pytest.approx(0.05, abs=0.02)
+    assert found.is_weak(found.best_by_chance - 1e-6)
+    assert not found.is_weak(found.best_by_chance)
 
 
-def test_a_few_matches_do_not_move_the_usual() -> None:
+def test_a_few_matches_do_not_move_what_chance_gives() -> None:
     noise = np.random.default_rng(1).normal(0, 0.1, 250).tolist()
-    alone, among = usual_scores(noise, 1000), usual_scores([*noise, *[0.9] * 6], 1000)
-    assert among.weak_below == pytest.approx(alone.weak_below, rel=0.1)
+    alone, among = background_scores(noise, 1000), background_scores([*noise, *[0.9] * 6], 1000)
+    assert among.best_by_chance == pytest.approx(alone.best_by_chance, rel=0.1)
 
 
-def test_the_sample_is_even_and_bounded() -> None:
-    assert even_sample(list(range(MIN_SAMPLE))) == list(range(MIN_SAMPLE))
-    sample = even_sample(list(range(10_000)))
-    assert len(sample) == SAMPLE
-    assert set(np.diff(sample)) == {39, 40}
+def test_how_few_segments_tell_nothing() -> None:
+    assert background_scores([0.1] * (MIN_SAMPLE - 1), 19).best_by_chance is None
+    assert background_scores([0.1] * MIN_SAMPLE, 20).best_by_chance == pytest.approx(0.1)
+    assert background_scores([], 0).median == 0.0
+
+
+def test_the_sample_is_even_and_bounded(tmp_path: Path) -> None:
+    library = Library.open(tmp_path / "library", encoder=ColourEncoder())
+    ones = np.ones((1, 6), np.float32)
+    part = SegmentEntry(0.0, 1.0, ones.astype(np.float16), ones[0, :1], ones, b"")
+    library.add_videos([(VideoEntry("a", "/a.mp4", 1, 1, "", 1.0, 64, 48, "h264", "mp4", None, 20), [part] * 20)])
+    assert library.snapshot().sample == library.snapshot().row_ids()
+    library.add_videos([(VideoEntry("b", "/b.mp4", 1, 1, "", 1.0, 64, 48, "h264", "mp4", None, 2980), [part] * 2980)])
+    snapshot = library.snapshot()
+    rows = snapshot.row_ids()
+    places = [rows.index(row) for row in snapshot.sample]
+    assert len(places) == SAMPLE
+    assert set(np.diff(places)) == {11, 12}

@@ -49,16 +49,9 @@ TEXT_CONDITIONED = [kind for kind in KINDS if kind.startswith("tcmgc")]
 @cache
 def model_of(kind: str) -> TextVideoModel:
     torch.manual_seed(7)
-    shape = ModelSettings(
-        max_words=MAX_WORDS,
-        max_frames=MAX_FRAMES,
-        layers=1,
-        heads=2,
-        positions=12,
-        softmax_lambda=10.0,
-        **KINDS[kind],  # type: ignore[arg-type]
-    )
-    model = TextVideoModel(settings=shape, dimension=D)
+    limits = {"max_words": MAX_WORDS, "max_frames": MAX_FRAMES, "positions": 12}
+    shape = {**limits, "layers": 1, "heads": 2, "softmax_lambda": 10.0, **KINDS[kind]}
+    model = TextVideoModel(settings=ModelSettings.from_dict(shape), dimension=D)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name != "similarity.logit_scale":

@@ -7,28 +7,30 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wordframe.library import Segment, Store, VideoEntry, segment_rows
+from wordframe.library import SegmentEntry, VideoEntry
+from wordframe.library._rows import segment_rows
+from wordframe.library._store import Store
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "library", 4)
+    return Store(tmp_path / "library")
 
 
 def add(store: Store, count: int) -> None:
     """``count`` segments in one commit, so in one file group."""
-    start = store.count()
+    start = store.open_segments().count()
     ones = np.ones((1, 4), np.float32)
     rows = []
     for number in range(start, start + count):
         entry = VideoEntry(f"{number:06d}", f"/{number}.mp4", 1, 1, "", 6.0, 64, 48, "h264", "mp4", None, 1)
-        rows += segment_rows(entry, [Segment(0.0, 6.0, ones.astype(np.float16), ones[0, :1], ones, b"")])
+        rows += segment_rows(entry, [SegmentEntry(0.0, 6.0, ones.astype(np.float16), ones[0, :1], ones, b"")])
     store.add(rows)
 
 
 def groups(store: Store) -> list[int]:
     """Rows in each file group."""
-    return np.unique(np.array(store.row_ids()) >> 32, return_counts=True)[1].tolist()
+    return np.unique(np.array(store.open_segments().row_ids()) >> 32, return_counts=True)[1].tolist()
 
 
 def test_a_small_library_is_merged_each_time(store: Store) -> None:
@@ -40,7 +42,7 @@ def test_a_small_library_is_merged_each_time(store: Store) -> None:
 
 
 def test_a_large_one_is_merged_when_a_quarter_came_in(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wordframe.library.tidying._ALWAYS_BELOW_ROWS", 50)
+    monkeypatch.setattr("wordframe.library._store._ALWAYS_BELOW_ROWS", 50)
     for _ in range(5):
         add(store, 20)
     store.tidy()
@@ -55,8 +57,8 @@ def test_a_large_one_is_merged_when_a_quarter_came_in(store: Store, monkeypatch:
 
 
 def test_full_groups_are_left_out_of_account(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wordframe.library.tidying._ALWAYS_BELOW_ROWS", 50)
-    monkeypatch.setattr("wordframe.library.tidying._FULL_ROWS", 100)
+    monkeypatch.setattr("wordframe.library._store._ALWAYS_BELOW_ROWS", 50)
+    monkeypatch.setattr("wordframe.library._store._FULL_ROWS", 100)
     for count in (100, 120, 40, 8):
         add(store, count)
     store.tidy()

@@ -22,10 +22,10 @@ from torch import Tensor
 from wordframe.data import FeatureBatch, PixelBatch
 from wordframe.losses import contrastive, decorrelation
 from wordframe.models import PRESETS, ModelSettings, TextVideoModel
-from wordframe.train import build_model, join, leave, make_recipe, small, train
-from wordframe.train.build import set_up, train_mode
+from wordframe.train import build_model, dry_run_recipe, end_process_group, make_recipe, start_process_group, train
+from wordframe.train.build import configure, train_mode
 from wordframe.train.distributed import sum_gradients, sum_over_processes
-from wordframe.train.made_up import MadeUpFeatures, MadeUpPixels, tiny_clip
+from wordframe.train.dry_run import MadeUpFeatures, MadeUpPixels, tiny_clip
 from wordframe.train.step import backward
 from wordframe.train.validation import encode_pixels
 
@@ -36,12 +36,12 @@ SMALL = {**LENGTHS, "heads": 2, "layers": 1, "dropout": 0.0}
 PRESET_HEADS = [name for name in PRESETS if name not in ("zero-shot", "tcmgc-didemo", "tcmgc-vatex")]
 EA = {"family": "ea-clip4clip", "sim_header": "seqTransf", "reduction_ratio": 0.5}
 HEADS: dict[str, ModelSettings] = {
-    **{name: replace(PRESETS[name].settings, **SMALL) for name in PRESET_HEADS},
+    **{name: ModelSettings.from_dict({**PRESETS[name].settings.to_dict(), **SMALL}) for name in PRESET_HEADS},
     "tcmgc heads, projections, all words": replace(
         PRESETS["tcmgc-msrvtt"].settings, **SMALL, conditional_heads=2, projections=True, keep_rate=1.0
     ),
     "tcmgc released padding": replace(PRESETS["tcmgc-msrvtt"].settings, **SMALL, mask_padding=False),
-    "ea around a head": ModelSettings(**EA, se_type="excitation_seq_aggregation", **SMALL),
+    "ea around a head": ModelSettings.from_dict({**EA, "se_type": "excitation_seq_aggregation", **SMALL}),
 }
 for name in ("tcmgc-msrvtt", "tcmgc released padding"):
     HEADS[name] = replace(HEADS[name], keep_rate=0.5)
@@ -65,7 +65,7 @@ def make_case(head: str, data: str) -> tuple[TextVideoModel, FeatureBatch | Pixe
     recipe = make_recipe({"name": "t", "model": HEADS[head].to_dict(), "backbone": "x" if data == "pixels" else None})
     backbone = tiny_clip(recipe) if data == "pixels" else None
     model = build_model(recipe, dimension=None if backbone else D, backbone=backbone).double()
-    set_up(model, recipe)
+    configure(model, recipe)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += 0.05 * torch.randn_like(parameter)
@@ -126,7 +126,9 @@ def trained(out: Path, name: str) -> dict[str, Any]:
     pixels = name == "pixels"
     values = {"name": "t", "model": {"preset": "tcmgc-msrvtt", "dropout": 0.0, "keep_rate": 0.5, **LENGTHS}}
     recipe = make_recipe({**values, "backbone": "x" if pixels else None, "optimizer": {"lr": 1e-3}})
-    recipe = small(recipe, steps=3).model_copy(update={"batch_size": 5, "gradient_accumulation": 2, "epochs": 3})
+    recipe = dry_run_recipe(recipe, steps=3).model_copy(
+        update={"batch_size": 5, "gradient_accumulation": 2, "epochs": 3}
+    )
     data = MadeUpPixels(recipe) if pixels else MadeUpFeatures(recipe)
     backbone = tiny_clip(recipe) if pixels else None
     model = build_model(recipe, dimension=None if pixels else 64, backbone=backbone)
@@ -139,7 +141,7 @@ def trained(out: Path, name: str) -> dict[str, Any]:
 
 def encoded() -> list[list[float]]:
     """What validation makes of texts and videos, however many processes encode them."""
-    recipe = small(make_recipe({"name": "t", "model": "tcmgc-msrvtt", "backbone": "x"}), steps=1)
+    recipe = dry_run_recipe(make_recipe({"name": "t", "model": "tcmgc-msrvtt", "backbone": "x"}), steps=1)
     model = build_model(recipe, backbone=tiny_clip(recipe)).eval()
     texts, videos = encode_pixels(model, MadeUpPixels(recipe))
     return [
@@ -154,13 +156,13 @@ def process(rank: int, folder: str, port: int) -> None:
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}
     torch.set_num_threads(1)
-    assert join().num_processes == 2
+    assert start_process_group().num_processes == 2
     told: dict[str, Any] = {case_name(case): compare(rank, case) for case in CASES}
     for name in ("features", "pixels"):
         told[f"trained on {name}"] = trained(Path(folder) / name, name)
     told["encoded"] = encoded()
     told["threads"] = [threads_of_gloo()]
-    leave()
+    end_process_group()
     told["threads"].append(threads_of_gloo())
     (Path(folder) / f"{rank}.json").write_text(json.dumps(told))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -16,11 +17,11 @@ import pytest
 import torch
 
 from wordframe.data import FeatureBatch
+from wordframe.errors import TrainingError
 from wordframe.models import load_model
-from wordframe.train import Progress, Recipe, TrainingError, TrainingResult, build_model, make_recipe, train
-from wordframe.train.logs import read_log
-from wordframe.train.made_up import MadeUpFeatures
-from wordframe.train.state import read_state
+from wordframe.train import Recipe, TrainingProgress, TrainingResult, build_model, make_recipe, train
+from wordframe.train.dry_run import MadeUpFeatures
+from wordframe.train.run_folder import read_log, read_state
 
 TIMES = ("seconds", "pairs_per_second", "peak_memory_mb")
 
@@ -51,7 +52,7 @@ def assert_same_run(found: Path, expected: Path) -> None:
     states = [read_state(folder) for folder in (found, expected)]
     assert states[0] is not None
     assert states[1] is not None
-    for part in ("model", "optimizer", "random"):
+    for part in ("model", "optimizer", "scheduler", "random"):
         assert_same(states[0][part], states[1][part])
     assert states[0]["best"] == states[1]["best"]
     for name in ("best", "last"):
@@ -82,7 +83,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def kill_at(step: int) -> Any:
-    def on_progress(progress: Progress) -> None:
+    def on_progress(progress: TrainingProgress) -> None:
         if progress.step == step:
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -116,7 +117,7 @@ def test_a_signal_ends_a_run_in_order(tmp_path: Path, uninterrupted: Path, numbe
     out = tmp_path / "stopped"
     before = signal.getsignal(number)
 
-    def stop(progress: Progress) -> None:
+    def stop(progress: TrainingProgress) -> None:
         if progress.step == 3:
             signal.raise_signal(number)
 
@@ -144,7 +145,9 @@ def test_what_a_run_leaves_behind(uninterrupted: Path) -> None:
     assert [line["step"] for line in steps] == list(range(1, 13))
     assert steps[-1]["loss"] < steps[0]["loss"]
     assert set(steps[0]["lr"]) == {"head matrices", "head others"}
-    assert steps[0]["lr"]["head others"] == pytest.approx(1e-3 / 2)
+    rates = [line["lr"]["head others"] for line in steps]
+    assert rates[:2] == pytest.approx([0.0, 1e-3 * (1 / 12) / 0.1]), "the warm-up is 0.1 of 12 steps"
+    assert rates[2:] == pytest.approx([1e-3 * (1 + math.cos(math.pi * step / 12)) / 2 for step in range(2, 12)])
     assert all(line["scale"] <= 100.0001 and line["gradient_norm"] > 0 for line in steps)
     assert steps[0]["loss"] == pytest.approx(steps[0]["contrastive"] + 0.5 * steps[0]["decorrelation"], rel=1e-5)
     assert [line["step"] for line in lines if "validation" in line] == [5, 10, 12]

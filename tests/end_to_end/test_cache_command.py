@@ -40,7 +40,7 @@ def frames(place: Path, *more: str) -> int:
 
 def test_frames_are_made_once(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert frames(place) == 0
-    assert capsys.readouterr().out == f"{place / 'frames'}: frames of 2 videos (2 new, 0 kept)\n"
+    assert capsys.readouterr().out == f"{place / 'frames'}: frames of 2 videos of captions.json train (2 new, 0 kept)\n"
     assert frames(place, "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["made"], told["kept"], told["failed"], told["interrupted"]) == ([], ["a.mp4", "b.mp4"], {}, False)
@@ -52,7 +52,7 @@ def test_features_of_videos_train_as_the_encoder_gives_them(place: Path, capsys:
     where = ["--videos", str(place / "videos"), "--to", str(place / "features")]
     choice = ["--encoder", str(place / "clip"), "--words", "6", "--frames", "4"]
     assert cache("features", place, *where, *choice) == 0
-    told = f"{place / 'features'}: features of 2 videos (2 new, 0 kept) and 3 captions\n"
+    told = f"{place / 'features'}: features of 2 videos of captions.json train (2 new, 0 kept) and 3 captions\n"
     assert capsys.readouterr().out == told
     features, encoder = FeatureSet.open(place / "features"), load_encoder(str(place / "clip"), max_words=6)
     batch = features.batch([2])
@@ -85,12 +85,29 @@ def test_a_benchmark_brings_its_own_sizes(place: Path, capsys: pytest.CaptureFix
     chosen = ["--benchmark", "msrvtt_9k_1ka", "--annotations", str(annotations), "--split", "test"]
     where = ["--videos", str(place / "videos"), "--to", str(place / "test"), "--encoder", "offline"]
     assert main(["cache", "features", *chosen, *where, "--json"]) == 0
-    assert "1000 are published" in capsys.readouterr().err
+    assert "1,000 are published" in capsys.readouterr().err
     described = json.loads((place / "test" / "wordframe-features.json").read_text())
     assert (described["benchmark"], described["split"]) == ("msrvtt_9k_1ka", "test")
     assert described["num_frames"] == 12
     assert described["annotations"].keys() == {"MSRVTT_JSFUSION_test.csv"}
     assert FeatureSet.open(place / "test", benchmark="msrvtt_9k_1ka", split="test").video_ids == ["a", "b"]
+
+
+def test_a_split_is_spoken_of_by_its_name(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert frames(place, "--split", "val") == 0
+    assert "frames of 2 videos of captions.json val (2 new, 0 kept)" in capsys.readouterr().out
+    annotations = place / "annotations"
+    annotations.mkdir()
+    (annotations / "train.json").write_text(json.dumps({name: {"sentences": ["sea"]} for name in ("a", "b")}))
+    chosen = ["--benchmark", "activitynet", "--annotations", str(annotations), "--split", "val"]
+    where = ["--videos", str(place / "videos"), "--to", str(place / "held-out"), "--short-side", "32"]
+    assert main(["cache", "frames", *chosen, *where, "--json"]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["split"] == "val"
+    assert told.err.splitlines() == [
+        "note: activitynet val: the annotations of train, which it is taken from, hold 2 videos, 10,009 are published",
+        "note: activitynet val: 1 of the 2 training videos, drawn with seed 0; the benchmark has no val split",
+    ]
 
 
 def test_missing_and_broken_videos_are_told(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -115,7 +132,7 @@ def test_features_of_missing_videos_are_refused_before_the_work(
     assert "2 of 3 captioned videos are not in the folder" in capsys.readouterr().err
     assert cache("features", place, *clip, "--frame-cache", str(place / "frames")) == 1
     told = capsys.readouterr().err
-    assert "1 of 3 captioned videos are not in it, the first: 'c.mp4'; run wordframe cache frames for this" in told
+    assert "1 of 3 captioned videos are not in it, the first: 'c.mp4'; run wordframe cache frames for train, or" in told
     assert not (place / "features").exists()
     assert cache("features", place, *clip, "--frame-cache", str(place / "frames"), "--allow-missing") == 0
     assert "left out: c.mp4: not in the frame cache" in capsys.readouterr().err
@@ -130,7 +147,7 @@ def test_a_broken_video_leaves_the_features_incomplete(place: Path, capsys: pyte
     assert "left out: " in told.err
     assert "not complete: mend these videos and run the same command again, or say --allow-missing" in told.err
     assert cache("features", place, *where, "--allow-missing") == 0
-    assert "features of 1 video (0 new, 1 kept)" in capsys.readouterr().out
+    assert "features of 1 video of captions.json train (0 new, 1 kept)" in capsys.readouterr().out
 
 
 def test_ctrl_c_ends_in_order_and_the_next_run_goes_on(

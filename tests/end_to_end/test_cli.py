@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import lancedb
 import pytest
 from PIL import Image
 
 from tests.colours import write_scenes
 from wordframe.cli import main
+from wordframe.library import FORMAT, read_status
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,6 +48,36 @@ def test_index_json(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (len(told["unchanged"]), told["indexed"], told["failed"], told["interrupted"]) == (2, [], {}, False)
 
 
+def test_only_new_trouble_fails_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A timer that indexes every night must not cry every night over the same file."""
+    write_scenes(tmp_path / "videos" / "red.mp4", ("red", 2))
+    bad = tmp_path / "videos" / "bad.mp4"
+    bad.write_text("this is no video\n" * 50)
+    command = ["index", str(tmp_path / "videos"), "--library", str(tmp_path / "library")]
+
+    def run(*options: str) -> tuple[int, str, list[str]]:
+        status = main([*command, *options])
+        shown = capsys.readouterr()
+        return status, lines(shown.out)[0], lines(shown.err)
+
+    status, out, (err,) = run()
+    assert (status, out.endswith("1 failed"), err.startswith(f"failed: {bad} ")) == (1, True, True)
+    status, out, (err,) = run()
+    assert (status, out) == (0, "0 videos indexed · 1 unchanged · 1 failed before")
+    assert err.startswith(f"failed before, unchanged: {bad} ")
+    assert err.endswith("(--retry tries again)")
+    assert run("--strict")[0] == 1
+    assert run("--retry")[0] == 1
+    assert main([*command, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["failed"], list(told["known_failures"])) == ({}, [str(bad)])
+    bad.write_text("this is no video either\n" * 50)
+    status, _, (err,) = run()
+    assert (status, err.startswith(f"failed: {bad} ")) == (1, True)
+    bad.unlink()
+    assert run("--strict")[:2] == (0, "0 videos indexed · 1 unchanged")
+
+
 def test_search_prints_one_block_a_video(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["search", "a red picture", "--library", str(place / "library"), "--moments", "1"]) == 0
     out = lines(capsys.readouterr().out)
@@ -70,7 +103,7 @@ def test_search_by_image_and_by_clip(place: Path, tmp_path: Path, capsys: pytest
 
 
 def test_export_what_was_found(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from wordframe.video.decode import probe
+    from wordframe.video import probe
 
     source, target = place / "videos" / "a red one.mp4", tmp_path / "cut.mp4"
     assert main(["export", str(source), "0:01", "2.5", "--to", str(target)]) == 0
@@ -104,14 +137,78 @@ def test_doctor_finds_a_healthy_library(place: Path, capsys: pytest.CaptureFixtu
     told = json.loads(capsys.readouterr().out)
     assert all(check["works"] for check in told["checks"])
     assert (told["library"]["videos"], told["library"]["first_stage"]["recall_percent"]) == (2, 100.0)
+    assert told["extras"] == {"train": True, "report": True, "mcp": True}
     assert main(["doctor", "--library", str(place / "library")]) == 0
     assert "100.0 % of the exact top" in capsys.readouterr().out
+
+
+def test_doctor_names_the_extras_that_are_missing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wordframe.errors.EXTRAS", {"mcp": {"json"}, "train": {"json", "no_such_library"}})
+    monkeypatch.setattr("wordframe.cli.doctor.EXTRAS", {"mcp": {"json"}, "train": {"json", "no_such_library"}})
+    assert main(["doctor"]) == 0
+    assert "Extras:    mcp, train not installed (pip install 'wordframe[train]')\n" in capsys.readouterr().out
+
+
+def test_prepare_lists_and_removes_what_a_model_needs(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    library = tmp_path / "library"
+    shutil.copytree(place / "library", library)
+
+    def run(*arguments: str) -> str:
+        assert main([*arguments, "--library", str(library)]) == 0
+        return capsys.readouterr().out
+
+    assert "prepared for no model" in run("prepare", "--list")
+    assert main(["search", "red", "--library", str(library), "--model", "clip4clip-mean", "--untrained"]) == 0
+    (warning,) = lines(capsys.readouterr().err)
+    assert warning.startswith("not prepared for clip4clip-mean: 3 segments of 3; ")
+    assert warning.endswith(f"until: wordframe prepare clip4clip-mean --untrained --library {library}")
+    assert run("prepare", "clip4clip-mean", "--untrained") == "3 segments prepared for clip4clip-mean\n"
+    assert main(["search", "red", "--library", str(library), "--model", "clip4clip-mean", "--untrained"]) == 0
+    assert capsys.readouterr().err == ""
+    assert "nothing to do" in run("prepare", "clip4clip-mean", "--untrained")
+    assert [entry["name"] for entry in json.loads(run("prepare", "--list", "--json"))] == ["clip4clip-mean"]
+    assert run("prepare", "--list").startswith("clip4clip-mean  (")
+    assert "           prepared for clip4clip-mean\n" in run("doctor")
+    assert run("prepare", "--remove", "clip4clip-mean") == "removed what was kept for clip4clip-mean\n"
+    assert "prepared for no model" in run("prepare", "--list")
+    assert main(["prepare", "--remove", "clip4clip-mean", "--library", str(library)]) == 1
+    assert "is not prepared for 'clip4clip-mean'" in capsys.readouterr().err
+
+
+def test_an_older_library_is_brought_up_to_date(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    library = tmp_path / "library"
+    shutil.copytree(place / "library", library)
+    assert main(["upgrade", "--library", str(library)]) == 0
+    assert capsys.readouterr().out == f"{library}: is up to date\n"
+    make_older(library)
+    assert main(["search", "red", "--library", str(library)]) == 1
+    assert f"bring it up to date with: wordframe upgrade --library {library}" in capsys.readouterr().err
+    assert main(["upgrade", "--library", str(library)]) == 0
+    assert capsys.readouterr().out == f"{library}: brought up to library format {FORMAT}\n"
+    assert main(["search", "red", "--library", str(library), "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 2
+    assert main(["upgrade", "--library", str(tmp_path / "nothing")]) == 1
+    assert "no library here, so there is nothing to bring up to date" in capsys.readouterr().err
+
+
+def make_older(library: Path) -> None:
+    """As the version before wrote it: another name for a column, and for the format."""
+    segments = lancedb.connect(library / "tables").open_table("segments")
+    segments.alter_columns({"path": "centroids", "rename": "scenes"})
+    manifest = json.loads((library / "wordframe.json").read_text())
+    (library / "wordframe.json").write_text(json.dumps(manifest | {"schema_version": 3}))
 
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["index", "{tmp}/nowhere", "-l", "{tmp}/new"], "{tmp}/nowhere: no such file or directory"),
+        (["index", "{tmp}/nowhere", "-l", "{tmp}/new"], "{tmp}/nowhere: no such file or folder"),
         (["index", "{tmp}/empty", "-l", "{tmp}/new"], "no video files found below the given paths"),
         (["index", "{tmp}/bad.mp4", "-l", "{tmp}/new"], "{tmp}/bad.mp4"),
         (["index", "{place}/videos", "-l", "{place}/videos"], "but no library; name a new or empty folder"),
@@ -157,6 +254,8 @@ def test_bad_input_is_told_in_one_line(
         ["index", "-l", "somewhere"],
         ["export", "a.mp4", "5", "4"],
         ["nonsense"],
+        ["prepare", "-l", "somewhere"],
+        ["prepare", "zero-shot", "--list", "-l", "somewhere"],
         ["search", "a dog", "-l", "somewhere", "--nonsense"],
     ],
     ids=" ".join,
@@ -169,7 +268,10 @@ def test_wrong_usage_is_status_2(
     assert "--help shows the usage" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["index", "search", "export", "evaluate", "convert", "models", "doctor"])
+@pytest.mark.parametrize(
+    "command",
+    ["index", "search", "serve", "prepare", "mcp", "export", "evaluate", "convert", "models", "doctor", "upgrade"],
+)
 def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--help"]) == 0
     assert f"wordframe {command}" in capsys.readouterr().out.split("Example", 1)[1]
@@ -193,8 +295,6 @@ def test_a_library_of_another_encoder_is_refused(place: Path, capsys: pytest.Cap
 
 
 def test_an_unreadable_table_is_told(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    import shutil
-
     copy = tmp_path / "library"
     shutil.copytree(place / "library", copy)
     for path in (copy / "tables" / "segments.lance" / "data").iterdir():
@@ -221,15 +321,20 @@ def test_a_full_disk_is_told_and_loses_nothing(place: Path, tmp_path: Path) -> N
     assert main(["search", "red", "--library", str(place / "library")]) == 0
 
 
+def under_way(library: Path) -> bool:
+    """Whether an indexer has finished something and has more to do."""
+    status = read_status(library)
+    return status is not None and 0 < status.files_done < status.files_total
+
+
 def test_ctrl_c_leaves_all_in_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(30):
         write_scenes(tmp_path / "videos" / f"{number}.mp4", ("red", 2 + number / 10))
     arguments = ["index", str(tmp_path / "videos"), "--library", str(tmp_path / "library")]
     program = str(Path(sys.executable).with_name("wordframe"))
     process = subprocess.Popen([program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while not (tmp_path / "library" / "tables" / "segments.lance").exists():
-        time.sleep(0.05)
-    time.sleep(2.0)
+    while process.poll() is None and not under_way(tmp_path / "library"):
+        time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err

@@ -43,7 +43,17 @@ def test_check_ends_well_where_all_is_there(folder: Path, capsys: pytest.Capture
     report = str(folder / "report.json")
     arguments = ["--captions", str(folder / "captions.csv"), "--videos", str(folder / "videos"), "--to", report]
     assert main(["data", "check", *arguments]) == 0
-    assert "captions.csv test: 1 of 1 videos can be read (100.0 %)" in capsys.readouterr().out
+    assert "captions.csv test: 1 of 1 video can be read (100.0 %)" in capsys.readouterr().out
+
+
+def test_check_of_a_file_with_a_header_only_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "MSRVTT_JSFUSION_test.csv").write_text("key,vid_key,video_id,sentence\n")
+    benchmark = ["--benchmark", "msrvtt_9k_1ka", "--annotations", str(tmp_path), "--split", "test"]
+    assert main(["data", "check", *benchmark, "--videos", str(tmp_path), "--to", str(tmp_path / "r.json")]) == 1
+    assert "there is no captioned video of this split in it" in capsys.readouterr().err
+    (tmp_path / "own.csv").write_text("file,caption\n")
+    assert main(["data", "check", "--captions", str(tmp_path / "own.csv"), "--videos", str(tmp_path)]) == 1
+    assert "own.csv: there is no caption in it" in capsys.readouterr().err
 
 
 def test_check_wants_one_source_of_captions(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -60,8 +70,8 @@ def test_check_of_a_benchmark_notes_what_is_odd(
     assert main(["data", "check", *arguments, "--split", "test", "--to", str(tmp_path / "r.json")]) == 1
     captured = capsys.readouterr()
     assert "didemo test: 0 of 1,037 videos can be read (0.0 %)" in captured.out
-    assert "and 1032 more" in captured.out
-    assert "note: didemo test: the annotations hold 1037 videos, 1004 are published" in captured.err
+    assert "and 1,032 more" in captured.out
+    assert "note: didemo test: the annotations hold 1,037 videos, 1,004 are published" in captured.err
     assert len(json.loads((tmp_path / "r.json").read_text())[0]["missing"]) == 1037
 
 

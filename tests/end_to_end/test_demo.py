@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import doctest
+import io
 import os
 import re
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import pytest
+from PIL import Image
 
 from wordframe.search import Hit, Moment
 
@@ -42,8 +45,9 @@ def built(demo: Any, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def hit(path: Path | str, start: float, stop: float, duration: float) -> Hit:
-    moment = Moment("s", start, stop, (start + stop) / 2, 0.5)
-    return Hit(1, 0.5, str(path), "v", start, stop, duration, (moment,))
+    span = {"start_seconds": start, "end_seconds": stop, "score": 0.5}
+    moment = Moment(segment_id="s", peak_seconds=(start + stop) / 2, **span)
+    return Hit(rank=1, path=str(path), video_id="v", duration_seconds=duration, moments=(moment,), **span)
 
 
 def test_the_library_is_large_enough_and_every_query_has_a_place(demo: Any) -> None:
@@ -145,7 +149,7 @@ def test_counting_leaves_out_videos_without_a_moment_to_find(demo: Any) -> None:
 
 def test_the_sheet_is_complete_by_itself(demo: Any, built: list[Path], tmp_path: Path) -> None:
     query = demo["queries"].Query("a <red> motorcycle", "motorcycle_left.png")
-    hits = [hit(built[2], 6, 11, 14), replace(hit(built[1], 0, 400, 4), rank=2)]
+    hits = [hit(built[2], 6, 11, 14), hit(built[1], 0, 400, 4)]
     page = tmp_path / "results.html"
     demo["sheet"].write_sheet(page, [demo["answers"].Answer.of(query, hits)], summary="1 of 1", facts="quick")
     text = page.read_text(encoding="utf-8")
@@ -153,6 +157,17 @@ def test_the_sheet_is_complete_by_itself(demo: Any, built: list[Path], tmp_path:
     assert text.count('src="data:image/jpeg;base64,/9j/') == 2
     assert not re.search(r"https?:|url\(|<script|<link|src=\"(?!data:)", text)
     assert "left:42.9%;width:35.7%" in text
+
+
+def test_the_sheet_shows_the_frame_of_the_peak(demo: Any, built: list[Path]) -> None:
+    """The motorcycle is red, the bricks before it are grey."""
+    colours = []
+    for seconds in (1.0, 8.0):
+        stored = base64.b64decode(demo["sheet"].picture_at(str(built[2]), seconds))
+        picture = Image.open(io.BytesIO(stored))
+        assert (picture.format, picture.size) == ("JPEG", (256, 144))
+        colours.append(np.asarray(picture).std(axis=2).mean())
+    assert colours[0] < 3 < colours[1]
 
 
 @pytest.mark.slow

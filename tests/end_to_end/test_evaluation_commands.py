@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.colours import ColourEncoder, write_scenes
 from wordframe.cli import main
-from wordframe.data import VideoFiles, build_feature_cache
+from wordframe.data import Split, VideoFiles, build_feature_cache
 
 CAPTIONS = {
     "clip_a": ["red", "a red picture"],
@@ -34,13 +35,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for split in ("test", "train"):
         build_feature_cache(
             folder / "features" / split,
-            {name: CAPTIONS[name] for name in paths},
+            Split("msvd", split, {name: tuple(CAPTIONS[name]) for name in paths}),
             VideoFiles(paths, 16),
             ColourEncoder(),
             num_frames=12,
-            frames="videos",
-            benchmark="msvd",
-            split=split,
         )
     return folder
 
@@ -60,7 +58,11 @@ def test_a_benchmark_by_its_name(place: Path, tmp_path: Path, capsys: pytest.Cap
     assert set(told["annotations"]) == {"msvd_captions.json", "test_list.txt"}
     assert told["problems"] == ["msvd test: the annotations hold 3 videos, 670 are published"]
     assert told["post_processed"]["qb_norm"]["note"].startswith("uses a bank of 2 of 2 training captions")
-    assert told["t2v"]["recall_at_5"] == 100.0
+    assert (told["t2v"]["queries"], told["t2v"]["gallery"], told["v2t"]["queries"]) == (5, 3, 3)
+    assert told["interval_methods"]["recall"].startswith("Wilson score interval")
+    ranks = np.load(run / "ranks.npz")
+    assert told["t2v"]["mean_rank"] == pytest.approx(ranks["t2v"].mean())
+    assert told["v2t"]["recall_at_1"] == pytest.approx(100 * (ranks["v2t"] == 1).mean())
     assert json.loads((run / "report.json").read_text()) == told
     assert main(benchmark(place, "--to", str(run))) == 1
     assert f"{run} holds an evaluation; choose another folder, or delete this one" in capsys.readouterr().err

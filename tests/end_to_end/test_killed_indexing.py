@@ -36,7 +36,7 @@ def check_whole(library: Library) -> int:
     """Every video that is there is there once and whole; gives their number."""
     if not library.exists:
         return 0
-    rows, _ = library.read_segments(library.store.row_ids(), ["segment_id", "video_id", "path", "num_segments"])
+    rows = library.snapshot().select("true", ["segment_id", "video_id", "path", "num_segments"])
     assert max(Counter(row["segment_id"] for row in rows).values(), default=1) == 1
     segments = Counter(row["video_id"] for row in rows)
     assert all(segments[row["video_id"]] == row["num_segments"] for row in rows)

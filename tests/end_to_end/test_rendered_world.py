@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
 import json
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -14,22 +13,18 @@ import torch
 
 from wordframe.data import match_videos, read_captions
 from wordframe.encoders import load_encoder
-from wordframe.evaluate.folder import evaluate_folder
+from wordframe.evaluate import evaluate_videos
 from wordframe.models import load_model
 
 ROOT = Path(__file__).parents[2]
-MODULES = ("rendered_world", "world_clip", "world_features", "world_heads", "world_table", "results")
+MODULES = ("rendered_world", "world.clip", "world.features", "world.heads", "world.table", "results")
 FILMS = (8, 4, 6)
 
 
 @pytest.fixture(scope="module")
-def parts() -> Iterator[dict[str, ModuleType]]:
-    """The benchmark's modules by name; they import each other as a script does."""
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    try:
-        yield {name: __import__(name) for name in MODULES}
-    finally:
-        sys.path.remove(str(ROOT / "benchmarks"))
+def parts() -> dict[str, ModuleType]:
+    """The benchmark's modules by name."""
+    return {name: importlib.import_module(name) for name in MODULES}
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +34,7 @@ def folder(parts: dict[str, ModuleType], tmp_path_factory: pytest.TempPathFactor
     wanted = settings(parts, folder)
     threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parts["world_clip"], "BATCH", 8)
+        patch.setattr(parts["world.clip"], "BATCH", 8)
         for step in ("make", "clip", "features"):
             getattr(parts["rendered_world"], step)(wanted)
     torch.set_num_threads(threads)
@@ -53,7 +48,7 @@ def settings(parts: dict[str, ModuleType], folder: Path | None, arms: tuple[str,
 
 
 def sweep(parts: dict[str, ModuleType], folder: Path, lines: list[str]) -> object:
-    heads = parts["world_heads"]
+    heads = parts["world.heads"]
     return heads.Sweep(
         place=heads.Place(folder=folder, epochs=1.0),
         arms=[heads.ARMS[name] for name in ("mean", "tcmgc")],
@@ -88,7 +83,7 @@ def test_a_clip_that_is_there_is_kept(
 
 
 def test_tokens_of_the_tokenizer_fit_the_text_tower(parts: dict[str, ModuleType]) -> None:
-    tokenizer = parts["world_clip"].make_tokenizer(["a red star falls", "a red ring rises"] * 20)
+    tokenizer = parts["world.clip"].make_tokenizer(["a red star falls", "a red ring rises"] * 20)
     ids = tokenizer("a red star rises")["input_ids"]
     assert ids[0] == len(tokenizer) - 2
     assert ids[-1] == len(tokenizer) - 1 == max(tokenizer.get_vocab().values())
@@ -96,7 +91,7 @@ def test_tokens_of_the_tokenizer_fit_the_text_tower(parts: dict[str, ModuleType]
 
 
 def test_learning_rate_rises_and_falls(parts: dict[str, ModuleType]) -> None:
-    rates = [parts["world_clip"].warm_cosine(step, 100) for step in (0, 9, 10, 55, 99)]
+    rates = [parts["world.clip"].warm_cosine(step, 100) for step in (0, 9, 10, 55, 99)]
     assert rates == pytest.approx([0.1, 1.0, 1.0, 0.5, 0.0003], abs=1e-3)
 
 
@@ -105,15 +100,16 @@ def test_cached_features_are_those_of_evaluate(parts: dict[str, ModuleType], fol
     world = folder / "world" / "test"
     matched = match_videos(world, read_captions(world / "captions.json"))
     model = load_model("clip4clip-mean", dimension=128)
-    report = evaluate_folder(matched, load_encoder(str(folder / "clip")), model, model_name="clip4clip-mean")
-    features = parts["world_features"].read_features(folder / "features" / "test.safetensors")
-    found = parts["world_heads"].ranked(model, features)
+    outcome = evaluate_videos(matched, load_encoder(str(folder / "clip")), model, model_name="clip4clip-mean")
+    report = outcome.report
+    features = parts["world.features"].read_features(folder / "features" / "test.safetensors")
+    found = parts["world.heads"].ranked(model, features)
     assert report.evaluation.t2v.mean_rank == pytest.approx(np.mean(found["t2v"]))
     assert report.evaluation.v2t.mean_rank == pytest.approx(np.mean(found["v2t"]))
 
 
 def test_a_batch_is_cut_to_its_longest_caption(parts: dict[str, ModuleType], folder: Path) -> None:
-    features = parts["world_features"].read_features(folder / "features" / "train.safetensors")
+    features = parts["world.features"].read_features(folder / "features" / "train.safetensors")
     lengths = features.text.word_mask.sum(dim=1)
     shortest = lengths.argsort()[:3].tolist()
     batch = features.batch(shortest)
@@ -184,7 +180,7 @@ def test_a_run_of_other_features_is_made_again(parts: dict[str, ModuleType], swe
 
 
 def test_the_rate_is_chosen_on_validation(parts: dict[str, ModuleType]) -> None:
-    heads = parts["world_heads"]
+    heads = parts["world.heads"]
     chosen = heads.Sweep(
         place=heads.Place(folder=Path("nowhere")), arms=[heads.ARMS["xclip"], heads.ARMS["tcmgc-without-sdr"]]
     )
@@ -194,8 +190,8 @@ def test_the_rate_is_chosen_on_validation(parts: dict[str, ModuleType]) -> None:
 
 
 def test_sharpness_multiplies_the_attention_and_nothing_else(parts: dict[str, ModuleType], folder: Path) -> None:
-    heads = parts["world_heads"]
-    features = parts["world_features"].read_features(folder / "features" / "test.safetensors")
+    heads = parts["world.heads"]
+    features = parts["world.features"].read_features(folder / "features" / "test.safetensors")
     jobs = [
         heads.Job(place=heads.Place(folder=folder), arm=heads.ARMS[name], rate=1e-3, seed=0, split="test")
         for name in ("tcmgc", "tcmgc-sharper-4")
@@ -211,7 +207,7 @@ def test_sharpness_multiplies_the_attention_and_nothing_else(parts: dict[str, Mo
 
 
 def test_heads_start_from_the_clip(parts: dict[str, ModuleType], folder: Path) -> None:
-    heads = parts["world_heads"]
+    heads = parts["world.heads"]
     job = heads.Job(place=heads.Place(folder=folder), arm=heads.ARMS["tcmgc"], rate=1e-3, seed=0, split="test")
     model, clip = heads.new_model(job, 128), heads.trainable(heads.load_clip(str(folder / "clip")), "clip")
     assert torch.equal(model.similarity.logit_scale, clip.logit_scale)
@@ -220,7 +216,7 @@ def test_heads_start_from_the_clip(parts: dict[str, ModuleType], folder: Path) -
 
 
 def test_tables_say_what_the_ranks_say(parts: dict[str, ModuleType]) -> None:
-    table = parts["world_table"]
+    table = parts["world.table"]
     owners = np.repeat(np.arange(40), 2)
 
     def row(title: str, ranks: list[list[int]]) -> dict[str, object]:
@@ -261,8 +257,8 @@ def test_parts_of_a_trained_model_are_ranked_alone(parts: dict[str, ModuleType],
             assert set(run["parts"]) == {"video_sentence", "video_word", "sentence_frame", "frame_word"}
             assert all(0 <= recall <= 100 for both in run["parts"].values() for recall in both)
     heads, features = (
-        parts["world_heads"],
-        parts["world_features"].read_features(swept / "features" / "test.safetensors"),
+        parts["world.heads"],
+        parts["world.features"].read_features(swept / "features" / "test.safetensors"),
     )
     model = load_model("zero-shot", dimension=128)
     found, ranks = heads.part_recalls(model, features), heads.ranked(model, features)
@@ -271,7 +267,7 @@ def test_parts_of_a_trained_model_are_ranked_alone(parts: dict[str, ModuleType],
 
 
 def test_tables_take_their_place_in_the_page(parts: dict[str, ModuleType]) -> None:
-    table = parts["world_table"]
+    table = parts["world.table"]
     page = f"before\n{table.START}\nold\n{table.END}\nafter\n"
     assert table.insert(page, "new") == f"before\n{table.START}\n\nnew\n\n{table.END}\nafter\n"
 
@@ -280,10 +276,10 @@ def test_the_table_step_gathers_the_runs(
     parts: dict[str, ModuleType], swept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = tmp_path / "page.md"
-    page.write_text(f"{parts['world_table'].START}\n{parts['world_table'].END}\n")
+    page.write_text(f"{parts['world.table'].START}\n{parts['world.table'].END}\n")
     monkeypatch.setattr(parts["rendered_world"], "PAGE", page)
     monkeypatch.setattr(parts["results"], "FOLDER", tmp_path)
-    monkeypatch.setattr(parts["world_heads"], "RATES", (1e-3, 1e-2))
+    monkeypatch.setattr(parts["world.heads"], "RATES", (1e-3, 1e-2))
     parts["rendered_world"].table(settings(parts, swept))
     figures = json.loads((tmp_path / "rendered_world.json").read_text())
     assert list(figures["arms"]) == ["zero-shot", "mean", "tcmgc"]
@@ -293,7 +289,7 @@ def test_the_table_step_gathers_the_runs(
 
 def test_the_page_shows_the_stored_results(parts: dict[str, ModuleType]) -> None:
     """docs/rendered-world.md is what ``rendered_world.py table`` writes from benchmarks/results."""
-    table = parts["world_table"]
+    table = parts["world.table"]
     figures = json.loads((ROOT / "benchmarks" / "results" / "rendered_world.json").read_text())
     page = (ROOT / "docs" / "rendered-world.md").read_text()
     assert table.insert(page, table.tables(figures)) == page

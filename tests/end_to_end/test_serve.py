@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import signal
 import socket
@@ -11,11 +12,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
 
 from tests.colours import write_scenes
+from tests.served import proxied
 from wordframe.cli import main
 from wordframe.client import Client, ServerError
 
@@ -91,6 +94,88 @@ def test_a_server_from_its_start_to_its_end(place: Path) -> None:
         process.wait(30)
         assert process.stderr is not None
         assert "Traceback" not in process.stderr.read()
+
+
+def hosts() -> list[str]:
+    """What this machine can listen on."""
+    found = ["0.0.0.0", "127.0.0.2"] if sys.platform == "linux" else ["0.0.0.0"]
+    if socket.has_dualstack_ipv6():
+        found += ["::", "::1"]
+    with contextlib.suppress(OSError):  # a machine whose name nobody knows
+        socket.getaddrinfo(socket.gethostname(), None)
+        found.append(socket.gethostname())
+    return found
+
+
+@pytest.mark.parametrize("host", hosts(), ids=lambda host: "by name" if host == socket.gethostname() else host)
+def test_the_printed_link_opens(tmp_path: Path, host: str) -> None:
+    """The page and the API by the link alone, whatever the server was told to listen on."""
+    with served("--library", tmp_path / "new", "--host", host, "--token", "new") as (link, _):
+        opens(link)
+        with Client(link) as client:
+            assert client.library().num_videos == 0
+
+
+def test_a_server_on_all_addresses_goes_by_its_machines_names(tmp_path: Path) -> None:
+    with served("--library", tmp_path / "new", "--host", "0.0.0.0", "--token", "new", "--allow-host", "media.home") as (
+        link,
+        _,
+    ):
+        port = urlsplit(link).port
+        names = [socket.gethostname(), f"{socket.gethostname()}.local", "media.home", "MEDIA.home.", "10.1.2.3"]
+        for name in names:
+            assert httpx.get(link, headers={"Host": f"{name}:{port}"}).status_code == 200, name
+        for name in ("evil.example", f"{socket.gethostname()}.evil.example", "0.0.0.0.evil.example"):
+            assert httpx.get(link, headers={"Host": f"{name}:{port}"}).status_code == 421, name
+
+
+def opens(link: str) -> None:
+    """A browser that follows the link sees the page, gets its files, and may ask the API."""
+    with httpx.Client(follow_redirects=True, trust_env=False) as browser:
+        page = browser.get(link)
+        assert (page.status_code, page.headers["content-type"].split(";")[0]) == (200, "text/html"), page.text
+        for address in re.findall(r'(?:src|href)="([^"#]+)"', page.text):
+            assert browser.get(page.url.join(address)).status_code == 200, address
+        # as static/js/api.js finds it from its own address
+        assert browser.get(page.url.join("js/api.js").join("../api/v1/library")).status_code == 200
+
+
+@pytest.mark.parametrize("strips", [True, False], ids=["the proxy takes the path off", "the proxy passes the path on"])
+def test_below_a_path_of_a_proxy(place: Path, strips: bool) -> None:
+    arguments = ("--library", place / "library", "--token", "new", "--root-path", "videos/of/ada/")
+    with served(*arguments) as (link, _), proxied(origin(link), "/videos/of/ada", strips=strips) as shown:
+        opens(link)  # also without the proxy
+        token = parse_qs(urlsplit(link).query)["token"][0]
+        opens(f"{shown}/?token={token}")
+        cookie = httpx.get(f"{shown}/?token={token}").headers["set-cookie"]
+        assert cookie == f"wordframe={token}; HttpOnly; SameSite=Strict; Path=/videos/of/ada"
+        if not strips:
+            opens(f"{shown}?token={token}")  # a slash is put to its end
+        with Client(f"{shown}/?token={token}") as client, httpx.Client(base_url=origin(shown)) as web:
+            web.headers["Authorization"] = f"Bearer {token}"
+            item = client.search("a red picture", limit=1, explain=True).items[0]
+            moment = item.moments[0]
+            assert client.explain(moment.segment_id, "a red picture") == item.explanation
+            for address in (moment.thumbnail_url, moment.clip_url, item.video.thumbnail_url, item.video.media_url):
+                assert address.startswith("/videos/of/ada/api/v1/")
+                assert web.get(address).status_code == 200, address
+            assert web.get(item.video.media_url, headers={"Range": "bytes=0-9"}).status_code == 206
+            document = web.get(f"{shown}/api/v1/openapi.json").json()
+            assert document["servers"] == [{"url": "/videos/of/ada"}]
+            assert "/api/v1/search" in document["paths"]
+            missing = web.post(f"{shown}/api/v1/health")
+            assert (missing.status_code, missing.headers["allow"]) == (405, "GET")
+            assert missing.json()["instance"] == "/videos/of/ada/api/v1/health"
+
+
+def origin(link: str) -> str:
+    address = urlsplit(link)
+    return f"{address.scheme}://{address.netloc}"
+
+
+@pytest.mark.parametrize("path", ["/api", "/api/videos", "/js", "/vid eos", "/a/../b", "/a//b", "https://media.home/"])
+def test_root_paths_that_are_refused(place: Path, capsys: pytest.CaptureFixture[str], path: str) -> None:
+    assert f"--root-path {path!r}: " in refused(capsys, "--library", place / "library", "--root-path", path)
 
 
 def test_a_server_before_its_library(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import psutil
 import pytest
 from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
@@ -53,10 +55,22 @@ class Agent:
 
 @asynccontextmanager
 async def session(log: Any, *arguments: str | Path) -> AsyncIterator[Agent]:
-    server = StdioServerParameters(command=sys.executable, args=["-m", "wordframe", "mcp", *map(str, arguments)])
+    server = StdioServerParameters(
+        command=sys.executable,
+        args=["-m", "wordframe", "mcp", *map(str, arguments)],
+        env=dict(os.environ),  # by default it would get next to nothing, and perhaps another wordframe
+    )
     async with stdio_client(server, errlog=log) as streams, ClientSession(*streams) as opened:
         await opened.initialize()
         yield Agent(opened)
+
+
+def listening_children() -> list[object]:
+    """Sockets that the programs started from here listen on."""
+    children = psutil.Process().children(recursive=True)
+    mine = [child for child in children if "mcp" in child.cmdline()]
+    assert mine
+    return [socket for child in mine for socket in child.net_connections("inet")]
 
 
 def run(tmp_path: Path, talk: Callable[[Agent], Awaitable[None]], *arguments: str | Path) -> str:
@@ -78,6 +92,8 @@ def test_a_library_for_an_agent(library: Path, tmp_path: Path) -> None:
         tools = (await agent.session.list_tools()).tools
         assert {tool.name for tool in tools} == TOOLS
         assert all(tool.description and tool.annotations and tool.annotations.read_only_hint for tool in tools)
+
+        assert listening_children() == []
 
         told = await agent.ask("library_info")
         assert (told["num_videos"], told["indexing"]) == (2, "finished")
@@ -108,7 +124,9 @@ def test_a_library_for_an_agent(library: Path, tmp_path: Path) -> None:
         assert {each["sentence"] for each in ranked["result"]} == {"a red picture", "a dog"}
 
         assert "no segment 'none'" in await agent.refusal("find_similar", segment_id="none")
-        assert "there is no video 'none'" in await agent.refusal("rank_sentences", video_id="none", sentences=["a"])
+        assert "no video 'none' in this library" in await agent.refusal(
+            "rank_sentences", video_id="none", sentences=["a"]
+        )
         assert "the query is empty" in await agent.refusal("search_videos", sentence="  ")
         assert "no video of this library lies" in await agent.refusal("search_videos", sentence="a", folder="/none")
         assert "less than or equal to 50" in await agent.refusal("search_videos", sentence="a", limit=1000)
@@ -126,7 +144,8 @@ def test_the_library_of_a_running_server(tmp_path: Path) -> None:
         moment = (await agent.ask("search_videos", sentence="red"))["items"][0]["moments"][0]
         assert moment["clip_url"].startswith(f"{url}/api/v1/segments/{moment['segment_id']}/clip?start=")
 
-    with listening(folder, token="a-token-of-some-length") as url:
+    with listening(folder, token="a-token-of-some-length", root_path="/of/ada") as server:
+        url = f"{server}/of/ada"
         assert run(tmp_path, talk, "--url", url, "--token", "a-token-of-some-length") == ""
 
 
@@ -143,6 +162,21 @@ def test_standard_output_is_the_protocols_alone(library: Path) -> None:
     assert [line["id"] for line in lines] == [1]
     assert lines[0]["result"]["serverInfo"]["name"] == "wordframe"
     assert done.returncode == 0
+
+
+def test_a_missing_extra_names_the_line_that_installs_it(
+    library: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "wordframe.mcp", None)
+    monkeypatch.delitem(sys.modules, "wordframe.mcp")
+    monkeypatch.setitem(sys.modules, "mcp", None)  # as if it were not installed
+    for name in [name for name in sys.modules if name.startswith("mcp.")]:
+        monkeypatch.delitem(sys.modules, name)
+    assert main(["mcp", "--library", str(library)]) == 1
+    assert capsys.readouterr().err == (
+        "wordframe: wordframe mcp needs more than the core of wordframe; "
+        "install it with: pip install 'wordframe[mcp]'\n"
+    )
 
 
 def test_refusals(library: Path, capsys: pytest.CaptureFixture[str]) -> None:

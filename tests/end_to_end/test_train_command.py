@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -20,13 +21,15 @@ from typer.testing import CliRunner
 
 from tests.unit.clip_models import clip_tokenizer
 from tests.videos import write_video
+from wordframe.cli import main
 from wordframe.cli.cache import app as cache_app
 from wordframe.cli.train import train as command
-from wordframe.encoders import ClipBackbone
-from wordframe.errors import WordframeError
-from wordframe.models import load_model
-from wordframe.train import RecipeError
-from wordframe.train.logs import read_log
+from wordframe.data import Split
+from wordframe.encoders import ClipBackbone, load_encoder
+from wordframe.errors import RecipeError, WordframeError
+from wordframe.models import EncoderIdentity, load_model
+from wordframe.train import CaptionSplits, TrainingSetup, make_recipe
+from wordframe.train.run_folder import read_log
 
 ROOT = Path(__file__).parents[2]
 RECIPE = """
@@ -74,6 +77,34 @@ def test_a_dry_run_may_be_kept_and_tunes_a_tiny_clip(recipe: Path, tmp_path: Pat
     model = load_model(tmp_path / "run" / "best")
     assert model.backbone is not None
     assert model.settings.max_words == 10
+
+
+def test_the_recipes_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    paper = lines.index("TC-MGC, Jing, Yang, Chu, Information Fusion 2025, arXiv 2504.04707")
+    row = next(number for number, line in enumerate(lines) if line.split()[0] == "tcmgc-msrvtt")
+    assert row > paper
+    assert lines[row].endswith("TC-MGC on MSR-VTT 1k-A: R@1 47.4 published")
+    assert main(["train", "--list", "--json"]) == 0
+    listed = {recipe["name"]: recipe for recipe in json.loads(capsys.readouterr().out)}
+    assert listed["xclip-didemo"]["benchmark"] == "didemo"
+    assert listed["xclip-didemo"]["published_t2v_recall_at_1"] == {"DiDeMo": 45.2}
+    assert main(["train"]) == 2
+    assert "a recipe is missing: a name that wordframe train --list shows, or a YAML file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("library", ["accelerate", "tensorboard"])
+def test_what_only_training_needs_is_asked_for_with_its_extra(
+    recipe: Path, tmp_path: Path, library: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)  # as where it is not installed
+    assert main(["train", str(recipe), "--dry-run", "1", "--out", str(tmp_path / "run")]) == 1
+    assert capsys.readouterr().err == (
+        "wordframe: training needs more than the core of wordframe; install it with: pip install 'wordframe[train]'\n"
+    )
+    assert not (tmp_path / "run").exists()
+    assert main(["train", "--list"]) == 0
 
 
 @pytest.mark.parametrize(
@@ -166,7 +197,35 @@ def test_features_frames_and_videos_train_the_same_model(recipe: Path, tmp_path:
     assert reports[2]["data"]["features"]["encoder"] == str(material / "clip")
     model = load_model(runs[0] / "best")
     assert model.encode_text(["the dog"]).sentence.shape == (1, 64), "the checkpoint brings its vocabulary"
-    assert load_model(runs[2] / "best").backbone is None
+    on_features = load_model(runs[2] / "best")
+    assert on_features.backbone is None
+    encoder = load_encoder(str(material / "clip")).fingerprint
+    assert on_features.trained_on == EncoderIdentity(str(material / "clip"), encoder)
+    for name in ("best", "last"):
+        config = json.loads((runs[2] / name / "config.json").read_text())
+        assert config["trained_on"] == {"name": str(material / "clip"), "fingerprint": encoder}
+    assert model.trained_on is None, "its own CLIP says whose features they are"
+
+
+def test_the_documented_program_runs(tmp_path: Path, material: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    small = '"backbone=null", "data=null", "batch_size=4", "epochs=1", "model.max_words=10", "model.max_frames=4"'
+    assert '["backbone=null"]' in program
+    shutil.copytree(material / "features", tmp_path / "features")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    exec(program.replace('"backbone=null"', small).replace("data=null", "data={}"), names)
+    assert names["result"].steps == 3
+    assert load_model(tmp_path / "run" / "best").trained_on is not None
+
+
+def test_frames_and_videos_are_not_both_taken(tmp_path: Path) -> None:
+    recipe = make_recipe({"name": "x", "model": "xclip", "backbone": "any/clip"})
+    captions = CaptionSplits(Split("x", "train", {"a.mp4": ("a dog",)}), None, {})
+    for places in ({}, {"cache": tmp_path, "videos": tmp_path}):
+        with pytest.raises(ValueError, match="give one of cache= and videos=, got"):
+            TrainingSetup.from_frames(recipe, captions, **places)
 
 
 def test_a_tuned_clip_changes_and_needs_pixels(recipe: Path, tmp_path: Path, material: Path) -> None:

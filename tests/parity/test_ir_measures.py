@@ -9,10 +9,9 @@ import pytest
 import torch
 from ir_measures import RR, P, R, Success
 
-from wordframe.evaluate.metrics import Ranks
-from wordframe.evaluate.streaming import LOGITS, streamed_views
-from wordframe.evaluate.toplists import TopLists
-from wordframe.evaluate.trec import caption_ids, write_qrels, write_run
+from wordframe.evaluate import Ranks
+from wordframe.evaluate.ranker import LOGITS, streamed_views
+from wordframe.evaluate.toplists import TopLists, caption_ids, write_trec_qrels, write_trec_run
 
 NAMES = [f"a video {number}.mp4" for number in range(40)]
 
@@ -37,10 +36,10 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         max_columns=16,
     )[LOGITS]
     captions, captioned = caption_ids(NAMES, owners), [NAMES[video] for video in lists.captioned.tolist()]
-    write_run(folder / "run.t2v.trec", captions, NAMES, lists.text_lists(t2v))
-    write_qrels(folder / "qrels.t2v.trec", captions, [NAMES[video] for video in owners.tolist()])
-    write_run(folder / "run.v2t.trec", captioned, NAMES, lists.video_lists(v2t))
-    write_qrels(folder / "qrels.v2t.trec", captioned, captioned)
+    write_trec_run(folder / "run.t2v.trec", captions, NAMES, lists.text_lists(t2v))
+    write_trec_qrels(folder / "qrels.t2v.trec", captions, [NAMES[video] for video in owners.tolist()])
+    write_trec_run(folder / "run.v2t.trec", captioned, NAMES, lists.video_lists(v2t))
+    write_trec_qrels(folder / "qrels.v2t.trec", captioned, captioned)
     return folder, Ranks(t2v, v2t, owners, 40)
 
 

@@ -46,7 +46,7 @@ def every_way(model: TextConditionedSimilarity) -> list[SimilarityOutput]:
     """The compiled loop, on prepared videos too, tensor operations with gradients, and the plain form."""
     text, video = features()
     with torch.no_grad():
-        fused, prepared = model(text, video), model(text, model.prepare(video))
+        fused, prepared = model(text, video), model(text, model.precompute(video))
         plain = model(text, video, method="plain")
     return [plain, fused, prepared, model(text, video)]
 

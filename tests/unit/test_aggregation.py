@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from wordframe.heads.aggregation import (
+from wordframe.heads.base import masked_softmax
+from wordframe.heads.tcmgc.aggregation import (
     BidirectionalAggregation,
     InteractiveAggregation,
     LinearSoftmaxAggregation,
-    masked_softmax,
 )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
 import pytest
 
-from wordframe.data import BENCHMARKS, Split, load_benchmark
+from wordframe.data import BENCHMARKS, Split, check_split, load_benchmark, match_videos, own_benchmark
+from wordframe.data._annotations import AnnotationFolder
 from wordframe.errors import AnnotationError
 
 
@@ -40,8 +42,8 @@ def test_the_authors_files_have_their_known_counts(
 def test_a_count_that_is_not_the_published_one_is_told(shared: Path) -> None:
     didemo = load_benchmark("didemo", shared / "annotations", splits=["val", "test"])
     assert didemo.problems == (
-        "didemo val: the annotations hold 1094 videos, 1065 are published",
-        "didemo test: the annotations hold 1037 videos, 1004 are published",
+        "didemo val: the annotations hold 1,094 videos, 1,065 are published",
+        "didemo test: the annotations hold 1,037 videos, 1,004 are published",
     )
     assert load_benchmark("msvd", shared / "annotations").problems == ()
 
@@ -67,7 +69,7 @@ def test_the_held_out_part_is_the_same_for_a_seed_and_not_in_train(shared: Path)
     assert one.splits["val"].captions != other.splits["val"].captions
     assert not one.splits["val"].captions.keys() & one.splits["train"].captions.keys()
     assert one.splits["val"].note == (
-        "500 of the 10009 training videos, drawn with seed 0; the benchmark has no val split"
+        "500 of the 10,009 training videos, drawn with seed 0; the benchmark has no val split"
     )
 
 
@@ -136,8 +138,8 @@ def msvd(folder: Path, captions: object = None, *, test: str = "a\n") -> None:
 @pytest.mark.parametrize(
     ("captions", "test", "message"),
     [
-        ({"a": []}, "a\n", "1 videos have no caption, the first 'a'"),
-        ({"a": ["x"]}, "a\nzz\n", "1 videos have no caption, the first 'zz'"),
+        ({"a": []}, "a\n", "no caption for 1 video, the first 'a'"),
+        ({"a": ["x"]}, "a\nzz\n", "no caption for 1 video, the first 'zz'"),
         ({"a": "x"}, "a\n", "the captions of 'a' must be a list of strings"),
         ({"a": ["x", 3]}, "a\n", "the captions of 'a' must be a list of strings"),
         (["a"], "a\n", "must hold an object with a key for each video, got list"),
@@ -150,16 +152,72 @@ def test_a_file_that_cannot_be_understood_is_refused(tmp_path: Path, captions: o
         load_benchmark("msvd", tmp_path, splits=["test"])
 
 
-def test_empty_captions_are_left_out_and_told(tmp_path: Path) -> None:
-    msvd(tmp_path, {"a": ["x", "  "]})
-    found = load_benchmark("msvd", tmp_path, splits=["test"])
-    assert found.splits["test"].captions == {"a": ("x",)}
-    assert "msvd_captions.json: 1 empty captions were left out" in found.problems
+def test_an_empty_caption_is_refused_in_training_and_test_alike(tmp_path: Path) -> None:
+    msvd(tmp_path, {"a": ["x", "  "], "b": ["y", "", " "]})
+    for split, told in (("test", "1 empty caption, the first of 'a'"), ("train", "2 empty captions, the first of 'b'")):
+        with pytest.raises(AnnotationError, match=rf"msvd_captions\.json: {told}; write one or remove the entry"):
+            load_benchmark("msvd", tmp_path, splits=[split])
+    (tmp_path / "own.json").write_text('{"a": ["x", "  "]}')
+    with pytest.raises(AnnotationError, match=r"own\.json: .*the caption of 'a' is empty; write one or remove"):
+        own_benchmark(tmp_path / "own.json", "train")
+
+
+def test_a_file_with_a_header_only_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "MSRVTT_JSFUSION_test.csv").write_text("key,vid_key,video_id,sentence\n")
+    with pytest.raises(AnnotationError, match=r"test\.csv: there is no captioned video of this split in it"):
+        load_benchmark("msrvtt_9k_1ka", tmp_path, splits=["test"])
+
+
+def test_an_empty_split_is_covered_by_nothing(tmp_path: Path) -> None:
+    assert check_split(Split("mine", "test", {}), tmp_path).coverage_percent == 0.0
+
+
+def test_ones_own_captions_are_a_benchmark_of_one_split(tmp_path: Path) -> None:
+    (tmp_path / "own.json").write_text('{"a.mp4": ["x", "y"]}')
+    own = own_benchmark(tmp_path / "own.json", "val")
+    assert own.splits == {"val": Split("own.json", "val", {"a.mp4": ("x", "y")})}
+    assert (own.num_words, own.num_frames, own.problems) == (None, 12, ())
+    assert own.file_hashes() == {"own.json": hashlib.sha256(b'{"a.mp4": ["x", "y"]}').hexdigest()}
+
+
+def test_a_val_split_that_is_held_out_is_what_a_message_speaks_of(tmp_path: Path) -> None:
+    write_msrvtt(tmp_path)
+    of_val = load_benchmark("msrvtt_9k_1ka", tmp_path, splits=["val"])
+    assert of_val.problems == (
+        "msrvtt_9k_1ka val: the annotations of train, which it is taken from, hold 4 videos, 9,000 are published",
+    )
+    of_train = load_benchmark("msrvtt_9k_1ka", tmp_path, splits=["train", "val"])
+    assert of_train.problems == ("msrvtt_9k_1ka train: the annotations hold 4 videos, 9,000 are published",)
+
+
+def test_one_video_is_one_video_in_every_message(tmp_path: Path) -> None:
+    write_msrvtt(tmp_path)
+    (tmp_path / "MSRVTT_train.9k.csv").write_text("video_id\nvideo0\n")
+    with pytest.raises(AnnotationError, match="train has 1 video, too few to hold some out for val"):
+        load_benchmark("msrvtt_9k_1ka", tmp_path, splits=["val"])
+    (test,) = load_benchmark("msrvtt_9k_1ka", tmp_path, splits=["test"]).problems
+    assert test == "msrvtt_9k_1ka test: the annotations hold 1 video, 1,000 are published"
+
+
+def test_files_of_activitynet_are_found_with_the_prefix_and_without(tmp_path: Path) -> None:
+    ids = ("v_uqiMw7tQ1Cc", "v_bXdq2zI1Ms0", "v_FsS_NCZEfaI")
+    (tmp_path / "val_1.json").write_text(json.dumps({video: {"sentences": ["He runs."]} for video in ids}))
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    for name in ("v_uqiMw7tQ1Cc.mp4", "bXdq2zI1Ms0.mkv", "unasked.mp4"):
+        (videos / name).touch()
+    test = load_benchmark("activitynet", tmp_path, splits=["test"]).splits["test"]
+    matched = match_videos(videos, test.captions)
+    assert {pair.name: pair.path.name for pair in matched.pairs} == {
+        "v_uqiMw7tQ1Cc": "v_uqiMw7tQ1Cc.mp4",
+        "v_bXdq2zI1Ms0": "bXdq2zI1Ms0.mkv",
+    }
+    assert matched.missing == ("v_FsS_NCZEfaI",)
 
 
 def test_splits_that_share_videos_are_refused(tmp_path: Path) -> None:
     msvd(tmp_path, test="a\nb\n")
-    with pytest.raises(AnnotationError, match="train and test share 1 videos, such as 'b'"):
+    with pytest.raises(AnnotationError, match="train and test share 1 video, such as 'b'"):
         load_benchmark("msvd", tmp_path, splits=["train", "test"])
 
 
@@ -177,8 +235,13 @@ def test_missing_files_unknown_names_and_columns_are_told(tmp_path: Path) -> Non
     with pytest.raises(AnnotationError, match="is not a folder"):
         load_benchmark("didemo", tmp_path / "nowhere")
     (tmp_path / "MSRVTT_JSFUSION_test.csv").write_text("id,sentence\n1,x\n")
-    with pytest.raises(AnnotationError, match="has no column 'video_id'"):
+    told = "has no column 'video_id'; the first line must name video_id, it names id, sentence"
+    with pytest.raises(AnnotationError, match=told):
         load_benchmark("msrvtt_9k_1ka", tmp_path, splits=["test"])
+    folder = AnnotationFolder(tmp_path)
+    told = "no column 'video_id' and no column 'caption'; the first line must name video_id, caption, it names id, sent"
+    with pytest.raises(AnnotationError, match=told):
+        list(folder.rows(["MSRVTT_JSFUSION_test.csv"], ["video_id", "caption"]))
 
 
 def test_only_the_files_of_the_asked_splits_are_read(shared: Path) -> None:

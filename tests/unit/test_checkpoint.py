@@ -16,7 +16,7 @@ from torch import Tensor
 from tests.unit.clip_models import clip_tokenizer, openai_weights
 from wordframe.encoders import ClipBackbone
 from wordframe.errors import CheckpointError, EncoderError
-from wordframe.models import ClipTokenizer, TextVideoModel, load_authors_checkpoint, load_model
+from wordframe.models import ClipTokenizer, ModelSettings, TextVideoModel, load_authors_checkpoint, load_model
 from wordframe.models.authors import authors_name
 
 HEADS = {"vision": 2, "text": 2, "temporal": 2, "cross": 2, "conditional": 2}
@@ -43,10 +43,9 @@ def weights(kind: str = "tcmgc") -> dict[str, Tensor]:
     """An authors' state dict: CLIP in OpenAI's layout and the head's tensors under the authors' names."""
     clip = {f"clip.{name}": tensor for name, tensor in openai_weights().items()}
     torch.manual_seed(0)
-    from wordframe.models import ModelSettings
-
     options = {name: value for name, value in KINDS[kind].items() if name != "softmax_lambda"}
-    settings = ModelSettings(max_words=10, max_frames=6, heads=2, layers=2, positions=9, **options)
+    sizes = {"max_words": 10, "max_frames": 6, "heads": 2, "layers": 2, "positions": 9}
+    settings = ModelSettings.from_dict({**sizes, **options})
     head = TextVideoModel(settings=settings, dimension=48).state_dict()
     made = {authors_name(name, settings): torch.randn(tensor.shape) for name, tensor in head.items()}
     return clip | {name: tensor for name, tensor in made.items() if not name.startswith("clip.")}
@@ -238,7 +237,7 @@ def test_saved_model_without_a_backbone(tmp_path: Path) -> None:
         load_model(tmp_path, backbone=ClipBackbone.from_openai(openai_weights()))
     card = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert card.startswith("---\nlibrary_name: wordframe\n")
-    assert "TC-MGC (Jing, Yang, Chu" in card
+    assert "TC-MGC, Jing, Yang, Chu" in card
     assert "The weights are NOT trained." in card
     assert "| keep_rate | 0.1 |" in card
 
@@ -264,7 +263,10 @@ def test_damaged_folders_are_refused(tmp_path: Path) -> None:
 
     refused("is not of a model saved by wordframe", {"format": "other"})
     refused("is of version 9, this wordframe reads 1; update wordframe", {"version": 9})
-    refused("does not describe a model: unknown setting 'colour'; allowed: ", {"settings": {"colour": 1}})
+    refused(
+        "does not describe a model: colour=1 has no meaning for family='xclip'",
+        {"settings": {"family": "xclip", "colour": 1}},
+    )
     refused("does not describe a model: family='new' is not known", {"settings": {"family": "new"}})
     refused("1 tensors are missing in .*: similarity.global_matrix", None, **{"similarity.global_matrix": None})
     refused("1 tensors in .* are unknown: more", None, more=torch.ones(1))
@@ -387,3 +389,70 @@ def test_a_file_is_sent_to_the_right_loader(tmp_path: Path) -> None:
 def test_pixels_must_have_five_axes() -> None:
     with pytest.raises(ValueError, match=r"pixels must be \(V, F, 3, H, W\), got shape \(1, 3, 32, 32\)"):
         load(weights()).encode_video(pixels=torch.zeros(1, 3, 32, 32))
+
+
+# Settings as they were before each family had its own, and saves that are cut short -----------------------------------
+
+FLAT = {
+    "sim_header": "meanP", "max_words": 32, "max_frames": 12, "layers": 4, "heads": None, "positions": 77,
+    "conditional_heads": 1, "projections": False, "dropout": 0.3, "se_type": None, "variant": "unity",
+    "reduction_ratio": None, "keep_rate": None, "softmax_lambda": 100.0, "mask_padding": True,
+    "normalize_frames": True, "options": {},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("mask_padding", [True, False])
+def test_checkpoints_of_before_are_read(kind: str, mask_padding: bool, tmp_path: Path) -> None:
+    """Every setting of all families in each, most without effect; nothing about the encoder of the features."""
+    model = load(weights(kind), kind, mask_padding=mask_padding)
+    model.save(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["settings"] = {**FLAT, **config["settings"], "mask_padding": mask_padding}
+    del config["trained_on"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    again = load_model(tmp_path)
+    assert again.settings == model.settings
+    torch.testing.assert_close(scores(again), scores(model))
+    again.save(tmp_path)
+    written = json.loads((tmp_path / "config.json").read_text())["settings"]
+    assert written == model.settings.to_dict()
+    assert ("keep_rate" in written, "se_type" in written) == (kind == "tcmgc", kind == "ea")
+
+
+def test_values_of_another_type_are_told_in_a_line(tmp_path: Path) -> None:
+    load_model("xclip", dimension=64).save(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["settings"] |= {"layers": "many", "mask_padding": [1]}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError) as refused:
+        load_model(tmp_path)
+    assert "layers: input should be a valid integer, unable to parse string as an integer, got 'many'; mask_pa" in str(
+        refused.value
+    )
+    assert "\n" not in str(refused.value)
+
+
+def test_a_save_that_is_cut_short_leaves_the_earlier_checkpoint_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = load_model("xclip", dimension=64)
+    before.save(tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    other = load(weights())
+    other.tokenizer = ClipTokenizer(clip_tokenizer())
+
+    def cut_short(tensors: dict[str, Tensor], path: Path, **options: Any) -> None:
+        Path(path).write_bytes(b"half of it")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("safetensors.torch.save_file", cut_short)
+        with pytest.raises(KeyboardInterrupt):
+            other.save(tmp_path)
+    assert load_model(tmp_path).fingerprint == before.fingerprint
+    assert load_model(tmp_path).tokenizer is None
+    assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
+    other.save(tmp_path)
+    assert load_model(tmp_path).fingerprint == other.fingerprint
+    assert (tmp_path / "notes.txt").read_text() == "mine"

@@ -11,14 +11,13 @@ import pytest
 import torch
 
 from tests.unit.clip_models import SENTENCES, SIDE, build, letter_tokenizer, save
-from wordframe.encoders import FAMILIES, SentenceTokenizer
-from wordframe.encoders.clip import ClipEncoder
+from wordframe.encoders import MODEL_TYPES, ClipEncoder, SentenceTokenizer
 from wordframe.errors import EncoderError
 
 FRAMES = np.random.default_rng(3).integers(0, 256, (5, SIDE, SIDE, 3), dtype=np.uint8)
 
 
-@pytest.fixture(scope="module", params=sorted(FAMILIES))
+@pytest.fixture(scope="module", params=sorted(MODEL_TYPES))
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[ClipEncoder, Any, Any, Any]:
     """An encoder loaded from a folder, and transformers' model, tokenizer and image processor behind it."""
     folder = tmp_path_factory.mktemp(request.param)
@@ -56,13 +55,13 @@ def test_frames_equal_the_models_own(case: tuple[ClipEncoder, Any, Any, Any]) ->
 def test_the_sentence_is_one_of_the_projected_words(case: tuple[ClipEncoder, Any, Any, Any]) -> None:
     encoder, _, _, _ = case
     text = encoder.encode_text(SENTENCES)
-    if encoder._towers.family.fixed_length:
+    if encoder._towers.model_type.fixed_length:
         # pooled at the last of all positions, which may be padding: so it is read from the towers themselves
         input_ids, mask = encoder.tokenize(SENTENCES)
         with torch.inference_mode():
             text = encoder._towers.encode_ids(input_ids, mask)
         position = torch.full((3,), input_ids.shape[1] - 1)
-    elif encoder._towers.family.mask_padding:
+    elif encoder._towers.model_type.mask_padding:
         position = torch.zeros(3, dtype=torch.long)  # the start token
     else:
         position = text.word_mask.sum(dim=1) - 1  # EOS
@@ -155,4 +154,4 @@ def test_refusals(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="got one string; put it in a list"):
         encoder.encode_text("a dog")
     with pytest.raises(EncoderError, match="the tokenizer has 518 tokens, the model knows 20: they do not belong"):
-        SentenceTokenizer(tokenizer=build("clip")[1], family=FAMILIES["clip"], max_words=24, vocabulary=20)
+        SentenceTokenizer(tokenizer=build("clip")[1], model_type=MODEL_TYPES["clip"], max_words=24, vocabulary=20)

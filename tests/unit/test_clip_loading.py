@@ -22,8 +22,7 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from tests.unit.clip_models import SENTENCES, SIDE, clip_tokenizer, openai_weights, save
-from wordframe.encoders import ClipBackbone, load_encoder
-from wordframe.encoders.clip import ClipEncoder
+from wordframe.encoders import ClipBackbone, ClipEncoder, load_encoder
 from wordframe.errors import EncoderError
 
 try:

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from wordframe.library.code_scan import best_cosines, inverse_lengths
-from wordframe.library.vector_index import to_codes
+from wordframe.library._vector_index import CodedRows, best_cosines, to_codes
 
 D = 40
 
@@ -19,17 +18,21 @@ def compiled(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
 
 
+def rows_of(codes: NDArray[np.int8], first: list[int]) -> CodedRows:
+    return CodedRows(np.arange(len(first) - 1), np.array(first), codes)
+
+
 def scanned(
     codes: NDArray[np.int8], first: list[int], query: NDArray[np.float32], compiled: bool
 ) -> NDArray[np.float32]:
-    return best_cosines(codes, np.array(first), inverse_lengths(codes), query, compiled=compiled)
+    return best_cosines(rows_of(codes, first), query, compiled=compiled)
 
 
 def test_a_case_by_hand(compiled: bool) -> None:
     codes = np.array([[3, 4, 0], [0, 0, 0], [0, 0, -9], [127, 0, 0]], np.int8)
     query = np.array([2.0, 0.0, 0.0], np.float32)  # its length does not count
     np.testing.assert_allclose(scanned(codes, [0, 1, 3, 4], query, compiled), [0.6, 0.0, 1.0], atol=1e-4)
-    np.testing.assert_allclose(inverse_lengths(codes), [1 / 5, 0, 1 / 9, 1 / 127], rtol=1e-6)
+    np.testing.assert_allclose(rows_of(codes, [0, 1, 3, 4]).inverse_lengths, [1 / 5, 0, 1 / 9, 1 / 127], rtol=1e-6)
 
 
 def test_the_best_of_each_row_equals_plain_cosines(compiled: bool) -> None:

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 from wordframe.evaluate import compare, compare_runs, summarize_seeds
-from wordframe.evaluate.bootstrap import draws
 from wordframe.evaluate.compare import (
     COMPARED,
     MEANS,
     numbers,
-    paired_bootstrap,
+    paired_intervals,
     paired_permutation,
     seed_permutation,
     smallest_p,
 )
+from wordframe.evaluate.intervals import student_quantile
 
 
 def random_ranks(*shape: int, seed: int = 0, top: int = 15) -> np.ndarray:
@@ -70,6 +70,56 @@ def test_captions_of_a_video_are_swapped_together() -> None:
     assert paired_permutation(first, second, clusters=clusters)["recall_at_1"] == pytest.approx(2 / 8)
 
 
+def test_p_of_a_recall_is_that_of_the_sign_test() -> None:
+    """McNemar's exact test: of 7 queries that changed 6 gained, P = 2 · (C(7, 6) + C(7, 7)) / 2^7 = 16/128."""
+    first = np.array([1] * 1 + [2] * 6 + [1] * 20)
+    second = np.array([2] * 1 + [1] * 6 + [1] * 20)
+    assert paired_permutation(first, second)["recall_at_1"] == pytest.approx(16 / 128)
+    assert paired_permutation(second, first)["recall_at_1"] == pytest.approx(16 / 128)
+    assert paired_permutation(first, second)["recall_at_5"] == 1.0  # nothing moved across that border
+
+
+def test_all_swaps_are_tried_up_to_the_number_of_samples() -> None:
+    first, second = np.full(4, 2), np.full(4, 1)
+    assert paired_permutation(first, second, samples=16)["recall_at_1"] == 2 / 16
+    drawn = paired_permutation(first, second, samples=14)["recall_at_1"]
+    assert drawn * 15 == pytest.approx(round(drawn * 15))  # (1 + as extreme ones) / (1 + 14)
+    assert drawn >= 1 / 15
+
+
+def test_blocks_of_draws_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = random_ranks(30, seed=3), random_ranks(30, seed=4)
+    clusters = np.repeat(np.arange(15), 2)
+    whole = paired_permutation(first, second, clusters=clusters, samples=1000)
+    intervals = paired_intervals(first, second, clusters=clusters, samples=100)
+    monkeypatch.setattr(compare, "_BLOCK_NUMBERS", 210)
+    cut = paired_permutation(first, second, clusters=clusters, samples=1000)
+    for name in MEANS:
+        assert cut[name] == pytest.approx(whole[name], abs=0.02)
+    again = paired_intervals(first, second, clusters=clusters, samples=100)
+    for name in COMPARED:
+        assert again[name] == pytest.approx(intervals[name])
+
+
+def test_the_sides_may_be_changed_over() -> None:
+    first, second = random_ranks(3, 40, seed=1), random_ranks(2, 40, seed=2)
+    there, back = compare_runs(first, second), compare_runs(second, first)
+    for name in COMPARED:
+        assert there[name].difference == pytest.approx(-back[name].difference)
+        assert (there[name].low, there[name].high) == pytest.approx((-back[name].high, -back[name].low))
+        assert (there[name].p_queries, there[name].p_seeds) == (back[name].p_queries, back[name].p_seeds)
+        assert there[name].first == back[name].second == numbers(first)[name]
+
+
+def test_a_median_of_an_even_number_is_the_mean_of_two() -> None:
+    """Drawn numbers, too: of ranks 1 and 4 the draws have medians 1, 2.5 and 4, a quarter, a half and a quarter."""
+    (found,) = compare._drawn_numbers((np.array([[4, 1]]),), np.array([0, 1]), 4000, 0)
+    values, counts = np.unique(found[:, 0, COMPARED.index("median_rank")], return_counts=True)
+    assert values.tolist() == [1.0, 2.5, 4.0]
+    assert (counts / 4000).tolist() == pytest.approx([0.25, 0.5, 0.25], abs=0.03)
+    assert sorted(set(found[:, 0, 0].tolist())) == [0.0, 50.0, 100.0]
+
+
 def test_p_is_uniform_where_nothing_differs() -> None:
     """Two runs of equal worth: p below 0.1 in about a tenth of all worlds, never much more."""
     random = np.random.default_rng(5)
@@ -102,35 +152,92 @@ def test_the_same_run_twice_differs_in_nothing() -> None:
         assert found.p_queries == (1.0 if name in MEANS else None)
 
 
-def test_intervals_are_those_of_drawing_by_hand() -> None:
-    clusters = np.array([0, 0, 1, 2, 2, 2, 3])
-    first, second = random_ranks(7, seed=7), random_ranks(7, seed=8)
-    drawn = []
-    for weights in draws(clusters, 200, np.random.default_rng(9)):
-        for times in weights:
-            sides = [plain_numbers(np.repeat(ranks, times)) for ranks in (first, second)]
-            drawn.append(np.array(sides[1]) - sides[0])
-    low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
-    found = paired_bootstrap(first, second, clusters=clusters, samples=200, seed=9)
-    np.testing.assert_allclose([found[name] for name in COMPARED], np.stack([low, high], axis=1))
+def test_the_interval_of_single_runs_is_students() -> None:
+    """Ten queries, R@1 gained on four and lost on one: 30 ± t(9) · 67.5/√10, with t(9) = 2.26216."""
+    first = np.array([2, 2, 2, 2, 1, 1, 1, 1, 3, 3])
+    second = np.array([1, 1, 1, 1, 2, 1, 1, 1, 3, 3])
+    low, high = paired_intervals(first, second, samples=40_000)["recall_at_1"]
+    half = 2.26216 * np.std([100] * 4 + [-100] + [0] * 5, ddof=1) / np.sqrt(10)
+    assert (low + high) / 2 == pytest.approx(30.0)
+    assert (high - low) / 2 == pytest.approx(half, rel=0.02)  # the variance is drawn
+
+
+def test_captions_of_a_video_vary_together() -> None:
+    """Each video's captions change alike: four videos are four observations, t(3) = 3.18245."""
+    clusters = np.repeat([5, 2, 9, 4], 25)
+    first, second = np.full(100, 2), np.repeat([1, 1, 2, 1], 25)
+    low, high = paired_intervals(first, second, clusters=clusters, samples=40_000)["recall_at_1"]
+    assert (low + high) / 2 == pytest.approx(75.0)
+    assert (high - low) / 2 == pytest.approx(3.18245 * 50 / 2, rel=0.02)
+
+
+def test_the_interval_of_seeds_is_students_where_queries_are_all_alike() -> None:
+    """Runs that rank every query alike differ by their seeds alone: Welch's interval of 2, 4, 9 against 1, 3."""
+    reciprocals = [1 / np.array([2, 4, 9]), 1 / np.array([1, 3])]
+    first, second = (np.repeat(np.array(ranks)[:, None], 30, axis=1) for ranks in ([2, 4, 9], [1, 3]))
+    found = paired_intervals(first, second)["mean_reciprocal_rank"]
+    parts = [each.var(ddof=1) / len(each) for each in reciprocals]
+    degrees = sum(parts) ** 2 / (parts[0] ** 2 / 2 + parts[1] ** 2 / 1)
+    difference = reciprocals[1].mean() - reciprocals[0].mean()
+    half = student_quantile(0.95, degrees) * np.sqrt(sum(parts))
+    assert found == pytest.approx((difference - half, difference + half))
+
+
+def world(random: np.random.Generator, runs: int, base: np.ndarray, seeds: float, chance: float) -> np.ndarray:
+    """Ranks ``(S, Q)`` of runs of one worth: ``base (Q,)`` how hard a query is, luck of each run and of each pair."""
+    run, pair = random.normal(0, seeds, (runs, 1)), random.normal(0, chance, (runs, len(base)))
+    return np.maximum(1, np.ceil(np.exp(base + run + pair))).astype(int)
+
+
+@pytest.mark.parametrize(("runs", "seeds"), [(1, 0.0), (3, 0.0), (3, 0.15), (5, 0.3)])
+def test_intervals_cover_no_difference_over_other_queries_and_seeds(runs: int, seeds: float) -> None:
+    """Two sides of equal worth: 95 % of the intervals should hold 0.
+
+    Drawing queries and seeds in one bootstrap, with no luck of a seed but on single queries, let go of 0 in none to 1 %
+    of the worlds, at 1.7 times the width.
+    """
+    random, worlds = np.random.default_rng(7), 300
+    held, widths, spread = dict.fromkeys(COMPARED, 0), [], []
+    for number in range(worlds):
+        base = random.normal(1, 1, 60)
+        one, two = (world(random, runs, base, seeds, 1.0) for _ in range(2))
+        found = paired_intervals(one, two, samples=100, seed=number)
+        for name in COMPARED:
+            held[name] += found[name][0] <= 0 <= found[name][1]
+        widths.append(np.subtract(*found["recall_at_5"][::-1]))
+        spread.append(numbers(two)["recall_at_5"] - numbers(one)["recall_at_5"])
+    shares = {name: count / worlds for name, count in held.items()}
+    assert min(shares.values()) >= 0.9, shares
+    assert 0.925 <= np.mean(list(shares.values())) <= 0.98, shares
+    if seeds == 0.0:  # 2 · 1.96 standard deviations of what was really seen hold 95 %
+        assert np.median(widths) < 1.3 * 2 * 1.96 * np.std(spread)
+
+
+def test_seeds_that_agree_leave_the_interval_of_the_queries() -> None:
+    """Four copies of a run are that run: there is no luck of seeds to widen it."""
+    first, second = random_ranks(80, seed=1), random_ranks(80, seed=2)
+    single = paired_intervals(first, second)
+    copies = paired_intervals(np.tile(first, (4, 1)), np.tile(second, (4, 1)))
+    for name in COMPARED:
+        assert copies[name] == pytest.approx(single[name])
+
+
+def test_one_side_may_have_several_seeds() -> None:
+    """Its luck counts, that of the single run cannot: 100 and 0 against 50 lie anywhere by t(1) = 12.7062."""
+    single = np.array([1, 9] * 20)
+    low, high = paired_intervals(single, np.stack([np.full(40, 1), np.full(40, 9)]))["recall_at_1"]
+    assert (low + high) / 2 == pytest.approx(0.0)
+    assert high > 0.9 * 12.7062 * 50
 
 
 def test_pairing_narrows_the_interval() -> None:
     """Runs that share their luck differ less than two runs on queries of their own."""
     first = random_ranks(400, top=8)
     second = np.where(np.arange(400) % 10 == 0, 1, first)
-    low, high = paired_bootstrap(first, second)["recall_at_1"]
+    low, high = paired_intervals(first, second)["recall_at_1"]
     shuffled = np.random.default_rng(0).permutation(second)
-    loose_low, loose_high = paired_bootstrap(first, shuffled)["recall_at_1"]
+    loose_low, loose_high = paired_intervals(first, shuffled)["recall_at_1"]
     assert high - low < 0.6 * (loose_high - loose_low)
-
-
-def test_drawing_seeds_too_widens_the_interval() -> None:
-    good, bad = np.full(200, 1), np.full(200, 30)
-    steady = paired_bootstrap(np.full((4, 200), 20), np.stack([good, good, good, good]))["recall_at_1"]
-    shaky = paired_bootstrap(np.full((4, 200), 20), np.stack([good, good, bad, bad]))["recall_at_1"]
-    assert steady == (100.0, 100.0)
-    assert shaky == (0.0, 100.0)
 
 
 def test_seeds_are_dealt_out_in_all_ways() -> None:
@@ -149,20 +256,25 @@ def test_seeds_are_dealt_out_in_all_ways() -> None:
         assert found[name] == pytest.approx(expected)
 
 
-def test_the_least_p_is_reached_where_all_runs_of_a_side_are_better() -> None:
-    first, second = np.full((5, 30), 4), np.full((5, 30), 1)
-    assert seed_permutation(first, second)["recall_at_1"] == pytest.approx(smallest_p(first, second))
-    assert smallest_p(first, second) == pytest.approx(2 / 252)
-    assert smallest_p(first[:2], second) == pytest.approx(1 / 21)
+@pytest.mark.parametrize(("ones", "twos", "least"), [(5, 5, 2 / 252), (2, 5, 1 / 21), (4, 4, 2 / 70), (3, 3, 2 / 20)])
+def test_the_least_p_is_reached_where_all_runs_of_a_side_are_better(ones: int, twos: int, least: float) -> None:
+    """Three seeds against three can never give p below 0.05, however much better they are."""
+    first, second = np.full((ones, 30), 4), np.full((twos, 30), 1)
+    assert seed_permutation(first, second)["recall_at_1"] == pytest.approx(least)
+    assert smallest_p(first, second) == pytest.approx(least)
 
 
 def test_very_many_ways_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = random_ranks(4, 20, seed=1), random_ranks(4, 20, seed=2)
     exact = seed_permutation(first, second)
-    monkeypatch.setattr(compare, "_MAX_DEALS", 69)
+    monkeypatch.setattr(compare, "_MAX_DEALS", 69)  # one fewer than there are
     drawn = seed_permutation(first, second)
+    assert drawn != exact
     for name in COMPARED:
         assert drawn[name] == pytest.approx(exact[name], abs=0.2)
+        assert drawn[name] * 70 == pytest.approx(round(drawn[name] * 70))  # (1 + as extreme ones) / (1 + 69)
+    monkeypatch.setattr(compare, "_MAX_DEALS", 70)
+    assert seed_permutation(first, second) == exact
 
 
 def test_mean_and_spread_over_seeds() -> None:
@@ -177,7 +289,7 @@ def test_wrong_input_is_refused() -> None:
     with pytest.raises(ValueError, match="first has 2 queries, second 3; pairs need the same queries"):
         paired_permutation(one, np.array([1, 2, 3]))
     with pytest.raises(ValueError, match=r"clusters must have the shape \(2,\) of the queries, got \(1,\)"):
-        paired_bootstrap(one, one, clusters=np.array([0]))
+        paired_intervals(one, one, clusters=np.array([0]))
     with pytest.raises(ValueError, match="second holds the rank 0; ranks count from 1"):
         paired_permutation(one, np.array([0, 1]))
     with pytest.raises(ValueError, match=r"must be ranks \(Q,\) or \(S, Q\), at least one; got shape \(0,\)"):
@@ -186,5 +298,10 @@ def test_wrong_input_is_refused() -> None:
         seed_permutation(one, np.stack([one, one]))
     with pytest.raises(ValueError, match="samples = 0; at least 1"):
         paired_permutation(one, one, samples=0)
-    with pytest.raises(ValueError, match=r"samples = 0, level = 0\.95; samples is at least 1"):
-        paired_bootstrap(one, one, samples=0)
+    with pytest.raises(ValueError, match=r"samples = 1, level = 0\.95; samples is at least 2"):
+        paired_intervals(one, one, samples=1)
+    for level in (0.0, 1.0):
+        with pytest.raises(ValueError, match=f"level = {level}; samples is at least 2"):
+            paired_intervals(one, one, level=level)
+    with pytest.raises(ValueError, match="queries of at least 2 videos; a single one does not vary"):
+        paired_intervals(one, one, clusters=np.array([4, 4]))

@@ -18,23 +18,24 @@ from wordframe.data import (
     CacheError,
     FeatureSet,
     FrameCache,
+    FrameSet,
     FrameSettings,
+    Split,
     TrainingSet,
     VideoFiles,
+    VideoSet,
     build_feature_cache,
     build_frame_cache,
     read_sampled,
 )
-from wordframe.data.dataset import FrameSet, VideoSet
-from wordframe.encoders import ClipBackbone
-from wordframe.encoders.clip_loading import backbone_preprocessing
+from wordframe.encoders import ClipBackbone, Preprocessing
 from wordframe.errors import AnnotationError, VideoError
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.models import ModelSettings, TextVideoModel
 
 CAPTIONS = {
-    "long": ["red green blue white black", "red"],
-    "short": ["cyan then yellow"],
+    "long": ("red green blue white black", "red"),
+    "short": ("cyan then yellow",),
 }
 
 
@@ -51,14 +52,7 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def cache(paths: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("features")
     build_feature_cache(
-        folder,
-        CAPTIONS,
-        VideoFiles(paths, 16),
-        ColourEncoder(),
-        num_frames=4,
-        frames="videos",
-        benchmark="colours",
-        split="train",
+        folder, Split("colours", "train", CAPTIONS), VideoFiles(paths, 16), ColourEncoder(), num_frames=4
     )
     return folder
 
@@ -209,7 +203,6 @@ def video_set(paths: dict[str, Path], **changes: object) -> VideoSet:
 
 
 def test_pixels_are_the_preprocessing_of_decoded_frames(paths: dict[str, Path]) -> None:
-    backbone = ClipBackbone.from_openai(openai_weights())
     batch = video_set(paths).batch([2, 0, 1])
     assert batch.pixels.dtype == torch.uint8
     assert batch.input_ids.shape == batch.word_mask.shape == (3, 10)
@@ -217,7 +210,7 @@ def test_pixels_are_the_preprocessing_of_decoded_frames(paths: dict[str, Path]) 
     assert batch.word_mask.sum(dim=1).tolist() == [5, 7, 3]
     assert batch.frame_mask.sum(dim=1).tolist() == [2, 4, 4]
     on_device = batch.to("cpu")
-    expected = backbone_preprocessing(backbone)(read_sampled(paths["long"], num_frames=4, short_side=SIDE).rgb)
+    expected = Preprocessing(height=SIDE, width=SIDE)(read_sampled(paths["long"], num_frames=4, short_side=SIDE).rgb)
     torch.testing.assert_close(on_device.pixels[1], expected, atol=0, rtol=0)
     assert not on_device.pixels[0, 2:].any()
     assert on_device.pixels[1].equal(on_device.pixels[2])
@@ -320,7 +313,6 @@ def test_a_video_is_read_once_a_batch_and_by_any_thread(
 def test_every_level_survives_the_way_to_the_batch() -> None:
     levels = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 16, 16, 3)
     from wordframe.data.pixel_sets import _LEVELS, _ZEROS
-    from wordframe.encoders import Preprocessing
 
     kept = Preprocessing(height=16, width=16, mean=_ZEROS, std=_LEVELS)(levels)
     assert kept.equal(torch.from_numpy(levels).permute(0, 3, 1, 2).float())

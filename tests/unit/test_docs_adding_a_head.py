@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import pytest
 import torch
 
 from wordframe.models import PRESETS, load_model
-from wordframe.models.families import FAMILIES
+from wordframe.models.config import FAMILIES
 
 PAGE = Path(__file__).parents[2] / "docs" / "adding-a-head.md"
 
@@ -20,10 +22,12 @@ PAGE = Path(__file__).parents[2] / "docs" / "adding-a-head.md"
 def page() -> Iterator[dict[str, Any]]:
     """The names that the page's code defines; what it registers is taken back afterwards."""
     families, presets = dict(FAMILIES), dict(PRESETS)
-    names: dict[str, Any] = {"__name__": "page"}
+    sys.modules["page"] = module = types.ModuleType("page")  # dataclasses look their module up
+    names = vars(module)
     for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL):
-        exec(compile(block, str(PAGE), "exec"), names)
+        exec(compile(block, str(PAGE), "exec", dont_inherit=True), names)
     yield names
+    del sys.modules["page"]
     for registered, before in ((FAMILIES, families), (PRESETS, presets)):
         registered.clear()
         registered.update(before)  # type: ignore[arg-type]
@@ -48,4 +52,4 @@ def test_it_can_be_saved_and_loaded(page: dict[str, Any], tmp_path: Path) -> Non
     model.save(tmp_path)
     again = load_model(tmp_path)
     assert again.fingerprint == model.fingerprint
-    assert again.settings.options == {"sharpness": 20.0}
+    assert again.settings == model.settings

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from wordframe.client import Client, schemas
-from wordframe.server import Opened, create_app
+from wordframe.server import ServedLibrary, create_app
 
 TEXT = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
 ANSWERS = re.findall(r"<!-- (\w+) -->\n```json\n(.*?)```", TEXT, re.DOTALL)
@@ -23,7 +23,7 @@ def test_answers_are_such_objects(kind: str, answer: str) -> None:
 
 def test_every_address_is_told(tmp_path: Path) -> None:
     assert len(ANSWERS) >= 6
-    for path, methods in create_app(Opened(tmp_path)).openapi()["paths"].items():
+    for path, methods in create_app(ServedLibrary(tmp_path)).openapi()["paths"].items():
         assert path in TEXT or path.removeprefix("/api/v1") in TEXT, path
         for status in {status for method in methods.values() for status in method["responses"]} - {"200", "206", "304"}:
             assert f"| {status} |" in TEXT or f"({status};" in TEXT, (path, status)

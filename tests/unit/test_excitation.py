@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from wordframe.heads import Aggregation, Excitation, ExcitedHead, TemporalLSTM
-from wordframe.models import ModelSettings
-from wordframe.models.families import block_designs
+from wordframe.models.families import EaClip4ClipSettings
 
 
 def filled(block: Excitation | Aggregation) -> Excitation | Aggregation:
@@ -84,10 +83,8 @@ def test_hidden_size_is_frames_floor_divided_by_ratio(ratio: float, hidden: int)
 )
 def test_ratios_and_activations(se_type: str, variant: str, ratio: float, expected: object) -> None:
     header = "seqLSTM" if "seq" in se_type else "meanP"
-    settings = ModelSettings(
-        family="ea-clip4clip", sim_header=header, se_type=se_type, variant=variant, reduction_ratio=ratio
-    )
-    assert block_designs(settings) == expected
+    settings = EaClip4ClipSettings(sim_header=header, se_type=se_type, variant=variant, reduction_ratio=ratio)
+    assert settings.block_designs() == expected
 
 
 def test_excited_head_excites_before_the_head() -> None:

@@ -11,22 +11,24 @@ import torch
 from tests.colours import ColourEncoder
 from tests.unit.clip_models import clip_tokenizer, letter_tokenizer
 from wordframe.cli.reasons import heat_strip, reason_lines
-from wordframe.encoders import FAMILIES, SentenceTokenizer, load_encoder
+from wordframe.encoders import MODEL_TYPES, SentenceTokenizer, load_encoder
 from wordframe.features import TextFeatures, VideoFeatures
-from wordframe.models import PRESETS, TextVideoModel
-from wordframe.search import Reasons
-from wordframe.search.explain import WordReasons, explain_segment
+from wordframe.models import PRESETS, ModelSettings, TextVideoModel
+from wordframe.search import Explanation, WordAttention
+from wordframe.search._explain import explain_segment
 
 TOKENS = ["<start>", "red", "car", "<end>"]
 
 
 @torch.no_grad()
-def reasons_of(preset: str, *, frames: int = 5, scale: float = 100.0) -> Reasons:
+def reasons_of(preset: str, *, frames: int = 5, scale: float = 100.0) -> Explanation:
     torch.manual_seed(0)
     settings = PRESETS[preset].settings
     if settings.family == "tcmgc":
         settings = replace(settings, max_words=8, keep_rate=0.5, conditional_heads=2)
-    model = TextVideoModel(settings=replace(settings, heads=2, layers=1), dimension=8).eval()
+    model = TextVideoModel(
+        settings=ModelSettings.from_dict({**settings.to_dict(), "heads": 2, "layers": 1}), dimension=8
+    ).eval()
     for name, parameter in model.named_parameters():
         parameter.add_(0.1 * torch.randn_like(parameter))
         if name.endswith("logit_scale"):
@@ -93,14 +95,17 @@ def test_json_says_all_of_it() -> None:
 
 
 def test_lines_that_can_be_read() -> None:
-    reasons = Reasons(
+    reasons = Explanation(
         segment_id="v-00000",
         score=0.3,
         seconds=(8.0, 9.0, 10.0),
         parts={"video_sentence": 0.4, "frame_word": 0.2},
         part_weights={"video_sentence": 0.75, "frame_word": 0.25},
         sentence_attention=(0.1, 0.7, 0.2),
-        words=(WordReasons("a\n", (0.2, 0.2, 0.6)), WordReasons("dog", (0.5, 0.25, 0.25))),
+        words=(
+            WordAttention(word="a\n", attention=(0.2, 0.2, 0.6), peak_seconds=10.0),
+            WordAttention(word="dog", attention=(0.5, 0.25, 0.25), peak_seconds=8.0),
+        ),
     )
     assert reason_lines(reasons) == [
         "parts     video-sentence 0.400 (75%) · frame-word 0.200 (25%)",
@@ -133,14 +138,16 @@ def test_padding_is_refused() -> None:
 
 
 def test_tokens_of_clip() -> None:
-    tokenize = SentenceTokenizer(tokenizer=clip_tokenizer(), family=FAMILIES["clip"], max_words=6, vocabulary=1000)
+    tokenize = SentenceTokenizer(
+        tokenizer=clip_tokenizer(), model_type=MODEL_TYPES["clip"], max_words=6, vocabulary=1000
+    )
     assert tokenize.tokens("The dog") == ["<|startoftext|>", "the", "dog", "<|endoftext|>"]
     assert len(tokenize.tokens("the dog the dog the dog")) == 6
 
 
 def test_tokens_of_a_family_padded_on_the_left() -> None:
     tokenizer = letter_tokenizer(max_words=12)
-    tokenize = SentenceTokenizer(tokenizer=tokenizer, family=FAMILIES["siglip2"], max_words=12, vocabulary=1000)
+    tokenize = SentenceTokenizer(tokenizer=tokenizer, model_type=MODEL_TYPES["siglip2"], max_words=12, vocabulary=1000)
     tokens = tokenize.tokens("dog")
     assert len(tokens) == int(tokenize(["dog"])[1].sum())
     assert "".join(tokens).startswith("dog")

@@ -8,28 +8,30 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 
 from tests.colours import ColourEncoder, write_scenes
 from wordframe.data import (
     CachedFeatures,
     CacheError,
-    FeatureSummary,
+    FeatureCacheSummary,
     FrameCache,
     FrameSettings,
+    Split,
     VideoFiles,
+    _feature_building,
     build_feature_cache,
     build_frame_cache,
-    feature_building,
     feature_cache,
     read_sampled,
 )
 
 CAPTIONS = {
-    "a": ["a red thing", "red and blue"],
-    "b": ["green green green"],
-    "c": ["the cyan one", "white", "black then white"],
-    "d": ["yellow"],
-    "e": ["magenta and red and blue"],
+    "a": ("a red thing", "red and blue"),
+    "b": ("green green green",),
+    "c": ("the cyan one", "white", "black then white"),
+    "d": ("yellow",),
+    "e": ("magenta and red and blue",),
 }
 SCENES = {
     "a": [("red", 2), ("blue", 2)],
@@ -40,9 +42,12 @@ SCENES = {
 }
 
 
+SPLIT = Split("colours", "train", CAPTIONS)
+
+
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (feature_building, feature_cache):
+    for module in (_feature_building, feature_cache):
         monkeypatch.setattr(module, "BLOCK_VIDEOS", 2)
         monkeypatch.setattr(module, "BLOCK_TEXTS", 3)
 
@@ -52,15 +57,12 @@ def paths(tmp_path: Path) -> dict[str, Path]:
     return {name: write_scenes(tmp_path / f"{name}.mp4", *scenes) for name, scenes in SCENES.items()}
 
 
-def build(folder: Path, paths: dict[str, Path], **changes: Any) -> FeatureSummary:
+def build(folder: Path, paths: dict[str, Path], **changes: Any) -> FeatureCacheSummary:
     settings = {
-        "captions": CAPTIONS,
+        "split": SPLIT,
         "source": VideoFiles(paths, 16),
         "encoder": ColourEncoder(),
         "num_frames": 4,
-        "frames": "videos",
-        "benchmark": "colours",
-        "split": "train",
         "annotations": {"captions.json": "abc"},
     }
     return build_feature_cache(folder, **(settings | changes))
@@ -92,6 +94,22 @@ def test_from_cached_frames_they_are_the_same(tmp_path: Path, paths: dict[str, P
     direct, cached = CachedFeatures.open(tmp_path / "direct"), CachedFeatures.open(tmp_path / "cached")
     for video in range(len(CAPTIONS)):
         np.testing.assert_array_equal(cached.frames(video), direct.frames(video))
+
+
+def test_what_is_on_disk_is_format_1_as_it_was_first_written(tmp_path: Path, paths: dict[str, Path]) -> None:
+    """Caches hold hours of work: other names or hashes here would refuse those of earlier versions."""
+    build(tmp_path / "cache", paths)
+    described = json.loads((tmp_path / "cache" / "wordframe-features.json").read_text())
+    assert described["version"] == 1
+    assert described["frames"] == "videos at a short side of 16 pixels"
+    assert described["captions"] == "be5248c3cbc06b7b"
+    with safe_open(tmp_path / "cache" / "videos-00000.safetensors", framework="numpy") as block:
+        assert set(block.keys()) == {"frames", "seconds", "counts"}
+        assert json.loads(block.metadata()["wordframe"]).keys() == {"stamps", "told"}
+    build_frame_cache(tmp_path / "frames", paths, FrameSettings(num_frames=4, short_side=16))
+    source = FrameCache.open(tmp_path / "frames")
+    assert source.description == "cached frames: 4 frames a video, short side 16 pixels, JPEG of quality 90"
+    assert (tmp_path / "frames/videos/27/27c35e6e9373877f29e562464e46497e.safetensors").is_file()  # blake2b of "a"
 
 
 def test_a_second_run_encodes_nothing(tmp_path: Path, paths: dict[str, Path]) -> None:
@@ -163,6 +181,7 @@ def test_a_missing_video_is_left_out_only_where_that_is_allowed(tmp_path: Path, 
     assert (summary.kept, summary.encoded, summary.complete) == (3, 0, True)
     cached = CachedFeatures.open(tmp_path / "cache")
     assert cached.video_ids == ["a", "d", "e"]
+    assert cached.captions() == ["a red thing", "red and blue", "yellow", "magenta and red and blue"]
     assert cached.video_of.tolist() == [0, 0, 1, 2]
     assert cached.description.left_out.keys() == {"b", "c"}
     np.testing.assert_allclose(cached.sentence(2), ColourEncoder().encode_text(["yellow"]).sentence[0], atol=1e-3)
@@ -189,11 +208,14 @@ def test_nothing_to_read_is_refused(tmp_path: Path) -> None:
     [
         ({"encoder": ColourEncoder(fingerprint="other")}, "the encoder's fingerprint colours-1, this run has other"),
         ({"num_frames": 8}, "frames a video 4, this run has 8"),
-        ({"frames": "cached frames"}, "frames from videos, this run has cached frames"),
-        ({"split": "test"}, "split train, this run has test"),
-        ({"benchmark": "shapes"}, "benchmark colours, this run has shapes"),
+        (
+            {"source": VideoFiles({}, 32)},
+            "frames from videos at a short side of 16 pixels, this run has videos at a short side of 32",
+        ),
+        ({"split": Split("colours", "test", CAPTIONS)}, "split train, this run has test"),
+        ({"split": Split("shapes", "train", CAPTIONS)}, "benchmark colours, this run has shapes"),
         ({"annotations": {"other.json": "abc"}}, "annotation files captions.json, this run has other.json"),
-        ({"captions": CAPTIONS | {"a": ["another caption"]}}, "captions with the hash"),
+        ({"split": Split("colours", "train", CAPTIONS | {"a": ("another caption",)})}, "captions with the hash"),
     ],
 )
 def test_other_settings_are_refused(tmp_path: Path, paths: dict[str, Path], changes: dict[str, Any], told: str) -> None:

@@ -147,6 +147,14 @@ def test_path_then_file_name_then_stem(tmp_path: Path) -> None:
     assert found(folder, "four") == {}
 
 
+def test_the_prefix_of_activitynet_is_looked_past_only_for_ids_and_only_where_it_is_not_there(tmp_path: Path) -> None:
+    folder = videos(tmp_path, "holiday.mp4", "uqiMw7tQ1Cc.mp4", "v_uqiMw7tQ1Cc.mp4", "bXdq2zI1Ms0.mp4")
+    assert found(folder, "v_uqiMw7tQ1Cc", "v_bXdq2zI1Ms0.mp4", "v_holiday") == {
+        "v_uqiMw7tQ1Cc": "v_uqiMw7tQ1Cc.mp4",
+        "v_bXdq2zI1Ms0.mp4": "bXdq2zI1Ms0.mp4",
+    }
+
+
 def test_missing_and_uncaptioned_are_listed(tmp_path: Path) -> None:
     folder = videos(tmp_path, "a.mp4", "b.mp4", "captions.json", ".hidden/c.mp4", "._a.mp4")
     matched = match_videos(folder, {"c.mp4": ["x"], "b.mp4": ["y", "z"]})
@@ -164,16 +172,15 @@ def test_missing_and_uncaptioned_are_listed(tmp_path: Path) -> None:
 
 def test_a_name_for_several_videos_is_told(tmp_path: Path) -> None:
     folder = videos(tmp_path, "a/one.mp4", "b/one.mp4", "two.mp4", "two.mkv")
-    with pytest.raises(
-        AnnotationError, match=r"2 names fit several videos: 'one.mp4' could be 'a/one.mp4', 'b/one.mp4'"
-    ):
+    with pytest.raises(AnnotationError, match=r"2 ambiguous names: 'one.mp4' could be 'a/one.mp4', 'b/one.mp4'"):
         match_videos(folder, {"one.mp4": ["x"], "two": ["y"]})
 
 
 def test_a_video_with_several_names_is_told(tmp_path: Path) -> None:
     folder = videos(tmp_path, "a/one.mp4")
     with pytest.raises(
-        AnnotationError, match=r"'a/one.mp4' is meant by 'one', 'one.mp4'; give all captions of a video"
+        AnnotationError,
+        match=r"1 video named in several ways: 'a/one.mp4' is meant by 'one', 'one.mp4'; give all captions of a video",
     ):
         match_videos(folder, {"one": ["x"], "one.mp4": ["y"]})
 

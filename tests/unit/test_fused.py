@@ -14,9 +14,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from wordframe.features import PART_NAMES, SimilarityOutput, TextFeatures, VideoFeatures
-from wordframe.heads import MultiGrainedSimilarity, TextConditionedSimilarity, kernels
-from wordframe.heads.fused import FusedSimilarity
-from wordframe.heads.kernels import compiled, conditioned, grained, products, tiles
+from wordframe.heads import (
+    MultiGrainedSimilarity,
+    TextConditionedSimilarity,
+    compiled,
+    in_threads,
+    numba_installed,
+    product,
+)
+from wordframe.heads._fused import FusedSimilarity
+from wordframe.heads._kernels import tcmgc, tiles, xclip
 
 D, MAX_WORDS, MAX_FRAMES = 16, 9, 6
 TOLERANCE = 1e-3
@@ -44,7 +51,7 @@ def grained_head(**options: Any) -> FusedSimilarity:
 def random_features(
     num_texts: int, num_videos: int, num_words: int, num_frames: int, seed: int, *, prefix: bool = True
 ) -> tuple[TextFeatures, VideoFeatures]:
-    """Random features with random masks; real entries come first, or anywhere."""
+    """Random features with random masks; real words come first, or anywhere, real frames first."""
     g = torch.Generator().manual_seed(seed)
 
     def mask(rows: int, length: int, ordered: bool) -> Tensor:
@@ -58,7 +65,7 @@ def random_features(
         mask(num_texts, num_words, prefix),
     )
     frames = torch.randn(num_videos, num_frames, D, generator=g)
-    video = VideoFeatures(frames, frames + torch.randn(frames.shape, generator=g), mask(num_videos, num_frames, prefix))
+    video = VideoFeatures(frames, frames + torch.randn(frames.shape, generator=g), mask(num_videos, num_frames, True))
     return text, video
 
 
@@ -72,7 +79,7 @@ def close(actual: SimilarityOutput, expected: SimilarityOutput, tolerance: float
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the loops that ran."""
     seen: list[str] = []
-    for module in (conditioned, grained):
+    for module in (tcmgc, xclip):
 
         def spy(*arguments: Any, _loop: Any = module.score_tile, _name: str = module.__name__) -> None:
             seen.append(_name.rpartition(".")[2])
@@ -139,7 +146,7 @@ def test_float64_is_answered_by_the_tensor_form(calls: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "name"), [(conditioned_head, "conditioned"), (grained_head, "grained")], ids=["tcmgc", "xclip"]
+    ("make", "name"), [(conditioned_head, "tcmgc"), (grained_head, "xclip")], ids=["tcmgc", "xclip"]
 )
 def test_the_loop_answers_without_gradients_and_the_tensor_form_with_them(
     make: Any, name: str, calls: list[str]
@@ -161,7 +168,7 @@ def test_the_loop_answers_without_gradients_and_the_tensor_form_with_them(
 def test_prepared_videos_give_the_same_numbers(make: Any, calls: list[str]) -> None:
     model, (text, video) = make(), random_features(3, 70, 6, 4, 2)
     expected = model(text, video)
-    prepared = model.prepare(video)
+    prepared = model.precompute(video)
     assert len(prepared) == 70
     close(model(text, prepared), expected, 1e-5)
     for rows in (slice(16, 50), slice(5, 9), slice(0, 0), torch.tensor([69, 3, 3, 40])):
@@ -174,7 +181,7 @@ def test_prepared_videos_give_the_same_numbers(make: Any, calls: list[str]) -> N
 
 def test_videos_prepared_with_gradients_are_scored_by_the_tensor_form(calls: list[str]) -> None:
     model, (text, video) = conditioned_head(), random_features(2, 3, 4, 4, 2)
-    prepared = model.prepare(video)
+    prepared = model.precompute(video)
     assert prepared.groups is None
     assert model(text, prepared).logits.requires_grad
     assert not calls
@@ -241,7 +248,7 @@ def test_refusals_are_those_of_the_plain_form() -> None:
     with pytest.raises(ValueError, match=r"text 0 has nothing real \(its mask is all False\)"):
         model(empty, video)
     silent = VideoFeatures(video.frames, video.contextual, torch.zeros(2, 4, dtype=torch.bool))
-    for refuse in (lambda: model(text, silent), lambda: model.prepare(silent)):
+    for refuse in (lambda: model(text, silent), lambda: model.precompute(silent)):
         with pytest.raises(ValueError, match=r"video 0 has nothing real"):
             refuse()
     long_text, long_video = random_features(1, 1, MAX_WORDS + 1, MAX_FRAMES + 1, 0)
@@ -266,9 +273,9 @@ def test_half_precision_features_are_scored_in_float32() -> None:
 @pytest.fixture
 def without_numba(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    kernels.installed.cache_clear()
+    numba_installed.cache_clear()
     yield
-    kernels.installed.cache_clear()
+    numba_installed.cache_clear()
 
 
 @torch.no_grad()
@@ -282,7 +289,7 @@ def test_without_numba_the_tensor_form_answers_and_says_so_once(calls: list[str]
         close(output, model(text, video))
     assert not calls
     close(output, model(text, video, method="plain"))
-    assert model.prepare(video).groups is None
+    assert model.precompute(video).groups is None
 
 
 def test_where_no_cache_can_be_written_the_loops_compile_anew(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,8 +301,8 @@ def test_where_no_cache_can_be_written_the_loops_compile_anew(monkeypatch: pytes
             raise RuntimeError("cannot cache function: no locator available")
         return function
 
-    monkeypatch.setattr(compiled, "njit", njit)
-    assert compiled.compiled(len) is len
+    monkeypatch.setattr("numba.njit", njit)
+    assert compiled(len) is len
     assert made == [{"nogil": True, "cache": True}, {"nogil": True}]
 
 
@@ -305,8 +312,8 @@ def test_no_texts_or_no_videos_give_an_empty_matrix(make: Any) -> None:
     model, (text, video) = make(), random_features(3, 4, 6, 5, 6)
     assert model(text[:0], video).logits.shape == (0, 4)
     assert model(text, video[:0]).logits.shape == (3, 0)
-    assert model(text, model.prepare(video[:0])).logits.shape == (3, 0)
-    assert model(text[:0], model.prepare(video)).logits.shape == (0, 4)
+    assert model(text, model.precompute(video[:0])).logits.shape == (3, 0)
+    assert model(text[:0], model.precompute(video)).logits.shape == (0, 4)
 
 
 @torch.no_grad()
@@ -330,9 +337,9 @@ def test_scoring_from_several_threads_at_once() -> None:
 @torch.no_grad()
 def test_without_onednn_products_come_from_blas(monkeypatch: pytest.MonkeyPatch) -> None:
     left, right = torch.randn(5, 8), torch.randn(3, 8)
-    torch.testing.assert_close(products.product(left, right), left @ right.T)
+    torch.testing.assert_close(product(left, right), left @ right.T)
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
-    assert torch.equal(products.product(left, right), left @ right.T)
+    assert torch.equal(product(left, right), left @ right.T)
 
 
 def test_an_error_in_a_thread_reaches_the_caller() -> None:
@@ -344,7 +351,7 @@ def test_an_error_in_a_thread_reaches_the_caller() -> None:
     try:
         torch.set_num_threads(2)
         with pytest.raises(ZeroDivisionError):
-            products.in_threads(fail, [1, 2, 3])
+            in_threads(fail, [1, 2, 3])
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(threads)

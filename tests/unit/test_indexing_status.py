@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.colours import ColourEncoder, write_scenes
-from wordframe.library import Library, Progress, read_roots, read_status
-from wordframe.library.roots import add_roots
-from wordframe.library.status import FILE_NAME, SILENT_SECONDS, told_status
+from wordframe.library import IndexProgress, Library, read_status
+from wordframe.library._manifest import add_roots, read_roots, without_nested
+from wordframe.library.status import SILENT_SECONDS, STATUS_NAME, keeping_status
 
 
 def library_of(folder: Path) -> Library:
@@ -43,8 +43,8 @@ def test_the_status_can_be_read_while_the_run_goes_on(tmp_path: Path) -> None:
 
 def test_a_run_that_raises_has_stopped(tmp_path: Path) -> None:
     def die() -> None:
-        with told_status(tmp_path) as (update, _):
-            update(Progress(1, 4, 10, 40, 3, 1.5))
+        with keeping_status(tmp_path) as (update, _):
+            update(IndexProgress(1, 4, 10, 40, 3, 1.5))
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
@@ -55,20 +55,20 @@ def test_a_run_that_raises_has_stopped(tmp_path: Path) -> None:
 
 
 def test_a_run_that_fell_silent_has_stopped(tmp_path: Path) -> None:
-    with told_status(tmp_path):
-        running = json.loads((tmp_path / FILE_NAME).read_text())
+    with keeping_status(tmp_path):
+        running = json.loads((tmp_path / STATUS_NAME).read_text())
     assert running["state"] == "running"
-    (tmp_path / FILE_NAME).write_text(json.dumps(running | {"beat": time.time() - SILENT_SECONDS - 1}))
+    (tmp_path / STATUS_NAME).write_text(json.dumps(running | {"beat": time.time() - SILENT_SECONDS - 1}))
     status = read_status(tmp_path)
     assert status is not None
     assert status.state == "stopped"
 
 
 def test_remaining_time_follows_the_bytes(tmp_path: Path) -> None:
-    with told_status(tmp_path) as (update, _):
-        update(Progress(1, 4, 10, 40, 3, 1.5))
-    values = json.loads((tmp_path / FILE_NAME).read_text()) | {"state": "running", "started": time.time() - 5}
-    (tmp_path / FILE_NAME).write_text(json.dumps(values | {"beat": time.time()}))
+    with keeping_status(tmp_path) as (update, _):
+        update(IndexProgress(1, 4, 10, 40, 3, 1.5))
+    values = json.loads((tmp_path / STATUS_NAME).read_text()) | {"state": "running", "started": time.time() - 5}
+    (tmp_path / STATUS_NAME).write_text(json.dumps(values | {"beat": time.time()}))
     status = read_status(tmp_path)
     assert status is not None
     assert status.remaining_seconds == pytest.approx(15, abs=0.5)
@@ -76,12 +76,40 @@ def test_remaining_time_follows_the_bytes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"state": "running"}', "null"])
 def test_a_status_that_makes_no_sense_is_none(tmp_path: Path, content: str) -> None:
-    (tmp_path / FILE_NAME).write_text(content)
+    (tmp_path / STATUS_NAME).write_text(content)
     assert read_status(tmp_path) is None
 
 
 def test_roots_grow_and_swallow_what_lies_in_them(tmp_path: Path) -> None:
-    assert read_roots(tmp_path, ["/v/a/1.mp4", "/v/a/b/2.mp4"]) == ["/v/a"]
-    add_roots(tmp_path, ["/v/a/b", "/w"], [])
-    add_roots(tmp_path, ["/v/a"], [])
-    assert read_roots(tmp_path, ["/elsewhere/x.mp4"]) == ["/v/a", "/w"]
+    assert read_roots(tmp_path) == []
+    add_roots(tmp_path, ["/v/a/b", "/w"])
+    add_roots(tmp_path, ["/v/a"])
+    assert read_roots(tmp_path) == ["/v/a", "/w"]
+
+
+def test_a_library_that_kept_no_roots_names_the_folders_of_its_videos(tmp_path: Path) -> None:
+    write_scenes(tmp_path / "videos" / "deep" / "a.mp4", ("red", 1))
+    write_scenes(tmp_path / "videos" / "b.mp4", ("blue", 1))
+    library = library_of(tmp_path / "library")
+    library.index([tmp_path])
+    (library.folder / "roots.json").unlink()
+    assert library.roots() == [str(tmp_path / "videos")]
+
+
+def test_many_files_on_the_command_line_are_sorted_out_at_once() -> None:
+    class CountedStr(str):
+        looks = 0
+
+        def startswith(self, *given: object) -> bool:  # type: ignore[override]
+            CountedStr.looks += 1
+            return str.startswith(self, *given)  # type: ignore[arg-type]
+
+        def rstrip(self, *given: str) -> CountedStr:  # type: ignore[override]
+            return CountedStr(str.rstrip(self, *given))
+
+        def __add__(self, other: str) -> CountedStr:
+            return CountedStr(str.__add__(self, other))
+
+    files = [CountedStr(f"/videos/{number:05d}.mp4") for number in range(8000)]
+    assert len(without_nested(files)) == 8000
+    assert CountedStr.looks <= len(files)

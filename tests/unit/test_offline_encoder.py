@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from wordframe.encoders import (
-    SIDE,
+    OfflineEncoder,
     class_texts,
     even_out,
     load_classifier,
@@ -23,13 +23,12 @@ from wordframe.encoders import (
     load_encoder,
     read_classifier,
 )
-from wordframe.encoders.class_sentences import compute_directions
-from wordframe.encoders.classifier import prepare_for_inference
-from wordframe.encoders.offline import OfflineEncoder
-from wordframe.encoders.packaged import PackagedFile
-from wordframe.encoders.sentence import TOKENIZER, WEIGHTS
+from wordframe.encoders._class_directions import compute_directions
+from wordframe.encoders._minilm import TOKENIZER, WEIGHTS, PackagedFile
+from wordframe.encoders.offline import prepare_for_inference
 from wordframe.errors import EncoderError
 
+SIDE = OfflineEncoder(device="cpu").short_side
 Photographs = dict[str, NDArray[np.uint8]]
 SENTENCES = {
     "chelsea": "a photo of a cat",

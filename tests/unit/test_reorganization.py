@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from wordframe.heads.reorganization import (
+from wordframe.heads.tcmgc.aggregation import (
     keep_largest,
     keep_largest_and_fuse,
     keep_largest_block,

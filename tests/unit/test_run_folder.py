@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,30 +19,31 @@ from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 
 from tests.colours import ColourEncoder, write_scenes
-from wordframe.data import VideoFiles, build_feature_cache, match_videos
+from wordframe.data import Split, VideoFiles, build_feature_cache, match_videos
 from wordframe.errors import AnnotationError, CheckpointError
 from wordframe.evaluate import (
     Outcome,
-    Source,
+    Provenance,
+    RunError,
     compare_folders,
+    comparison_table,
     evaluate_cached,
     evaluate_videos,
     read_run,
-    write_folder,
+    write_run,
 )
-from wordframe.evaluate.cached import CachedTexts
-from wordframe.evaluate.comparison import render
-from wordframe.evaluate.folder import SECONDS, evaluate_folder
+from wordframe.evaluate import outcome as outcome_module
+from wordframe.evaluate.gathering import CachedTexts
 from wordframe.evaluate.outcome import bank_numbers
-from wordframe.evaluate.run_folder import RunError
-from wordframe.evaluate.tables import markdown
+from wordframe.evaluate.report import markdown
+from wordframe.evaluate.runs import EvaluationRun
 from wordframe.models import load_model
 
 CAPTIONS = {
-    "red.mp4": ["red"],
+    "red.mp4": ["magenta"],
     "two.mp4": ["green", "blue"],
     "sub/a cyan one.mp4": ["cyan white"],
-    "same.mp4": ["yellow", "yellow"],
+    "same.mp4": ["yellow", "red"],  # one of them speaks of another video
     "gone.mp4": ["black"],
 }
 
@@ -95,6 +98,7 @@ class Report(Strict):
     post_processing: str
     post_processed: dict[str, Rescored]
     tie_rule: str
+    interval_methods: dict[str, str]
     encoder: str
     model: str
     checkpoint: Checkpoint
@@ -125,8 +129,8 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def evaluated(videos: Path, captions: Mapping[str, list[str]] = CAPTIONS, **changes: Any) -> Outcome:
     settings: dict[str, Any] = {
         "model_name": "zero-shot",
-        "source": Source("msvd", "test", "made for this test", {"captions.json": "ab12"}, ("2 videos are few",)),
-        "sampling": SECONDS,
+        "source": Provenance("msvd", "test", "made for this test", {"captions.json": "ab12"}, ("2 videos are few",)),
+        "sampling": "seconds",
         "num_frames": 4,
         "num_words": 3,
         "allow_missing": True,
@@ -146,7 +150,7 @@ def outcome(videos: Path) -> Outcome:
 @pytest.fixture(scope="module")
 def folder(outcome: Outcome, tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("run") / "new"
-    write_folder(place, outcome)
+    write_run(place, outcome)
     return place
 
 
@@ -157,6 +161,12 @@ def test_the_report_has_its_schema(folder: Path, outcome: Outcome) -> None:
     assert list(report.t2v.intervals) == ["recall_at_1", "recall_at_5", "recall_at_10", "median_rank", "mean_rank"]
     assert (report.protocol, report.split, report.split_note) == ("msvd", "test", "made for this test")
     assert (report.gallery, report.queries, report.captions_per_video) == (4, 6, 1.5)
+    # "magenta" and "red" find each other's videos second, the other four their own first
+    assert (report.t2v.recall_at_1, report.t2v.recall_at_5) == pytest.approx((100 * 4 / 6, 100.0))
+    assert (report.t2v.median_rank, report.t2v.mean_rank) == pytest.approx((1.0, 8 / 6))
+    assert (report.v2t.recall_at_1, report.v2t.mean_rank, report.v2t.queries) == (75.0, 1.25, 4)
+    assert report.interval_methods.keys() == {"recall", "median_rank", "mean_rank"}
+    assert report.interval_methods["recall"].startswith("Wilson")
     assert report.recall_sum == pytest.approx(report.t2v.recall_sum + report.v2t.recall_sum)
     assert report.gallery_note == "gallery 4 of 5: not comparable with published numbers"
     assert report.frames == "1 a second, then at most 4 spread evenly"
@@ -199,10 +209,23 @@ def test_the_folder_keeps_ranks_lists_and_a_picture(folder: Path, outcome: Outco
     )
     with np.load(folder / "ranks.npz") as stored:
         assert sorted(stored.files) == ["caption_video", "dsl.t2v", "dsl.v2t", "qb_norm.t2v", "t2v", "v2t"]
-        assert stored["t2v"].tolist() == outcome.measured.ranks.t2v.tolist()
+        assert (stored["t2v"].tolist(), stored["v2t"].tolist()) == ([2, 1, 1, 1, 1, 2], [2, 1, 1, 1])
+        assert stored["caption_video"].tolist() == [0, 1, 1, 2, 3, 3]
+        assert stored["qb_norm.t2v"].tolist() == outcome.measured.rescored[1].ranks["t2v"].tolist()
     assert "sub/a%20cyan%20one.mp4#0 0 sub/a%20cyan%20one.mp4 1\n" in (folder / "qrels.t2v.trec").read_text()
-    first = (folder / "run.t2v.trec").read_text().splitlines()[0].split(" ")
-    assert first[:4] == ["red.mp4#0", "Q0", "red.mp4", "1"]
+    lines = [line.split(" ") for line in (folder / "run.t2v.trec").read_text().splitlines()]
+    assert [line[:4] for line in lines[:2]] == [
+        ["red.mp4#0", "Q0", "two.mp4", "1"],
+        ["red.mp4#0", "Q0", "red.mp4", "2"],
+    ]
+    assert [line[0] for line in lines[::4]] == [
+        "red.mp4#0",
+        "two.mp4#0",
+        "two.mp4#1",
+        "sub/a%20cyan%20one.mp4#0",
+        "same.mp4#0",
+        "same.mp4#1",
+    ]
     assert len((folder / "run.v2t.trec").read_text().splitlines()) == 4 * 4
     picture = np.asarray(Image.open(folder / "recall.png").convert("RGB"))
     assert picture.shape[0] > 300
@@ -213,7 +236,7 @@ def test_a_folder_is_read_again_and_never_written_over(folder: Path, outcome: Ou
     run = read_run(folder)
     assert torch.equal(torch.from_numpy(run.v2t), outcome.measured.ranks.v2t)
     with pytest.raises(RunError, match="holds an evaluation; choose another folder, or delete this one"):
-        write_folder(folder, outcome)
+        write_run(folder, outcome)
     with pytest.raises(RunError, match=r"is not the folder of an evaluation: report.json is missing; make one with"):
         read_run(tmp_path)
     (tmp_path / "report.json").write_text('{"queries": 5}')
@@ -227,7 +250,7 @@ def test_a_folder_is_read_again_and_never_written_over(folder: Path, outcome: Ou
 
 def test_without_lists_there_is_no_folder(videos: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="the evaluation has no lists; evaluate with top=100"):
-        write_folder(tmp_path / "new", evaluated(videos, top=None))
+        write_run(tmp_path / "new", evaluated(videos, top=None))
 
 
 def test_a_broken_video_is_told_by_both_ways_of_reading(videos: Path, tmp_path: Path) -> None:
@@ -235,14 +258,15 @@ def test_a_broken_video_is_told_by_both_ways_of_reading(videos: Path, tmp_path: 
         (tmp_path / name).write_bytes((videos / name).read_bytes())
     (tmp_path / "two.mp4").write_text("no video")
     matched = match_videos(tmp_path, {name: CAPTIONS[name] for name in ("red.mp4", "two.mp4", "same.mp4")})
-    for sampling in ("uniform", SECONDS):
-        settings: dict[str, Any] = {"model_name": "zero-shot", "source": Source("folder"), "sampling": sampling}
+    for sampling in ("uniform", "seconds"):
+        settings: dict[str, Any] = {"model_name": "zero-shot", "source": Provenance("folder"), "sampling": sampling}
         model = load_model("zero-shot", dimension=6)
         with pytest.raises(AnnotationError, match=r"1 of 3 videos cannot be read, the first: .*two\.mp4"):
             evaluate_videos(matched, ColourEncoder(), model, **settings)
         report = evaluate_videos(matched, ColourEncoder(), model, **settings, allow_missing=True).report
         assert [video.file for video in report.skipped] == [str(tmp_path / "two.mp4")]
         assert report.gallery_note.startswith("gallery 2 of 3")
+        assert (report.evaluation.t2v.gallery, report.evaluation.t2v.queries) == (2, 3)
 
 
 def test_one_frame_a_second_then_spread(videos: Path) -> None:
@@ -252,7 +276,7 @@ def test_one_frame_a_second_then_spread(videos: Path) -> None:
         encoder = ColourEncoder()
         model = load_model("zero-shot", dimension=6)
         evaluate_videos(
-            matched, encoder, model, model_name="m", source=Source("folder"), sampling=SECONDS, num_frames=wanted
+            matched, encoder, model, model_name="m", source=Provenance("folder"), sampling="seconds", num_frames=wanted
         )
         assert encoder.frames_encoded == expected + min(3, wanted)
 
@@ -260,16 +284,18 @@ def test_one_frame_a_second_then_spread(videos: Path) -> None:
 def test_the_folder_protocol_is_as_before(videos: Path) -> None:
     captions = {name: several for name, several in CAPTIONS.items() if name != "gone.mp4"}
     seen: list[int] = []
-    report = evaluate_folder(
+    report = evaluate_videos(
         match_videos(videos, captions),
         ColourEncoder(),
         load_model("zero-shot", dimension=6),
         model_name="zero-shot",
         num_frames=4,
-        on_progress=seen.append,
-    )
+        on_read=seen.append,
+    ).report
     assert (report.protocol, report.frames, report.gallery_note) == ("folder", "4 a video, uniform", "")
-    assert report.evaluation.t2v.recall_at_5 == 100.0
+    assert report.evaluation.t2v.recall_at_1 == pytest.approx(100 * 4 / 6)
+    assert report.evaluation.v2t.recall_at_1 == 75.0
+    assert seen == sorted(seen)
     assert seen[-1] == 4
 
 
@@ -279,14 +305,10 @@ def test_the_folder_protocol_is_as_before(videos: Path) -> None:
 def cache(folder: Path, videos: Path, captions: Mapping[str, list[str]], encoder: ColourEncoder) -> Path:
     build_feature_cache(
         folder,
-        captions,
-        VideoFiles({pair.name: pair.path for pair in match_videos(videos, dict(captions)).pairs}, encoder.short_side),
+        Split("msvd", "test", {video: tuple(several) for video, several in captions.items()}, "made for this test"),
+        VideoFiles({pair.name: pair.path for pair in match_videos(videos, captions).pairs}, encoder.short_side),
         encoder,
         num_frames=4,
-        frames="videos",
-        benchmark="msvd",
-        split="test",
-        note="made for this test",
         annotations={"captions.json": "ab12"},
         allow_missing=True,
     )
@@ -336,6 +358,12 @@ def test_a_bank_of_another_encoder_is_refused(videos: Path, tmp_path: Path) -> N
         evaluate_cached(features, load_model("zero-shot", dimension=6), model_name="zero-shot", bank=bank)
 
 
+def test_a_report_keeps_the_hashes_of_earlier_versions() -> None:
+    """Runs of one benchmark, one made before and one now, must still compare."""
+    expected = hashlib.sha256(b"5:a cat2:\xc3\xbc1:\xff").hexdigest()[:16]
+    assert outcome_module._texts_hash(["a cat", "ü", "\udcff"]) == expected
+
+
 def test_a_bank_is_drawn_once_for_a_seed() -> None:
     assert bank_numbers(3, seed=1) == [0, 1, 2]
     assert len(set(bank_numbers(20_000, seed=1))) == 5000
@@ -350,7 +378,7 @@ def others(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]
     """Runs of three other settings on the same queries."""
     place = tmp_path_factory.mktemp("others")
     for number, frames in enumerate((1, 2, 3)):
-        write_folder(place / str(number), evaluated(videos, num_frames=frames))
+        write_run(place / str(number), evaluated(videos, num_frames=frames))
     return [place / str(number) for number in range(3)]
 
 
@@ -360,14 +388,17 @@ def test_groups_are_compared_with_the_first(folder: Path, others: list[Path]) ->
     told = json.loads(json.dumps(found.to_json()))
     assert (told["baseline"], told["protocol"]) == ("a", "msvd test")
     assert told["groups"]["a"]["runs"] == [str(folder), str(others[0])]
-    change = told["differences"]["b"]["t2v"]["recall_at_1"]
-    means = [told["groups"][name]["t2v"]["recall_at_1"]["mean"] for name in ("a", "b")]
-    assert change["difference"] == pytest.approx(means[1] - means[0])
+    change = told["differences"]["b"]["t2v"]["mean_reciprocal_rank"]
+    # with one frame of "two.mp4" its second caption is third, and "magenta" finds its video
+    means = [((4 + 2 / 2) / 6 + (4 + 1 / 2 + 1 / 3) / 6) / 2, (4 + 2 / 2) / 6]
+    assert [told["groups"][name]["t2v"]["mean_reciprocal_rank"]["mean"] for name in ("a", "b")] == pytest.approx(means)
+    assert (change["first"], change["second"]) == pytest.approx(tuple(means))
+    assert change["difference"] == pytest.approx(1 / 72)
     assert told["differences"]["b"]["smallest_p_seeds"] == pytest.approx(1 / 3)
     screen = Console(file=io.StringIO(), width=80)
-    screen.print(render(found))
+    screen.print(comparison_table(found))
     shown = screen.file.getvalue()  # type: ignore[attr-defined]
-    assert "p seed: all runs are dealt out anew; for b it can be no smaller than 0.33" in shown
+    assert "p seed: all runs are dealt out anew; for b it can be no smaller than 0.33" in " ".join(shown.split())
     assert "video → text" in shown
     assert "…" not in shown
     alone = compare_folders({"a": [one], "b": [more[0]], "c": [more[1]]})
@@ -375,10 +406,57 @@ def test_groups_are_compared_with_the_first(folder: Path, others: list[Path]) ->
     assert alone.differences["c"]["v2t"]["recall_at_1"].p_seeds is None
 
 
+def run_of(folder: str, t2v: list[int], v2t: list[int], caption_video: list[int]) -> EvaluationRun:
+    told = {"protocol": "folder", "split": "", "queries_digest": "q", "gallery_digest": "g", "annotations": {}}
+    return EvaluationRun(Path(folder), told, np.array(t2v), np.array(v2t), np.array(caption_video))
+
+
+def test_three_seeds_against_three_are_told_that_p_stays_above_five_percent() -> None:
+    groups = {
+        name: [run_of(f"{name}{seed}", [rank] * 6, [rank] * 3, [0, 0, 1, 1, 2, 2]) for seed in range(number)]
+        for name, rank, number in (("first", 9, 4), ("three", 1, 3), ("four", 1, 4))
+    }
+    four = compare_folders({"first": groups["first"], "four": groups["four"]})
+    three = compare_folders({"first": groups["first"][:3], "three": groups["three"]})
+    assert three.differences["three"]["t2v"]["recall_at_1"].p_seeds == pytest.approx(0.1)
+    assert four.differences["four"]["v2t"]["recall_at_1"].p_seeds == pytest.approx(2 / 70)
+    for found, told in ((three, True), (four, False)):
+        screen = Console(file=io.StringIO(), width=200)
+        screen.print(comparison_table(found))
+        shown = screen.file.getvalue()  # type: ignore[attr-defined]
+        assert ("with so few runs it never falls below 0.05; 4 against 4 can" in shown) == told
+        assert "over seeds where there are several" in shown
+
+
+def test_captions_of_a_video_are_compared_together_and_a_video_alone_not_at_all() -> None:
+    """Three videos whose four captions all gain: P = 2/8 of text→video; of twelve single queries it would be 2/4096."""
+    owners = [0] * 4 + [1] * 4 + [2] * 4
+    one, two = run_of("a", [9] * 12, [1, 2, 3], owners), run_of("b", [1] * 12, [3, 2, 1], owners)
+    found = compare_folders({"a": [one], "b": [two]}).differences["b"]
+    assert found["t2v"]["recall_at_1"].p_queries == pytest.approx(2 / 8)
+    assert (found["v2t"]["recall_at_1"].first, found["v2t"]["recall_at_1"].second) == pytest.approx((100 / 3, 100 / 3))
+    single = [run_of(name, [1, 1], [1], [0, 0]) for name in "ab"]
+    with pytest.raises(RunError, match="a is about a single video; a comparison needs captions of at least two"):
+        compare_folders({"a": single[:1], "b": single[1:]})
+
+
+def test_without_the_plots_library_all_else_is_kept(
+    outcome: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("matplotlib", "matplotlib.figure", "matplotlib.backends.backend_agg"):
+        monkeypatch.setitem(sys.modules, name, None)  # as if it were not installed
+    left_out = write_run(tmp_path / "run", outcome)
+    assert left_out is not None
+    assert left_out.startswith("recall.png was left out: a plot of recall needs more than the core of wordframe")
+    assert "pip install 'wordframe[report]'" in left_out
+    assert not (tmp_path / "run" / "recall.png").exists()
+    assert read_run(tmp_path / "run").t2v.tolist() == [2, 1, 1, 1, 1, 2]
+
+
 def test_runs_on_other_queries_are_refused(videos: Path, folder: Path, tmp_path: Path) -> None:
-    write_folder(tmp_path / "queries", evaluated(videos, CAPTIONS | {"red.mp4": ["blue"]}))
-    write_folder(tmp_path / "gallery", evaluated(videos, {name: CAPTIONS[name] for name in ("red.mp4", "two.mp4")}))
-    write_folder(tmp_path / "files", evaluated(videos, source=Source("msvd", annotations={"captions.json": "cd34"})))
+    write_run(tmp_path / "queries", evaluated(videos, CAPTIONS | {"red.mp4": ["blue"]}))
+    write_run(tmp_path / "gallery", evaluated(videos, {name: CAPTIONS[name] for name in ("red.mp4", "two.mp4")}))
+    write_run(tmp_path / "files", evaluated(videos, source=Provenance("msvd", annotations={"captions.json": "cd34"})))
     for name, told in (("queries", "queries"), ("gallery", "gallery, queries"), ("files", "annotations")):
         with pytest.raises(RunError, match=f"cannot be compared: they differ in {told}; evaluate both on the same"):
             compare_folders({"a": [read_run(folder)], "b": [read_run(tmp_path / name)]})

@@ -11,8 +11,7 @@ import pytest
 import torch
 
 from tests.videos import plain_frames, shown_at, write_video
-from wordframe.data import VideoFiles, in_order, read_sampled
-from wordframe.data.sampled import SampledFrames
+from wordframe.data import SampledFrames, VideoFiles, in_order, read_sampled
 from wordframe.errors import VideoError
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from wordframe.extraction import Chunk
-from wordframe.library import scene_vectors
-from wordframe.library.segmenting import segments_of_chunk
-from wordframe.video.frame import VideoInfo
+from wordframe.library import run_centroids
+from wordframe.library._segmenting import segments_of_chunk
+from wordframe.video import VideoInfo
 
 
 def chunk(
@@ -22,16 +22,16 @@ def chunk(
     return Chunk("a", index, last, info, np.array(seconds), features, pictures, problem or None)
 
 
-def test_scene_vectors_are_the_directions_of_the_scenes() -> None:
+def test_centroids_are_the_directions_of_the_scenes() -> None:
     red, green, blue = np.eye(3, dtype=np.float32)
     frames = np.stack([red, red, 2 * red, green, blue, blue, blue, blue])
-    np.testing.assert_allclose(scene_vectors(frames[None])[0], np.eye(3), atol=1e-6)
+    np.testing.assert_allclose(run_centroids(frames[None])[0], np.eye(3), atol=1e-6)
 
 
 @pytest.mark.parametrize("num_frames", [1, 2, 3, 5, 12])
-def test_scene_vectors_are_those_of_the_best_of_all_cuts(num_frames: int) -> None:
+def test_centroids_are_those_of_the_best_of_all_cuts(num_frames: int) -> None:
     frames = np.random.default_rng(num_frames).standard_normal((4, num_frames, 6)).astype(np.float32)
-    found = scene_vectors(frames)
+    found = run_centroids(frames)
     assert found.shape == (4, min(3, num_frames), 6)
     for video, vectors in zip(frames, found, strict=True):
         units = video / np.linalg.norm(video, axis=1, keepdims=True)
@@ -45,7 +45,7 @@ def test_scene_vectors_are_those_of_the_best_of_all_cuts(num_frames: int) -> Non
 
 
 def test_featureless_frames_have_no_direction() -> None:
-    np.testing.assert_array_equal(scene_vectors(np.zeros((1, 2, 3), np.float32)), np.zeros((1, 2, 3)))
+    np.testing.assert_array_equal(run_centroids(np.zeros((1, 2, 3), np.float32)), np.zeros((1, 2, 3)))
 
 
 def test_segments_tile_the_video_and_keep_every_frame() -> None:

@@ -12,9 +12,15 @@ from torch import Tensor
 from tests.unit.test_fused import close, conditioned_head, grained_head, random_features
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.heads import PooledSimilarity, TextConditionedSimilarity
-from wordframe.heads.kernels import tiles
-from wordframe.heads.span import video_span
-from wordframe.heads.span_groups import looked_for, pulled_back, shared_numbers, shared_rows, span_numbers
+from wordframe.heads._kernels import tiles
+from wordframe.heads.tcmgc.span import (
+    looked_for,
+    pulled_back,
+    shared_rows,
+    shared_statistics,
+    span_statistics,
+    video_span,
+)
 
 KINDS: list[dict[str, Any]] = [
     {},
@@ -37,11 +43,11 @@ def head(**options: Any) -> TextConditionedSimilarity:
 def test_kept_numbers_give_the_scores_of_the_plain_form(options: dict[str, Any]) -> None:
     model = head(**options)
     text, video = random_features(4, 37, 7, 5, 0)
-    numbers = model.numbers(video)
+    statistics = model.statistics(video)
     expected = model(text, video, method="plain")
-    close(model(text, model.prepare(video, numbers)), expected)
+    close(model(text, model.precompute(video, statistics)), expected)
     rows = torch.tensor([36, 3, 20])
-    some = model.prepare(video[rows], [numbers[row] for row in rows.tolist()])
+    some = model.precompute(video[rows], [statistics[row] for row in rows.tolist()])
     torch.testing.assert_close(model(text, some).logits, expected.logits[:, rows], atol=1e-3, rtol=0)
 
 
@@ -50,10 +56,10 @@ def test_kept_numbers_give_the_scores_of_the_plain_form(options: dict[str, Any])
 def test_numbers_do_not_depend_on_padding(options: dict[str, Any]) -> None:
     """A video kept alone, without its padding, goes among longer ones."""
     model, (_, video) = head(**options), random_features(3, 20, 6, 5, 1)
-    together = model.numbers(video)
+    together = model.statistics(video)
     for row, real in enumerate(video.frame_mask):
         alone = VideoFeatures(video.frames[[row]][:, real], video.contextual[[row]][:, real], real[real][None])
-        np.testing.assert_allclose(model.numbers(alone)[0], together[row], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(model.statistics(alone)[0], together[row], rtol=1e-4, atol=1e-5)
     assert len({len(numbers) for numbers in together}) == len(set(video.frame_mask.sum(dim=1).tolist())) > 2
 
 
@@ -80,41 +86,45 @@ def test_a_matrix_on_the_texts_side_does_what_the_basis_does(options: dict[str, 
     logits = torch.einsum("nhd,vfhd->nvhf", lva.to_query(words), lva.to_key(frames))
     found = products(looked_for(lva, words))
     torch.testing.assert_close(found.softmax(dim=-1), logits.softmax(dim=-1))
-    torch.testing.assert_close(torch.from_numpy(shared_numbers(lva))[0], span.gram3[0, -1, -1])
+    torch.testing.assert_close(torch.from_numpy(shared_statistics(lva))[0], span.gram3[0, -1, -1])
 
 
 @torch.no_grad()
 def test_numbers_by_hand() -> None:
     """One frame (3, 1): LN1 makes (1, −1) of it, ``U`` is twice that, and there is no constant."""
     model = TextConditionedSimilarity(dimension=2, max_words=1, keep_rate=1.0).eval()
-    found = span_numbers(model.attention, torch.tensor([[[3.0, 1.0]]]))
+    found = span_statistics(model.attention, torch.tensor([[[3.0, 1.0]]]))
     torch.testing.assert_close(found, torch.tensor([[[1.0, 4.0, 8.0], [0.0, 0.0, 0.0]]]), rtol=1e-4, atol=1e-4)
 
 
 @torch.no_grad()
 def test_numbers_of_other_frames_are_refused() -> None:
     model, (_, video) = head(), random_features(1, 3, 4, 5, 2)
-    numbers = model.numbers(video)
-    numbers[1] = np.zeros(12, np.float32)
+    statistics = model.statistics(video)
+    statistics[1] = np.zeros(12, np.float32)
     count = int(video.frame_mask[1].sum())
-    with pytest.raises(ValueError, match=rf"numbers of video 1 are 12, its {count} frames need \d+; they were made of"):
-        model.prepare(video, numbers)
+    with pytest.raises(
+        ValueError, match=rf"statistics of video 1 are 12 numbers, its {count} frames need \d+; they were made of"
+    ):
+        model.precompute(video, statistics)
 
 
 @torch.no_grad()
 def test_a_similarity_without_numbers_says_so() -> None:
     _, video = random_features(1, 2, 4, 5, 3)
-    assert not PooledSimilarity().keeps_numbers
-    with pytest.raises(TypeError, match="PooledSimilarity has no numbers of videos to keep; look at keeps_numbers"):
-        PooledSimilarity().numbers(video)
+    assert not PooledSimilarity().keeps_statistics
+    with pytest.raises(
+        TypeError, match="PooledSimilarity has no statistics of videos to keep; look at keeps_statistics"
+    ):
+        PooledSimilarity().statistics(video)
 
 
 @torch.no_grad()
 def test_broken_numbers_stay_visible() -> None:
     model, (text, video) = head(), random_features(2, 3, 4, 5, 4)
-    numbers = model.numbers(video)
-    numbers[2] = np.full_like(numbers[2], np.nan)
-    logits = model(text, model.prepare(video, numbers)).logits
+    statistics = model.statistics(video)
+    statistics[2] = np.full_like(statistics[2], np.nan)
+    logits = model(text, model.precompute(video, statistics)).logits
     assert logits[:, 2].isnan().all()
     assert logits[:, :2].isfinite().all()
 
@@ -148,10 +158,10 @@ def test_bfloat16_products_err_by_tenths_of_a_logit(keep_rate: float) -> None:
 @pytest.mark.parametrize("make", [conditioned_head, grained_head], ids=["tcmgc", "xclip"])
 def test_bfloat16_holds_for_videos_prepared_since(make: Any) -> None:
     model, (text, video) = make(), random_features(3, 40, 6, 4, 5)
-    exact, before = model(text, video), model.prepare(video)
+    exact, before = model(text, video), model.precompute(video)
     model.products = "bfloat16"
     assert torch.equal(model(text, before).logits, exact.logits)
-    after = model.prepare(video)
+    after = model.precompute(video)
     assert after.groups.frames.dtype == torch.bfloat16
     rounded = model(text, after)
     assert torch.equal(rounded.logits, model(text, video).logits)

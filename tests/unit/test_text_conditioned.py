@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from wordframe.features import PART_NAMES, TextFeatures, VideoFeatures
 from wordframe.heads import TextConditionedSimilarity
-from wordframe.heads.text_conditioned import kept_words
+from wordframe.heads.tcmgc.head import num_kept_words
 from wordframe.losses import contrastive, decorrelation
 from wordframe.models import ModelSettings, TextVideoModel
 
@@ -108,30 +108,6 @@ def slow_parts(
     frame_word = slow_isa(of_frames, bi.frames_second.matrix, sharpness)
     frame_word = (frame_word + slow_isa(of_words, bi.words_second.matrix, sharpness)) / 2
     return [sentence @ model.global_matrix @ seen, video_word, sentence_frame, frame_word]
-
-
-@torch.no_grad()
-@pytest.mark.slow
-@torch.inference_mode()
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("options", [{}, {"heads": 2, "projections": True}, {"mask_padding": False}])
-def test_compiled_by_torch_the_numbers_are_the_same(options: dict[str, Any], dtype: torch.dtype) -> None:
-    model, (text, video) = head(**options).to(dtype), features(dtype)
-    for texts, videos in ((slice(None), slice(None)), (slice(2, 4), slice(None)), (slice(None), slice(0, 1))):
-        compiled, plain = (model(text[texts], video[videos], method=method) for method in ("compiled", "plain"))
-        for name in PART_NAMES:
-            torch.testing.assert_close(compiled.parts[name], plain.parts[name], atol=1e-4, rtol=1e-4)
-        torch.testing.assert_close(compiled.logits, plain.logits, atol=1e-4, rtol=1e-4)
-
-
-@pytest.mark.parametrize("training", [True, False])
-def test_compiled_is_for_scoring_only(training: bool) -> None:
-    text, video = features()
-    with (
-        torch.set_grad_enabled(not training),
-        pytest.raises(ValueError, match=r"method='compiled' is for scoring; use torch.inference_mode\(\) and"),
-    ):
-        head().train(training)(text, video, method="compiled")
 
 
 @pytest.mark.parametrize("method", ["plain", "span"])
@@ -271,7 +247,7 @@ def test_explanation_holds_the_numbers_behind_the_score() -> None:
 @pytest.mark.parametrize(("rate", "words"), [(0.05, 10), (0.0, 10), (1.2, 10), (0.1, 9)])
 def test_keep_rates_that_keep_nothing_or_too_much_are_refused(rate: float, words: int) -> None:
     with pytest.raises(ValueError, match=rf"keep_rate={rate} keeps \d+ of max_words={words} words; it must be from"):
-        kept_words(words, rate)
+        num_kept_words(words, rate)
 
 
 def test_heads_must_divide_the_dimension() -> None:

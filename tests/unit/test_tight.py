@@ -65,5 +65,5 @@ def test_there_is_no_vector_per_video() -> None:
     settings = ModelSettings(family="clip4clip", sim_header="tightTransf", heads=2, layers=1)
     model = TextVideoModel(settings=settings, dimension=8)
     assert not hasattr(model.similarity, "logit_scale")
-    with pytest.raises(TypeError, match=r"clip4clip with tightTransf has no single vector per video.*use score\(\)"):
+    with pytest.raises(TypeError, match=r"clip4clip, tightTransf has no single vector per video.*use score\(\)"):
         model.video_vectors(case()[2])

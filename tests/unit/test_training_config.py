@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
+import torch
 
+from wordframe.errors import RecipeError
 from wordframe.models import PRESETS
-from wordframe.train import RecipeError, load_recipe, make_recipe
+from wordframe.train import build_model, load_recipe, make_recipe, shipped_recipes
+from wordframe.train.build import configure
 
 RECIPE = """
 name: tcmgc
@@ -82,8 +86,8 @@ def test_the_fingerprint_is_of_what_is_computed_alone(path: Path) -> None:
         ("optimizer.rate=1", "unknown key optimizer.rate; allowed there: lr, backbone_lr, weight_decay, betas, eps"),
         ("backbone.size=1", "unknown key backbone.size; allowed there: name, tuned, gradient_checkpointing"),
         ("epoch=1", "unknown key epoch; allowed there: name, title, paper, published, model, backbone, data"),
-        ("model.keep=1", "model: unknown setting 'keep'; allowed: preset, conditional_heads"),
-        ("model.keep_rate=much", "model.keep_rate: input should be a valid number"),
+        ("model.keep=1", "model: keep=1 has no meaning for family='tcmgc'; leave it out; its settings are family, max"),
+        ("model.keep_rate=much", "model: keep_rate: input should be a valid number"),
         ("model.preset=tcmg", "model: preset 'tcmg' is not known; use one of zero-shot, tcmgc-msrvtt"),
         ("model.family=xclip", "model: keep_rate=0.1 has no meaning for family='xclip'; leave it out"),
         ("model={}", r"model: give a preset \(wordframe models lists them\) or a family"),
@@ -101,16 +105,24 @@ def test_mistakes_are_told_by_the_path_of_their_key(path: Path, change: str, tol
         load_recipe(path, [change])
 
 
-def test_a_loss_that_the_model_cannot_have_is_refused() -> None:
-    values: dict[str, Any] = {"name": "x", "model": "clip4clip-mean", "loss": {"decorrelation": 0.5}}
-    with pytest.raises(
-        RecipeError, match=r"loss.decorrelation=0.5 needs a model with parts \(tcmgc, xclip\), got 'clip4"
-    ):
-        make_recipe(values)
+@pytest.mark.parametrize("name", ["clip4clip-mean", "ea-clip4clip-tight", "zero-shot", "tcmgc-msrvtt", "xclip"])
+def test_a_loss_that_the_model_cannot_have_is_refused(name: str) -> None:
+    recipe = make_recipe({"name": "x", "model": name, "loss": {"decorrelation": 0.5}})
+    model = build_model(recipe, dimension=64)
+    before = torch.get_rng_state()
+    if name in ("tcmgc-msrvtt", "xclip"):
+        configure(model, recipe)
+    else:
+        with pytest.raises(
+            RecipeError, match=r"x: loss.decorrelation=0.5 needs a model that puts several similarities"
+        ):
+            configure(model, recipe)
+    assert model.training
+    assert torch.equal(torch.get_rng_state(), before), "the question draws random numbers"
 
 
 def test_files_that_are_no_recipe_are_told(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"cannot read the recipe .*: No such file"):
+    with pytest.raises(RecipeError, match=r"cannot read the recipe .*none.yaml': No such file or directory; wordframe"):
         load_recipe(tmp_path / "none.yaml")
     broken = tmp_path / "broken.yaml"
     broken.write_text("a: [1")
@@ -122,3 +134,46 @@ def test_files_that_are_no_recipe_are_told(tmp_path: Path) -> None:
     broken.write_text("title: x")
     with pytest.raises(RecipeError, match=r"name: field required; model: field required"):
         load_recipe(broken)
+
+
+def test_a_published_recipe_is_called_by_its_name_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tcmgc-msrvtt").mkdir()  # a run's folder, say
+    assert load_recipe("tcmgc-msrvtt", ["seed=3"]).seed == 3
+    assert load_recipe("tcmgc-msrvtt-keep-0.3").settings.keep_rate == 0.3, "an ablation"
+    (tmp_path / "mine.yaml").write_text(RECIPE)
+    assert load_recipe("mine.yaml").name == "tcmgc"
+
+
+def test_all_published_recipes_are_listed() -> None:
+    recipes = {recipe.name: recipe for recipe in shipped_recipes()}
+    assert len(recipes) == 37
+    assert all(recipe.title and recipe.paper and recipe.data.benchmark for recipe in recipes.values())
+    assert recipes["tcmgc-vatex"].published == {"VATEX": 60.9}
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("tcmgc-msvtt", "there is no recipe 'tcmgc-msvtt'; did you mean tcmgc-msrvtt, which ships with wordframe? "),
+        (
+            "recipes/xclip-vatex.yaml",
+            "cannot read the recipe 'recipes/xclip-vatex.yaml': No such file or directory; did you mean xclip-vatex, ",
+        ),
+        (
+            "nothing like it",
+            "there is no recipe 'nothing like it'; wordframe train --list names",
+        ),
+    ],
+)
+def test_an_unknown_recipe_is_answered_with_the_nearest(name: str, answer: str) -> None:
+    with pytest.raises(RecipeError, match="^" + re.escape(answer)):
+        load_recipe(name)
+
+
+def test_the_wheel_carries_every_recipe() -> None:
+    root = Path(__file__).parents[2]
+    settings = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]
+    package = root / "src" / "wordframe"
+    carried = {file for pattern in settings["package-data"]["wordframe"] for file in package.glob(pattern)}
+    assert {recipe.name for recipe in shipped_recipes()} <= {file.stem for file in carried if file.suffix == ".yaml"}

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from wordframe.data import FeatureBatch
-from wordframe.train import TrainingError, make_recipe
-from wordframe.train.feeding import BatchOrder, feed
-from wordframe.train.made_up import MadeUpFeatures
+from wordframe.errors import TrainingError
+from wordframe.train import make_recipe
+from wordframe.train.dry_run import MadeUpFeatures
 from wordframe.train.optim import Group
-from wordframe.train.plan import make_plan
+from wordframe.train.plan import BatchOrder, feed, make_plan
 
 ORDER = BatchOrder(pairs=23, batch_size=5, accumulation=2, seed=3)
 

@@ -12,10 +12,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 from tests.unit.test_text_conditioned import D, W, features, head, slow_parts
 from wordframe.features import PART_NAMES, SimilarityOutput, TextFeatures, VideoFeatures
-from wordframe.heads import TextConditionedSimilarity, text_conditioned
-from wordframe.heads.attention import LanguageVideoAttention
+from wordframe.heads import TextConditionedSimilarity
+from wordframe.heads.tcmgc import head as tcmgc_head
+from wordframe.heads.tcmgc.lva import LanguageVideoAttention
 from wordframe.losses import contrastive, decorrelation
-from wordframe.train import leave
+from wordframe.train import end_process_group
 
 VARIANTS: list[dict[str, Any]] = [
     {},
@@ -29,13 +30,13 @@ VARIANTS: list[dict[str, Any]] = [
 
 
 def mixed_features() -> tuple[TextFeatures, VideoFeatures]:
-    """``features`` with texts in no order of length, and real words and frames with gaps between them."""
+    """``features`` with texts in no order of length, gaps between real words, and a short video before long ones."""
     text, video = features()
     text, video = text[torch.tensor([3, 0, 4, 1, 2])], video
     word_mask = text.word_mask.clone()
     word_mask[1] = torch.tensor([True, False, True, True, False, True])
     frame_mask = video.frame_mask.clone()
-    frame_mask[0] = torch.tensor([False, True, False, True])
+    frame_mask[0] = torch.tensor([True, True, False, False])
     return TextFeatures(text.sentence, text.words, word_mask), VideoFeatures(video.frames, video.contextual, frame_mask)
 
 
@@ -249,7 +250,7 @@ def test_what_backward_keeps_does_not_grow_with_the_pairs() -> None:
 
 def test_videos_are_prepared_once_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
     prepared, tiles = [], []
-    video_span, coefficients = text_conditioned.video_span, text_conditioned.coefficients
+    video_span, coefficients = tcmgc_head.video_span, tcmgc_head.coefficients
 
     def prepare(*arguments: Any) -> Any:
         prepared.append(len(arguments[1]))
@@ -259,8 +260,8 @@ def test_videos_are_prepared_once_a_step(monkeypatch: pytest.MonkeyPatch) -> Non
         tiles.append(arguments[2].shape[0])
         return coefficients(*arguments)
 
-    monkeypatch.setattr(text_conditioned, "video_span", prepare)
-    monkeypatch.setattr(text_conditioned, "coefficients", compare)
+    monkeypatch.setattr(tcmgc_head, "video_span", prepare)
+    monkeypatch.setattr(tcmgc_head, "coefficients", compare)
     model = head(dimension=32, max_words=16).train()
     output = model(*random_batch(12))
     assert (prepared, tiles) == ([12], [3, 3, 3, 3])
@@ -282,7 +283,7 @@ def _train_rank(rank: int, port: int, path: str) -> None:
     if rank == 0:
         torch.save({name: parameter.grad for name, parameter in model.named_parameters()}, path)
     del parallel  # the last to hold the group waits for its threads, and this one would do so with the GIL
-    leave()
+    end_process_group()
 
 
 @pytest.fixture

@@ -10,18 +10,18 @@ import torch
 from torch import nn
 
 from wordframe.train import build_model, make_recipe
-from wordframe.train.build import set_up
-from wordframe.train.config import OptimizerSettings
-from wordframe.train.made_up import tiny_clip
+from wordframe.train.build import configure
+from wordframe.train.dry_run import tiny_clip
 from wordframe.train.optim import (
     BertAdam,
     clamp_scale,
     is_tuned,
     make_optimizer,
+    make_scheduler,
     parameter_groups,
     rate_factor,
-    set_rates,
 )
+from wordframe.train.recipe import OptimizerSettings
 
 
 def test_two_updates_by_hand() -> None:
@@ -64,13 +64,35 @@ def test_parameters_without_a_gradient_stay() -> None:
     assert not torch.equal(used, torch.ones(2))
 
 
-def test_rates_rise_and_fall() -> None:
-    factors = [rate_factor(step, total=20, warmup=4, schedule="cosine") for step in range(20)]
-    assert factors[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
-    assert all(later < earlier for earlier, later in itertools.pairwise(factors[4:]))
-    assert factors[12] == pytest.approx(0.5)
-    assert 0 < factors[-1] < 0.02
-    assert rate_factor(15, total=20, warmup=4, schedule="constant") == 1.0
+def test_the_published_rates_by_hand() -> None:
+    """``0.5 (1 + cos(π x))`` of the whole progress, a linear rise from 0 below a tenth of it."""
+    expected = {
+        0: 0.0,
+        10: 0.5,
+        19: 0.95,
+        20: 0.9755282581475768,  # cos 18°
+        50: 0.8535533905932737,  # cos 45°
+        100: 0.5,  # cos 90°
+        150: 0.14644660940672624,  # cos 135°
+        199: 6.168375916970614e-05,
+    }
+    for step, factor in expected.items():
+        assert rate_factor(step, total=200, warmup=0.1, schedule="cosine") == pytest.approx(factor, rel=1e-12), step
+    assert rate_factor(0, total=7, warmup=0.0, schedule="cosine") == 1.0
+    assert rate_factor(10, total=200, warmup=0.1, schedule="constant") == 0.5
+    assert rate_factor(150, total=200, warmup=0.1, schedule="constant") == 1.0
+
+
+def test_the_cosine_behind_the_warm_up_is_another_one() -> None:
+    rescaled = [rate_factor(step, total=20, warmup=0.2, schedule="cosine-after-warmup") for step in range(20)]
+    assert rescaled[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
+    assert all(later < earlier for earlier, later in itertools.pairwise(rescaled[4:]))
+    assert rescaled[12] == pytest.approx(0.5)
+    assert 0 < rescaled[-1] < 0.02
+    published = [rate_factor(step, total=20, warmup=0.2, schedule="cosine") for step in range(20)]
+    assert all(ours < theirs for ours, theirs in zip(published, rescaled, strict=True))
+    middle = [rate_factor(100, total=200, warmup=0.1, schedule=s) for s in ("cosine-after-warmup", "cosine")]
+    assert middle[0] / middle[1] == pytest.approx(1.1736, abs=1e-4)
 
 
 def recipe_with(*, tuned: bool):
@@ -81,7 +103,7 @@ def recipe_with(*, tuned: bool):
 def test_groups_go_by_module_and_rank() -> None:
     recipe = recipe_with(tuned=True)
     model = build_model(recipe, backbone=tiny_clip(recipe))
-    set_up(model, recipe)
+    configure(model, recipe)
     groups = {group.name: group for group in parameter_groups(model, recipe.optimizer)}
     assert set(groups) == {"backbone matrices", "backbone others", "head matrices", "head others"}
     assert {name: (group.lr, group.weight_decay) for name, group in groups.items()} == {
@@ -100,7 +122,7 @@ def test_groups_go_by_module_and_rank() -> None:
 def test_a_frozen_backbone_leaves_only_its_scale_to_the_head() -> None:
     recipe = recipe_with(tuned=False)
     model = build_model(recipe, backbone=tiny_clip(recipe))
-    set_up(model, recipe)
+    configure(model, recipe)
     assert not is_tuned(model)
     groups = {group.name: group for group in parameter_groups(model, recipe.optimizer)}
     assert set(groups) == {"head matrices", "head others"}
@@ -111,10 +133,15 @@ def test_a_frozen_backbone_leaves_only_its_scale_to_the_head() -> None:
 def test_each_group_gets_its_share_of_its_own_rate() -> None:
     recipe = recipe_with(tuned=True)
     model = build_model(recipe, backbone=tiny_clip(recipe))
-    set_up(model, recipe)
-    optimizer = make_optimizer(parameter_groups(model, recipe.optimizer), OptimizerSettings())
-    set_rates(optimizer, 0.5)
-    assert {group["lr"] for group in optimizer.param_groups} == {0.5e-4, 0.5e-7}
+    configure(model, recipe)
+    settings = OptimizerSettings(warmup=0.2)
+    optimizer = make_optimizer(parameter_groups(model, recipe.optimizer), settings)
+    scheduler = make_scheduler(optimizer, settings, total=10)
+    for step in range(10):
+        factor = rate_factor(step, total=10, warmup=0.2, schedule="cosine")
+        assert {group["lr"] for group in optimizer.param_groups} == {1e-4 * factor, 1e-7 * factor}
+        optimizer.step()
+        scheduler.step()
 
 
 def test_the_scale_is_held_at_a_hundred() -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from wordframe.errors import TrainingError
 from wordframe.models import load_model
-from wordframe.train import TrainingError, build_model, make_recipe
-from wordframe.train.logs import RunLog, read_log
-from wordframe.train.state import RunFolder, read_state
+from wordframe.train import build_model, make_recipe
+from wordframe.train.run_folder import RunFolder, RunLog, read_log, read_state
 
 IDENTITY = {"recipe": {"seed": 0, "optimizer": {"lr": 0.1}}, "train_set": "abc"}
 
@@ -25,6 +25,12 @@ def test_a_folder_takes_up_its_own_run_and_refuses_others(tmp_path: Path) -> Non
     ):
         RunFolder(tmp_path / "run", other)
     assert json.loads((tmp_path / "run" / "run.json").read_text())["recipe"]["optimizer"]["lr"] == 0.1
+
+
+def test_a_run_of_an_older_version_is_not_gone_on_with(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(json.dumps({"version": 1, **IDENTITY}))  # when "cosine" was another schedule
+    with pytest.raises(TrainingError, match="holds another run: version is 1 there and 2 here; choose another folder"):
+        RunFolder(tmp_path, IDENTITY)
 
 
 def test_a_folder_with_other_files_or_a_file_is_refused(tmp_path: Path) -> None:
@@ -48,12 +54,14 @@ def test_a_state_is_whole_or_the_one_before(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run", IDENTITY)
     assert read_state(folder.path) is None
     folder.save_state({"done": 3, "weights": torch.ones(2)})
-    (folder.path / "state.pt.part").write_bytes(b"the kill came here")
+    (folder.path / ".state.4711.part.pt").write_bytes(b"the kill came here")
     state = read_state(folder.path)
     assert state is not None
     assert state["done"] == 3
     folder.save_state({"done": 4})
-    assert not (folder.path / "state.pt.part").exists()
+    folder.close()
+    RunFolder(tmp_path / "run", IDENTITY).close()
+    assert sorted(item.name for item in folder.path.iterdir()) == ["lock", "run.json", "state.pt"]
     (folder.path / "state.pt").write_bytes(b"not a state")
     with pytest.raises(TrainingError, match=r"state.pt cannot be read .*; delete it to start the run anew"):
         read_state(folder.path)
@@ -72,6 +80,33 @@ def test_checkpoints_replace_each_other_and_load(tmp_path: Path) -> None:
     assert not model.trained
     assert loaded.similarity.logit_scale.item() == 2.0
     assert sorted(item.name for item in folder.path.iterdir()) == ["best", "lock", "run.json"]
+
+
+def test_a_kill_between_two_checkpoints_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = RunFolder(tmp_path / "run", IDENTITY)
+    model = build_model(make_recipe({"name": "x", "model": "clip4clip-mean"}), dimension=8)
+    folder.save_model(model, "best")
+    rename = Path.replace
+
+    def killed(path: Path, target: Path) -> Path:
+        if path.name == "best.part":
+            raise KeyboardInterrupt  # the old one is out of the way, the new one is not there yet
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        folder.save_model(model, "best")
+    monkeypatch.setattr(Path, "replace", rename)
+    folder.close()
+    assert not (folder.path / "best").exists()
+    RunFolder(tmp_path / "run", IDENTITY).close()
+    assert load_model(folder.path / "best").trained
+
+
+def test_a_folder_that_a_kill_left_before_it_was_anything_is_taken(tmp_path: Path) -> None:
+    (tmp_path / ".run.4711.part.json").write_text("{")
+    RunFolder(tmp_path, IDENTITY).close()
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["lock", "run.json"]
 
 
 def test_a_log_drops_what_is_behind_the_state_and_a_line_cut_short(tmp_path: Path) -> None:

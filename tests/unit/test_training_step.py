@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from wordframe.data import FeatureBatch, PixelBatch
 from wordframe.losses import contrastive, contrastive_share, decorrelation, decorrelation_share
 from wordframe.models import TextVideoModel
-from wordframe.train import build_model, make_recipe, small
-from wordframe.train.build import set_up, train_mode
-from wordframe.train.made_up import MadeUpFeatures, MadeUpPixels, tiny_clip
+from wordframe.train import build_model, dry_run_recipe, make_recipe
+from wordframe.train.build import configure, train_mode
+from wordframe.train.dry_run import MadeUpFeatures, MadeUpPixels, tiny_clip
 from wordframe.train.step import backward, encode, loss_share
 
 PAIRS = [0, 3, 5, 6, 9]
@@ -25,7 +25,7 @@ def prepared(*, pixels: bool, **values: Any) -> tuple[TextVideoModel, FeatureBat
     backbone = {"name": "x", "gradient_checkpointing": values.pop("checkpointing", False)} if pixels else None
     recipe = make_recipe({"name": "x", "model": settings, "backbone": backbone, **values})
     model = build_model(recipe, dimension=None if pixels else 64, backbone=tiny_clip(recipe) if pixels else None)
-    set_up(model, recipe)
+    configure(model, recipe)
     train_mode(model)
     return model, (MadeUpPixels(recipe) if pixels else MadeUpFeatures(recipe)).batch(PAIRS)
 
@@ -143,7 +143,7 @@ def test_half_precision_encodes_and_leaves_the_loss_in_full() -> None:
 def test_a_frozen_backbone_gets_no_gradient() -> None:
     model, batch = prepared(pixels=True)
     recipe = make_recipe({"name": "x", "model": model.settings.to_dict(), "backbone": {"name": "x", "tuned": False}})
-    set_up(model, recipe)
+    configure(model, recipe)
     train_mode(model)
     assert model.backbone is not None
     assert not model.backbone.training
@@ -163,7 +163,7 @@ def test_the_recipe_reaches_the_modules() -> None:
 def test_models_of_other_settings_are_refused() -> None:
     model, _ = prepared(pixels=False)
     with pytest.raises(ValueError, match="the model's settings are not those of the recipe"):
-        set_up(model, make_recipe({"name": "x", "model": "xclip"}))
+        configure(model, make_recipe({"name": "x", "model": "xclip"}))
 
 
 def test_shares_sum_up_to_the_losses() -> None:
@@ -183,6 +183,6 @@ def test_shares_that_do_not_fit_are_refused() -> None:
 
 
 def test_dry_runs_are_small() -> None:
-    recipe = small(make_recipe({"name": "x", "model": "xclip", "batch_size": 300, "chunk": 64}), steps=3)
+    recipe = dry_run_recipe(make_recipe({"name": "x", "model": "xclip", "batch_size": 300, "chunk": 64}), steps=3)
     assert (recipe.batch_size, recipe.chunk) == (4, 2)
     assert recipe.settings.max_words == 32

@@ -19,8 +19,7 @@ READ_ALL = """
 import json, sys, time
 from pathlib import Path
 from wordframe.errors import VideoError
-from wordframe.video.decode import open_frames
-from wordframe.video.sampling import index_times
+from wordframe.video import index_times, open_frames
 outcomes = {}
 for path in sys.argv[1:]:
     started = time.monotonic()

@@ -16,8 +16,7 @@ from PIL import Image
 
 from tests.videos import picture, plain_frames, shown_at, write_video
 from wordframe.errors import VideoError
-from wordframe.video import open_frames
-from wordframe.video.decode import Frame, VideoInfo, probe
+from wordframe.video import Frame, VideoInfo, open_frames, probe
 
 DENSE = [number / 8 for number in range(400)]
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wordframe.video.plan import Plan, PlannedPacket, WantedTimes
+from wordframe.video._plan import DecodePlan, PlannedPacket, WantedTimes
 
 
 class ListSource:
@@ -82,7 +82,7 @@ def test_every_wanted_packet_is_decoded_with_its_whole_group_before_it(
 ) -> None:
     packets = stream(shape, rate)
     times = sorted(time for time in times if time >= 0)
-    steps = list(Plan(ListSource(packets, can_seek=can_seek), WantedTimes(times)))
+    steps = list(DecodePlan(ListSource(packets, can_seek=can_seek), WantedTimes(times)))
     order = {packet.packet: place for place, packet in enumerate(packets)}
     decoded = [order[step.planned.packet] for step in steps]
     assert decoded == sorted(set(decoded))
@@ -102,14 +102,14 @@ def test_every_wanted_packet_is_decoded_with_its_whole_group_before_it(
 
 def test_all_intra_decodes_only_what_is_wanted() -> None:
     packets = [PlannedPacket(number / 30, True, False, 10, number) for number in range(300)]
-    steps = list(Plan(ListSource(packets), WantedTimes([0.5, 1.5, 2.5, 9.0])))
+    steps = list(DecodePlan(ListSource(packets), WantedTimes([0.5, 1.5, 2.5, 9.0])))
     assert [step.planned.packet for step in steps][:6] == [15, 45, 75, 270, 271, 272]  # then the reader stops
     assert all(step.restart and step.is_wanted for step in steps[:4])
 
 
 def test_short_groups_are_decoded_up_to_the_wanted_frame() -> None:
     packets = [PlannedPacket(number / 30, number % 15 == 0, False, 10, number) for number in range(300)]
-    steps = list(Plan(ListSource(packets), WantedTimes([1.1, 4.0])))
+    steps = list(DecodePlan(ListSource(packets), WantedTimes([1.1, 4.0])))
     assert [step.planned.packet for step in steps][:6] == [30, 31, 32, 33, 120, 121]
     assert [step.is_wanted for step in steps][:6] == [False, False, False, True, True, False]
 
@@ -117,28 +117,28 @@ def test_short_groups_are_decoded_up_to_the_wanted_frame() -> None:
 def test_far_times_are_sought() -> None:
     packets = [PlannedPacket(number / 30, number % 30 == 0, False, 10, number) for number in range(30_000)]
     source = ListSource(packets, can_seek=True)
-    steps = list(Plan(source, WantedTimes([0.0, 900.5])))
+    steps = list(DecodePlan(source, WantedTimes([0.0, 900.5])))
     assert [step.planned.packet for step in steps][:2] == [0, 27_000]
     assert source.seeks == 1
 
 
 def test_a_packet_without_a_time_ends_all_cleverness() -> None:
     packets = [PlannedPacket(number / 30 if number < 100 else None, True, False, 10, number) for number in range(200)]
-    steps = list(Plan(ListSource(packets), WantedTimes([0.0])))
+    steps = list(DecodePlan(ListSource(packets), WantedTimes([0.0])))
     assert [step.planned.packet for step in steps][-100:] == list(range(100, 200))
 
 
 def test_large_packets_keep_the_window_short() -> None:
     packets = [PlannedPacket(number / 30, number == 0, False, 20 << 20, number) for number in range(50)]
     source = ListSource(packets)
-    steps = iter(Plan(source, WantedTimes([0.0, 1.0])))
+    steps = iter(DecodePlan(source, WantedTimes([0.0, 1.0])))
     next(steps)
     assert source.place <= 3
 
 
 def test_hidden_packets_are_decoded_but_never_wanted() -> None:
     packets = [PlannedPacket(number / 10 - 1, number == 0, number < 10, 10, number) for number in range(30)]
-    steps = list(Plan(ListSource(packets), WantedTimes([0.0])))
+    steps = list(DecodePlan(ListSource(packets), WantedTimes([0.0])))
     assert [step.planned.packet for step in steps if step.is_wanted] == [10]
     assert [step.planned.packet for step in steps][:11] == list(range(11))
 

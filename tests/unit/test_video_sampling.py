@@ -1,4 +1,4 @@
-"""Which seconds are looked at: bin centres, whole seconds, heads and tails, the benchmark's and the library's rule."""
+"""Which seconds are looked at: bin centres, whole seconds, the benchmark's and the library's rule."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wordframe.video import benchmark_indices, index_times, per_second, uniform
-from wordframe.video.frame import VideoInfo
-from wordframe.video.sampling import head, tail
+from wordframe.video import VideoInfo, benchmark_indices, index_times, per_second, uniform
 
 
 def info(duration_seconds: float | None) -> VideoInfo:
@@ -30,12 +28,6 @@ def test_per_second_does_not_drift() -> None:
     times = list(itertools.islice(per_second(3.0), 30_001))
     assert times[-1] == 10_000.0
     assert list(per_second(1.0, 5.0, 5.0)) == []
-
-
-def test_head_and_tail() -> None:
-    assert head(0.0, 2.5, 12) == [0.0, 1.0, 2.0]
-    assert tail(0.0, 2.5, 12) == [0.0, 1.0, 2.0]
-    assert tail(0.0, 4.0, 2, rate=2.0) == [3.0, 3.5]
 
 
 @given(st.integers(0, 500), st.integers(1, 64))

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.heads import ZeroShotAttention
-from wordframe.heads.attention import LanguageVideoAttention
+from wordframe.heads.tcmgc.lva import LanguageVideoAttention
 
 
 def texts(sentence: Tensor) -> TextFeatures:
@@ -26,8 +26,7 @@ def videos(frames: Tensor, mask: Tensor | None = None) -> VideoFeatures:
 
 def made_up(T: int, V: int, num_frames: int, D: int, seed: int = 0) -> tuple[TextFeatures, VideoFeatures]:
     chance = torch.Generator().manual_seed(seed)
-    mask = torch.rand(V, num_frames, generator=chance) < 0.7
-    mask[torch.arange(V), torch.randint(num_frames, (V,), generator=chance)] = True
+    mask = torch.arange(num_frames) < torch.randint(1, num_frames + 1, (V, 1), generator=chance)
     frames = torch.randn(V, num_frames, D, generator=chance)
     return texts(torch.randn(T, D, generator=chance)), videos(frames, mask)
 

@@ -124,12 +124,13 @@ def _as_json(model: TextVideoModel, to: Path) -> dict[str, object]:
 
 
 def _tell(model: TextVideoModel, to: Path) -> None:
-    from wordframe.cli.text import counted, printable
+    from wordframe.cli._terminal import counted
+    from wordframe.disk import one_line
 
-    place, settings = printable(str(to)), model.settings
-    print(f"{place}: {settings.family}, {settings.sim_header}, {_own_parameters(model):,} parameters on top of CLIP")
+    place = one_line(str(to))
+    print(f"{place}: {model.settings.label}, {_own_parameters(model):,} parameters on top of CLIP")
     if model.leftovers:
-        shown = ", ".join(printable(name) for name in model.leftovers[:_LEFTOVERS_SHOWN])
+        shown = ", ".join(one_line(name) for name in model.leftovers[:_LEFTOVERS_SHOWN])
         more = len(model.leftovers) - _LEFTOVERS_SHOWN
         rest = f" and {more:,} more (--json lists all)" if more > 0 else ""
         print(f"{counted(len(model.leftovers), 'tensor')} in the file not used: {shown}{rest}", file=sys.stderr)

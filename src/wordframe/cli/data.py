@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json as json_lines
-import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from wordframe.cli.options import JsonOption, print_json
+from wordframe.disk import one_line, write_whole
+from wordframe.errors import AnnotationError, counted
 
 if TYPE_CHECKING:
-    from wordframe.data import Split, SplitCheck
+    from wordframe.data import Benchmark, Split, SplitCheck
 
 app = typer.Typer(help="Benchmarks: what is known, and whether the videos are all there.", no_args_is_help=True)
 _SHOWN = 5
@@ -34,7 +36,7 @@ def list_benchmarks(json: JsonOption = False) -> None:
         return
     for protocol in BENCHMARKS.values():
         counts = ", ".join(f"{split} {count:,}" for split, count in protocol.counts.items())
-        held_out = f", {protocol.held_out} of train held out as val" if protocol.held_out else ""
+        held_out = f", {protocol.held_out:,} of train held out as val" if protocol.held_out else ""
         typer.echo(f"{protocol.name}\n  {protocol.title}\n  videos: {counts}{held_out}")
         typer.echo(f"  {protocol.num_words} words, {protocol.num_frames} frames")
         for what, names in protocol.files.items():
@@ -69,75 +71,63 @@ def check(
 
         wordframe data check --captions clips/captions.json --videos clips --deep
     """
-    checks = [_check(split, videos, deep) for split in _splits(benchmark, annotations, captions, split)]
+    checks = [
+        _check(part, videos, deep) for part in read_benchmark(benchmark, annotations, captions, split).splits.values()
+    ]
     result = [check.to_json() for check in checks]
-    _write(to, json_lines.dumps(result, indent=2))
+    try:
+        write_whole(to, json_lines.dumps(result, indent=2) + "\n")
+    except OSError as error:
+        raise AnnotationError(f"{to}: cannot be written ({error.strerror}); choose another place with --to") from error
     if json:
         print_json(result)
     else:
         for found in checks:
-            typer.echo(_told(found))
-        typer.echo(f"The whole lists are in {to}.")
+            typer.echo(_summary(found))
+        typer.echo(f"The whole lists are in {one_line(to)}.")
     if any(found.missing or found.broken or found.damaged for found in checks):
         raise typer.Exit(1)
 
 
-def _splits(
-    benchmark: str | None, annotations: Path | None, captions: Path | None, wanted: list[str] | None
-) -> list[Split]:
-    from wordframe.data import SPLITS, Split, load_benchmark, read_captions
+def read_benchmark(
+    benchmark: str | None, annotations: Path | None, captions: Path | None, splits: Sequence[str] | None
+) -> Benchmark:
+    """What ``--benchmark`` with ``--annotations``, or ``--captions``, and ``--split`` name; all splits by default.
+
+    What is odd in the files is said on standard error.
+    """
+    from wordframe.data import SPLITS, load_benchmark, own_benchmark
 
     if (benchmark is None) == (captions is None) or (benchmark is None) != (annotations is None):
         raise typer.BadParameter("give either --benchmark with --annotations, or --captions")
-    unknown = [name for name in wanted or () if name not in SPLITS]
+    unknown = [name for name in splits or () if name not in SPLITS]
     if unknown:
         raise typer.BadParameter(f"--split {unknown[0]!r} is not there; use {', '.join(SPLITS)}")
-    if captions is not None:
-        read = {video: tuple(several) for video, several in read_captions(captions).items()}
-        return [Split(captions.name, "test", read)]
-    assert benchmark is not None
-    assert annotations is not None
-    loaded = load_benchmark(benchmark, annotations, splits=wanted or SPLITS)
+    if benchmark is None or annotations is None:
+        assert captions is not None
+        return own_benchmark(captions, *(splits or ())[:1])
+    loaded = load_benchmark(benchmark, annotations, splits=splits or SPLITS)
     for problem in loaded.problems:
-        typer.echo(f"note: {problem}", err=True)
-    return list(loaded.splits.values())
+        typer.echo(f"note: {one_line(problem)}", err=True)
+    return loaded
 
 
 def _check(split: Split, videos: Path, deep: bool) -> SplitCheck:
     from wordframe.cli.progress import counting_progress
     from wordframe.data import check_split
 
-    name = f"{split.benchmark} {split.name}"
-    with counting_progress(f"Checking {name}", len(split)) as on_progress:
-        return check_split(
-            name, split.captions, videos, deep=deep, note=split.note, on_progress=lambda done, total: on_progress(done)
-        )
+    with counting_progress(f"Checking {split}", len(split)) as on_progress:
+        return check_split(split, videos, deep=deep, on_progress=lambda done, total: on_progress(done))
 
 
-def _told(check: SplitCheck) -> str:
-    from wordframe.cli.text import printable
-
-    there = check.captioned - len(check.missing) - len(check.broken)
-    lines = [f"{check.name}: {there:,} of {check.captioned:,} videos can be read ({check.coverage_percent:.1f} %)"]
+def _summary(check: SplitCheck) -> str:
+    """A split in lines for people: how much is there, and the first of what is not."""
+    there = f"{check.readable:,} of {counted(check.captioned, 'video')}"
+    lines = [f"{check.name}: {there} can be read ({check.coverage_percent:.1f} %)"]
     lines += [f"  {check.note}"] if check.note else []
     faults = [f"broken: {fault.reason}" for fault in check.broken]
     faults += [f"damaged: {fault.video}: {fault.reason}" for fault in check.damaged]
     for faulty in ([f"missing: {video}" for video in check.missing], faults):
-        lines += [f"  {printable(line)}" for line in faulty[:_SHOWN]]
-        lines += [f"  and {len(faulty) - _SHOWN} more"] if len(faulty) > _SHOWN else []
+        lines += [f"  {one_line(line)}" for line in faulty[:_SHOWN]]
+        lines += [f"  and {len(faulty) - _SHOWN:,} more"] if len(faulty) > _SHOWN else []
     return "\n".join(lines)
-
-
-def _write(file: Path, text: str) -> None:
-    """The whole file or the one before."""
-    from wordframe.errors import AnnotationError
-
-    part = file.with_name(f"{file.name}.part")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text + "\n", encoding="utf-8")
-        os.replace(part, file)
-    except OSError as error:
-        raise AnnotationError(
-            f"{file}: cannot be written ({error.strerror}); choose another place with --to"
-        ) from error

@@ -6,13 +6,14 @@ import os
 import platform
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from wordframe.cli.options import JsonOption, print_json
-from wordframe.errors import WordframeError
+from wordframe.errors import EXTRAS, WordframeError
 
 _PACKAGES = ("wordframe", "torch", "transformers", "av", "lancedb", "numba", "numpy")
 _RECALL_SENTENCES = 50
@@ -43,7 +44,12 @@ def doctor(
 
         wordframe doctor --library my-library
     """
-    findings: dict[str, Any] = {"installed": _installed(), "devices": _devices(), "checks": _checks()}
+    findings: dict[str, Any] = {
+        "installed": _installed(),
+        "extras": {extra: all(map(find_spec, libraries)) for extra, libraries in EXTRAS.items()},
+        "devices": _devices(),
+        "checks": _checks(),
+    }
     if library is not None:
         findings["library"] = _library(library)
     if json:
@@ -117,26 +123,30 @@ def _check_decoders() -> str:
 
 def _library(folder: Path) -> dict[str, Any]:
     from wordframe.library import Library
-    from wordframe.search import SearchEngine, first_stage_recall, plain_sentences
+    from wordframe.search import plain_sentences, shortlist_recall
 
     try:
         library = Library.open(folder)
-        videos, failures = library.videos(), library.failures()
+        snapshot = library.snapshot()
+        videos = snapshot.videos()
+        states = {video.path: _file_state(video.path, video.size, video.modified_ns) for video in videos}
         found: dict[str, Any] = {
             "folder": str(folder),
-            "encoder": library.manifest.encoder,
-            "fingerprint": library.manifest.fingerprint,
+            "encoder": snapshot.manifest.encoder,
+            "fingerprint": snapshot.manifest.fingerprint,
             "videos": len(videos),
-            "segments": library.store.count(),
+            "segments": snapshot.num_segments,
             "seconds_of_video": sum(video.duration_seconds for video in videos),
             "bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
-            "files_gone": [video.path for video in videos if not os.path.exists(video.path)],
-            "files_changed": [video.path for video in videos if _changed(video.path, video.size, video.modified_ns)],
+            "models": [entry.name for entry in library.models()],
+            "files_gone": [path for path, state in states.items() if state == "gone"],
+            "files_changed": [path for path, state in states.items() if state == "changed"],
             "partly_indexed": {video.path: video.problem for video in videos if video.problem},
-            "failed": {entry.path: entry.reason for entry in failures},
+            "failed": {entry.path: entry.reason for entry in library.failures()},
         }
         if videos:
-            measured = first_stage_recall(SearchEngine(library), plain_sentences(_RECALL_SENTENCES))
+            # all sentences are scored in one pass over the library
+            measured = shortlist_recall(snapshot, plain_sentences(_RECALL_SENTENCES))
             found["first_stage"] = {
                 "recall_percent": 100 * measured.recall,
                 "top": measured.top,
@@ -148,16 +158,18 @@ def _library(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _changed(path: str, size: int, modified_ns: int) -> bool:
+def _file_state(path: str, size: int, modified_ns: int) -> str:
+    """``gone``, ``changed`` or ``same``, with one look at the file."""
     try:
         status = os.stat(path)
     except OSError:
-        return False
-    return status.st_size != size or status.st_mtime_ns != modified_ns
+        return "gone"
+    return "same" if (status.st_size, status.st_mtime_ns) == (size, modified_ns) else "changed"
 
 
 def _show(findings: dict[str, Any]) -> None:
     print("Installed: " + ", ".join(f"{name} {number}" for name, number in findings["installed"].items()))
+    print("Extras:    " + ", ".join(_extra(name, is_there) for name, is_there in findings["extras"].items()))
     devices = findings["devices"]
     gpus = ", ".join(devices["gpus"]) or ("Apple GPU" if devices["apple_gpu"] else "none")
     print(f"Devices:   {devices['cores']} cores, GPU: {gpus}")
@@ -167,16 +179,23 @@ def _show(findings: dict[str, Any]) -> None:
         _show_library(findings["library"])
 
 
+def _extra(name: str, is_there: bool) -> str:
+    return name if is_there else f"{name} not installed (pip install 'wordframe[{name}]')"
+
+
 def _show_library(found: dict[str, Any]) -> None:
-    from wordframe.cli.text import counted, duration, printable
+    from wordframe.cli._terminal import counted, duration
+    from wordframe.disk import one_line
 
     if "problem" in found:
-        print(f"BROKEN:   library: {printable(found['problem'])}")
+        print(f"BROKEN:   library: {one_line(found['problem'])}")
         return
     print(
         f"Library:   {found['folder']}: {counted(found['videos'], 'video')}, {counted(found['segments'], 'segment')}, "
         f"{duration(found['seconds_of_video'])} of video, {found['bytes'] / 1e6:.1f} MB, encoder {found['encoder']}"
     )
+    if found["models"]:
+        print(f"           prepared for {', '.join(map(one_line, found['models']))}")
     for title, key, advice in (
         ("gone", "files_gone", "index with --prune forgets them"),
         ("changed since", "files_changed", "index again"),
@@ -184,7 +203,7 @@ def _show_library(found: dict[str, Any]) -> None:
         ("failed", "failed", "index with --retry tries again"),
     ):
         if found[key]:
-            shown = ", ".join(printable(path) for path in list(found[key])[:3])
+            shown = ", ".join(one_line(path) for path in list(found[key])[:3])
             print(f"           {len(found[key]):,} {title} ({advice}): {shown}{' …' if len(found[key]) > 3 else ''}")
     if "first_stage" in found:
         stage = found["first_stage"]

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -17,7 +17,7 @@ from wordframe.cli.options import JsonOption, ModelOption, UntrainedOption, prin
 if TYPE_CHECKING:
     from wordframe.data import MatchedVideos
     from wordframe.encoders import Encoder
-    from wordframe.evaluate import Outcome, Source
+    from wordframe.evaluate import Outcome, Provenance
     from wordframe.models import TextVideoModel
 
 _OWN_FRAMES = 12
@@ -108,7 +108,7 @@ def evaluate(
 
         wordframe evaluate --features features/test --model my-tcmgc --dsl --qb-norm features/train
     """
-    from wordframe.evaluate import refuse_used, write_folder
+    from wordframe.evaluate import refuse_used, write_run
 
     if to is not None:
         refuse_used(to)
@@ -126,7 +126,9 @@ def evaluate(
     else:
         raise typer.BadParameter("give either --captions, or --benchmark with --annotations")
     if to is not None:
-        write_folder(to, outcome)
+        left_out = write_run(to, outcome)
+        if left_out is not None:
+            print(left_out, file=sys.stderr)
         shutil.rmtree(to / _UNFINISHED, ignore_errors=True)
     _show(outcome, json=json)
 
@@ -158,16 +160,16 @@ def _from_features(asked: _Asked, features: Path) -> Outcome:
     from wordframe.evaluate import evaluate_cached
     from wordframe.models import PRESETS, load_ready, refuse_other_features
 
-    told = CachedFeatures.open(features).description
+    description = CachedFeatures.open(features).description
     model = load_ready(
-        asked.model, dimension=told.dimension if asked.model in PRESETS else None, untrained=asked.untrained
+        asked.model, dimension=description.dimension if asked.model in PRESETS else None, untrained=asked.untrained
     )
     refuse_other_features(
         model,
         asked.model,
-        encoder=told.encoder,
-        fingerprint=told.fingerprint,
-        dimension=told.dimension,
+        encoder=description.encoder,
+        fingerprint=description.fingerprint,
+        dimension=description.dimension,
         remedy="cache features by the model's own",
     )
     with _bars() as on_progress:
@@ -188,8 +190,7 @@ def _from_features(asked: _Asked, features: Path) -> Outcome:
 
 def _from_captions(asked: _Asked, videos: Path, file: Path, encoder: str | None) -> Outcome:
     from wordframe.data import match_videos, read_captions
-    from wordframe.evaluate import Source
-    from wordframe.evaluate.folder import UNIFORM
+    from wordframe.evaluate import Provenance
 
     if asked.bank == _TRAIN:
         raise typer.BadParameter("--qb-norm train goes with --benchmark; name a file of training captions")
@@ -197,7 +198,7 @@ def _from_captions(asked: _Asked, videos: Path, file: Path, encoder: str | None)
     loaded = _load(encoder, asked.model, asked.untrained, asked.words)
     bank = None if asked.bank is None else _captions_of(read_captions(Path(asked.bank)))
     return _evaluate(
-        asked, matched, loaded, Source.of_captions(file), UNIFORM, asked.frames or _OWN_FRAMES, asked.words, bank
+        asked, matched, loaded, Provenance.of_captions(file), "uniform", asked.frames or _OWN_FRAMES, asked.words, bank
     )
 
 
@@ -205,8 +206,7 @@ def _from_benchmark(
     asked: _Asked, videos: Path, name: str, annotations: Path, split: str, encoder: str | None
 ) -> Outcome:
     from wordframe.data import SPLITS, load_benchmark, match_videos, protocol, read_captions
-    from wordframe.evaluate import Source
-    from wordframe.evaluate.folder import SECONDS
+    from wordframe.evaluate import Provenance
 
     if split not in SPLITS:
         raise typer.BadParameter(f"--split {split!r} is not there; use {', '.join(SPLITS)}")
@@ -220,16 +220,16 @@ def _from_benchmark(
     words = asked.words or sizes.num_words
     loaded = _load(encoder, asked.model, asked.untrained, words)
     bank = None if asked.bank is None else _captions_of(found)
-    source = Source.of_benchmark(benchmark, split)
-    return _evaluate(asked, matched, loaded, source, SECONDS, asked.frames or sizes.num_frames, words, bank)
+    source = Provenance.of_benchmark(benchmark, split)
+    return _evaluate(asked, matched, loaded, source, "seconds", asked.frames or sizes.num_frames, words, bank)
 
 
 def _evaluate(
     asked: _Asked,
     matched: MatchedVideos,
     loaded: tuple[Encoder, TextVideoModel],
-    source: Source,
-    sampling: str,
+    source: Provenance,
+    sampling: Literal["uniform", "seconds"],
     frames: int,
     words: int | None,
     bank: list[str] | None,
@@ -276,7 +276,8 @@ def _load(encoder: str | None, name: str, untrained: bool, words: int | None) ->
         used = encoder_of(encoder or "offline")
         return used, load_ready(name, dimension=used.dimension, untrained=untrained)
     model = load_ready(name, untrained=untrained)
-    used = encoder_of(encoder or ("offline" if model.backbone is None else name))
+    trained_on = "offline" if model.trained_on is None else model.trained_on.name
+    used = encoder_of(encoder or (trained_on if model.backbone is None else name))
     refuse_other_features(
         model,
         name,
@@ -307,19 +308,19 @@ def _bars() -> Iterator[Callable[[str, int, int], None]]:
 
 def _show(outcome: Outcome, *, json: bool) -> None:
     """Print; videos that took no part end the command with status 1."""
-    from wordframe.cli.text import printable
-    from wordframe.evaluate import render
+    from wordframe.disk import one_line
+    from wordframe.evaluate import report_table
 
     report = outcome.report
     for video in report.skipped:
-        print(f"skipped: {printable(video.file)}: {printable(video.reason)}", file=sys.stderr)
+        print(f"skipped: {one_line(video.file)}: {one_line(video.reason)}", file=sys.stderr)
     for video in report.damaged:
-        print(f"damaged, read as far as it goes: {printable(video.file)}: {printable(video.reason)}", file=sys.stderr)
+        print(f"damaged, read as far as it goes: {one_line(video.file)}: {one_line(video.reason)}", file=sys.stderr)
     if json:
         print_json(report.to_json())
     else:
         from rich.console import Console
 
-        Console().print(render(report))
+        Console().print(report_table(report))
     if report.skipped:
         raise typer.Exit(1)

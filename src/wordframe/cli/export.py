@@ -25,7 +25,8 @@ def export(
 
         wordframe export holiday.mp4 1:15 1:22.5 --to dog.mp4
     """
-    from wordframe.cli.text import parse_timecode, printable, timecode
+    from wordframe.cli._terminal import parse_timecode, timecode
+    from wordframe.disk import one_line
     from wordframe.video import export_moment
 
     begin, stop = parse_timecode(start), parse_timecode(end)
@@ -39,4 +40,4 @@ def export(
     how = "copied without encoding" if report.is_copy else "encoded anew, since it cannot be cut as it is"
     sound = "" if report.has_sound else ", no sound"
     span = f"{timecode(report.start_seconds)} – {timecode(report.end_seconds)}"
-    print(f"{printable(str(report.target))}: {span} of {printable(str(video))}, {how}{sound}")
+    print(f"{one_line(str(report.target))}: {span} of {one_line(str(video))}, {how}{sound}")

@@ -24,11 +24,15 @@ def index(
     ] = None,
     prune: Annotated[bool, typer.Option("--prune", help="Forget videos whose files are gone.")] = False,
     retry: Annotated[bool, typer.Option("--retry", help="Try unchanged files again that failed before.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Fail also for unchanged files that could not be read before.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Index all videos below PATHS into a library.
 
-    Unchanged files cost nothing, moved ones are recognised, and a run that was cut short goes on where it was.
+    Unchanged files cost nothing, moved ones are recognised, and a run that was cut short goes on where it was. It fails
+    for a file that cannot be read, once: the next run names it and goes on, so that a timer can run this command.
 
     Examples:
 
@@ -36,44 +40,45 @@ def index(
 
         wordframe index /archive/2024 talk.mkv -l my-library --prune
     """
-    from wordframe.cli.progress import indexing_progress
+    from wordframe.cli._terminal import indexing_progress
     from wordframe.library import Library
 
     opened = Library.open(library, encoder=encoder)
     with indexing_progress() as on_progress:
         summary = opened.index(paths, prune=prune, retry=retry, on_progress=on_progress)
     if json:
-        print_json(_as_json(summary))
-    _tell_problems(summary)
+        print_json(asdict(summary))
+    _print_problems(summary)
     if not json:
-        _tell_summary(summary, library)
+        _print_summary(summary, library)
     if summary.interrupted:
         raise typer.Exit(130)
-    if summary.failed or not summary.videos_met:
+    if summary.failed or not summary.videos_met or (strict and summary.known_failures):
         raise typer.Exit(1)
 
 
-def _as_json(summary: IndexSummary) -> dict[str, object]:
-    return asdict(summary)
-
-
-def _tell_problems(summary: IndexSummary) -> None:
-    from wordframe.cli.text import printable
+def _print_problems(summary: IndexSummary) -> None:
+    from wordframe.disk import one_line
 
     for path, problem in sorted(summary.partly.items()):
-        print(f"partly indexed: {printable(path)}: {printable(problem)}", file=sys.stderr)
+        print(f"partly indexed: {one_line(path)}: {one_line(problem)}", file=sys.stderr)
     for reason in sorted(summary.failed.values()):
-        print(f"failed: {printable(reason)}", file=sys.stderr)
+        print(f"failed: {one_line(reason)}", file=sys.stderr)
+    for reason in sorted(summary.known_failures.values()):
+        print(f"failed before, unchanged: {one_line(reason)} (--retry tries again)", file=sys.stderr)
+    for model, reason in sorted(summary.not_prepared.items()):
+        print(f"no longer prepared for {one_line(model)}: {one_line(reason)}", file=sys.stderr)
     for path in summary.missing:
-        print(f"file is gone: {printable(path)} (--prune forgets it)", file=sys.stderr)
+        print(f"file is gone: {one_line(path)} (--prune forgets it)", file=sys.stderr)
     if summary.interrupted:
         print("interrupted: what was finished is kept; the same command goes on from here", file=sys.stderr)
     elif not summary.videos_met and not summary.failed:
         print("wordframe: no video files found below the given paths", file=sys.stderr)
 
 
-def _tell_summary(summary: IndexSummary, library: Path) -> None:
-    from wordframe.cli.text import counted, duration
+def _print_summary(summary: IndexSummary, library: Path) -> None:
+    from wordframe.cli._terminal import counted, duration
+    from wordframe.disk import one_line
 
     parts = [f"{counted(len(summary.indexed), 'video')} indexed"]
     if summary.indexed:
@@ -88,9 +93,13 @@ def _tell_summary(summary: IndexSummary, library: Path) -> None:
         (summary.copied, "copied"),
         (summary.pruned, "forgotten"),
         (list(summary.failed), "failed"),
+        (list(summary.known_failures), "failed before"),
     ):
         if paths:
             parts.append(f"{len(paths):,} {word}")
     print(" · ".join(parts))
+    for model, segments in sorted(summary.prepared.items()):
+        if segments:
+            print(f"{counted(segments, 'segment')} prepared for {one_line(model)}")
     if summary.indexed:
         print(f'Search it with: wordframe search "a sentence" --library {library}')

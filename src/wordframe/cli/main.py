@@ -22,9 +22,11 @@ from wordframe.cli.export import export
 from wordframe.cli.index import index
 from wordframe.cli.mcp import mcp
 from wordframe.cli.models import models
+from wordframe.cli.prepare import prepare, upgrade
 from wordframe.cli.search import search
 from wordframe.cli.serve import serve
 from wordframe.cli.train import train
+from wordframe.disk import one_line
 from wordframe.errors import WordframeError
 
 app = typer.Typer(
@@ -39,6 +41,7 @@ app = typer.Typer(
 app.command()(index)
 app.command()(search)
 app.command()(serve)
+app.command()(prepare)
 app.command()(mcp)
 app.command()(export)
 app.command()(evaluate)
@@ -47,6 +50,7 @@ app.command()(train)
 app.command()(models)
 app.command()(convert)
 app.command()(doctor)
+app.command()(upgrade)
 app.add_typer(data.app, name="data")
 app.add_typer(cache.app, name="cache")
 
@@ -76,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"wordframe: {error.format_message()} ({name} --help shows the usage)", file=sys.stderr)
         return error.exit_code
     except WordframeError as error:
-        print(f"wordframe: {_one_line(error)}", file=sys.stderr)
+        print(f"wordframe: {one_line(str(error))}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, typer.Abort):
         print("wordframe: interrupted", file=sys.stderr)
@@ -84,12 +88,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-
-
-def _one_line(error: WordframeError) -> str:
-    from wordframe.cli.text import printable
-
-    return printable(str(error))
 
 
 def entry_point() -> None:

@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
-import socket
 import sys
-import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from wordframe.cli.options import ModelOption, UntrainedOption
-from wordframe.errors import WordframeError
+from wordframe.errors import needs_extra
 
-_START_SECONDS = 60.0
+if TYPE_CHECKING:
+    from wordframe.mcp import LocalLibrary, RunningServer
 
 
 def mcp(
     url: Annotated[str | None, typer.Option(help="A running server, as wordframe serve prints it.")] = None,
     library: Annotated[
         Path | None,
-        typer.Option("--library", "-l", help="A library to serve to this agent alone, instead.", readable=False),
+        typer.Option("--library", "-l", help="A library to read for this agent alone, instead.", readable=False),
     ] = None,
     token: Annotated[str | None, typer.Option(envvar="WORDFRAME_TOKEN", help="The running server's token.")] = None,
     model: ModelOption = "zero-shot",
@@ -43,44 +39,28 @@ def mcp(
     """
     if (url is None) == (library is None):
         raise typer.BadParameter("give either --url of a running server or --library")
-    from wordframe.client import Client
-    from wordframe.mcp import make_server
+    with needs_extra("mcp", "wordframe mcp"):
+        from wordframe.mcp import make_server
 
+    # standard output belongs to the protocol from here on; words for people go to standard error
     with contextlib.ExitStack() as stack:
+        source = _of_folder(library, model, untrained) if library is not None else _of_server(stack, url or "", token)
+        source.library()  # a wrong address or token, a damaged library, is told now
         if library is not None:
-            url, token = stack.enter_context(_served(library, model, untrained))
-        assert url is not None
-        client = stack.enter_context(Client(url, token=token))
-        client.library()  # a wrong address or token is told now
-        make_server(client, links=library is None).run("stdio")
+            print(f"wordframe: serving {library} to this agent", file=sys.stderr)
+        make_server(source).run("stdio")
 
 
-@contextlib.contextmanager
-def _served(library: Path, model: str, untrained: bool) -> Iterator[tuple[str, str]]:
-    """A server of the library in this process, on a free port of this machine, with a token nobody else knows."""
-    import uvicorn
+def _of_server(stack: contextlib.ExitStack, url: str, token: str | None) -> RunningServer:
+    from wordframe.client import Client
+    from wordframe.mcp import RunningServer
 
-    from wordframe.server import Opened, create_app
+    return RunningServer(stack.enter_context(Client(url, token=token)))
+
+
+def _of_folder(library: Path, model: str, untrained: bool) -> LocalLibrary:
+    from wordframe.mcp import LocalLibrary
+    from wordframe.server import ServedLibrary
 
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    opened = Opened(library, model=model, untrained=untrained)
-    opened.engine()
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.bind(("127.0.0.1", 0))
-    token = secrets.token_urlsafe(24)
-    # standard output belongs to the protocol; the server logs to standard error
-    config = uvicorn.Config(create_app(opened, token=token), log_level="warning", access_log=False, server_header=False)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    until = time.monotonic() + _START_SECONDS
-    while not server.started:
-        if not thread.is_alive() or time.monotonic() > until:
-            raise WordframeError("the server did not start")
-        time.sleep(0.02)
-    print(f"wordframe: serving {library} to this agent", file=sys.stderr)
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}", token
-    finally:
-        server.should_exit = True
-        thread.join()
+    return LocalLibrary(ServedLibrary(library, model=model, untrained=untrained))

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,7 +42,7 @@ def search(
 ) -> None:
     """Find the videos, and the moments in them, that fit a query.
 
-    The first search with a model may prepare the library for it; that is kept, and later searches are quick.
+    With a model that keeps something of each segment, searches are quick once wordframe prepare has made it.
 
     Examples:
 
@@ -59,25 +56,16 @@ def search(
     """
     if [text, image, clip].count(None) != 2:
         raise typer.BadParameter("give one query: a sentence, --image FILE or --clip FILE")
+    from wordframe.cli._terminal import warn_if_unprepared
     from wordframe.library import Library
     from wordframe.search import Filters, SearchEngine
 
     filters = Filters(path=path, min_seconds=min_seconds, max_seconds=max_seconds, after=after, before=before)
     engine = SearchEngine.with_model(Library.open(library), model, untrained=untrained)
-    with _telling_preparation(model) as on_prepare:
-        hits = engine.search(
-            text,
-            image=image,
-            clip=clip,
-            top=top,
-            moments=moments,
-            filters=filters,
-            exact=exact,
-            explain=explain,
-            on_prepare=on_prepare,
-        )
-    if engine.not_stored is not None:
-        print(f"not prepared for {model}, worked out for this search alone: {engine.not_stored}", file=sys.stderr)
+    warn_if_unprepared(engine.snapshot(), model, untrained=untrained)
+    hits = engine.search(
+        text, image=image, clip=clip, top=top, moments=moments, filters=filters, exact=exact, explain=explain
+    )
     if json:
         print_json([hit.to_json() for hit in hits])
     elif hits:
@@ -86,35 +74,14 @@ def search(
         print("Nothing found: no video passes the filters.")
 
 
-@contextlib.contextmanager
-def _telling_preparation(model: str) -> Iterator[Callable[[int, int], None]]:
-    """A line and a bar on standard error, if there is something to prepare."""
-    from wordframe.cli.progress import counting_progress
-    from wordframe.cli.text import counted, printable
-
-    with contextlib.ExitStack() as stack:
-        bars: list[Callable[[int], None]] = []
-
-        def show(done: int, total: int) -> None:
-            if not bars:
-                print(
-                    f"preparing {counted(total, 'segment')} for {printable(model)}, once; later searches reuse it",
-                    file=sys.stderr,
-                )
-                bars.append(stack.enter_context(counting_progress("Preparing", total)))
-            bars[0](done)
-
-        yield show
-
-
 def _show(hits: list[Hit]) -> None:
-    from wordframe.cli.reasons import reason_lines
-    from wordframe.cli.text import printable, timecode
+    from wordframe.cli._terminal import reason_lines, timecode
+    from wordframe.disk import one_line
 
     width = max(len(f"{timecode(hit.start_seconds)} – {timecode(hit.end_seconds)}") for hit in hits)
     for hit in hits:
         span = f"{timecode(hit.start_seconds)} – {timecode(hit.end_seconds)}"
-        print(f"{hit.rank:>3}  {hit.score:6.3f}  {span:<{width}}  {printable(hit.path)}")
+        print(f"{hit.rank:>3}  {hit.score:6.3f}  {span:<{width}}  {one_line(hit.path)}")
         if len(hit.moments) > 1:
             others = ", ".join(
                 f"{timecode(m.start_seconds)} – {timecode(m.end_seconds)} ({m.score:.3f})" for m in hit.moments[1:]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import re
 import secrets
 import socket
 import sys
 import threading
 import webbrowser
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,9 +18,12 @@ from wordframe.cli.options import LibraryOption, ModelOption, UntrainedOption
 from wordframe.errors import WordframeError
 
 if TYPE_CHECKING:
-    from wordframe.server import Opened
+    from wordframe.server import ServedLibrary
 
 MIN_TOKEN = 16
+_OWN_PATHS = ("api", "js")
+# Addresses that are set aside for documentation: no packet is sent, the system only says from where it would send one.
+_FAR_AWAY = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
 
 
 def serve(
@@ -39,6 +44,9 @@ def serve(
     allow_host: Annotated[
         list[str] | None, typer.Option(help="A name that this machine goes by, for other machines; may be repeated.")
     ] = None,
+    root_path: Annotated[
+        str, typer.Option(help="The path that a reverse proxy shows the server under, such as /videos.")
+    ] = "",
     browser: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
     """Serve a page to search a library, and an API (/api/v1/openapi.json).
@@ -50,59 +58,70 @@ def serve(
         wordframe serve --library my-library --open
 
         wordframe serve --library my-library --host 0.0.0.0 --token new
+
+        wordframe serve --library my-library --root-path /videos --allow-host media.home --token new
     """
-    from wordframe.server import Opened
+    from wordframe.cli._terminal import warn_if_unprepared
+    from wordframe.server import ServedLibrary
 
     is_local = _is_loopback(host)
     token = _checked_token(token, host, is_local=is_local)
-    opened = Opened(library, model=model, untrained=untrained)
-    opened.engine()  # a damaged library or a model that does not fit is told now, not at the first search
+    root_path = _checked_root_path(root_path)
+    served = ServedLibrary(library, model=model, untrained=untrained)
+    snapshot = served.snapshot()  # a damaged library or a model that does not fit is told now, not at the first search
     listener = _listen(host, port)
-    port = listener.getsockname()[1]
-    link = _link(host, port, token)
-    if not opened.snapshot().videos:
+    shown = _shown_host(host, listener)
+    name = f"[{shown}]" if ":" in shown else shown
+    link = f"http://{name}:{listener.getsockname()[1]}{root_path}/" + (f"?token={token}" if token else "")
+    if snapshot is None or not snapshot.num_segments:
         print(f"There is nothing in {library} yet; the page says how to index videos.", file=sys.stderr)
+    else:
+        warn_if_unprepared(snapshot, model, untrained=untrained)
     print(f"wordframe is at {link}  (Ctrl-C ends it)", flush=True)
     if browser:
         threading.Timer(0.5, webbrowser.open, [link]).start()
-    _run(opened, listener, allow_index=allow_index, hosts=allow_host or (), any_address=not is_local, token=token)
+    _run(
+        served,
+        listener,
+        allow_index=allow_index,
+        hosts=[*(allow_host or ()), host, shown, *_names_of_machine(is_local)],
+        any_address=not is_local,
+        token=token,
+        root_path=root_path,
+    )
 
 
-def _run(
-    opened: Opened,
-    listener: socket.socket,
-    *,
-    allow_index: bool,
-    hosts: list[str] | tuple[()],
-    any_address: bool,
-    token: str | None,
-) -> None:
+def _run(served: ServedLibrary, listener: socket.socket, **options: Any) -> None:
+    """Serve until Ctrl-C; ``options`` are those of ``create_app``."""
     import uvicorn
 
     from wordframe.server import create_app
 
     for name in ("HF_HUB_DISABLE_TELEMETRY", "HF_HUB_OFFLINE", "DO_NOT_TRACK"):
         os.environ.setdefault(name, "1")
-    app = create_app(opened, allow_index=allow_index, hosts=hosts, any_address=any_address, token=token)
-    threading.Thread(target=_warm_up, args=(opened,), daemon=True).start()
+    threading.Thread(target=_warm_up, args=(served,), daemon=True).start()
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=5
+        create_app(served, **options),
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=5,
     )
     uvicorn.Server(config).run(sockets=[listener])
 
 
-def _warm_up(opened: Opened) -> None:
+def _warm_up(served: ServedLibrary) -> None:
     """Load the encoder and compile the loops before somebody waits for them."""
-    engine = opened.engine()
-    if engine is not None and opened.snapshot().videos:
-        engine.search("a first sentence", top=1)
+    from wordframe.search import Query, encode, search
+
+    snapshot = served.snapshot()
+    if snapshot is not None and snapshot.num_segments:
+        search(snapshot, encode(snapshot, Query(text="a first sentence")), top=1)
 
 
 def _is_loopback(host: str) -> bool:
-    import ipaddress
-
     try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+        return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
 
@@ -124,11 +143,25 @@ def _checked_token(token: str | None, host: str, *, is_local: bool) -> str | Non
     return token
 
 
+def _checked_root_path(path: str) -> str:
+    """``/videos`` for ``videos``, ``/videos/`` and the like; empty for ``/``."""
+    steps = path.strip("/").split("/")
+    if steps == [""]:
+        return ""
+    if not all(re.fullmatch(r"[A-Za-z0-9._~-]+", step) and set(step) != {"."} for step in steps):
+        raise WordframeError(f"--root-path {path!r}: write a path as /videos, of A-Z a-z 0-9 - _ . ~ and /")
+    if steps[0] in _OWN_PATHS:  # a proxy may take the path off or not; what comes could be either
+        raise WordframeError(f"--root-path {path!r}: the server has a path /{steps[0]} of its own; choose another")
+    return "/" + "/".join(steps)
+
+
 def _listen(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6 and ipaddress.ip_address(address[0]).is_unspecified:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # "::" is all addresses, everywhere
         listener.bind(address)
         listener.listen()  # so that who follows the link at once waits, and is not refused
         return listener
@@ -137,7 +170,36 @@ def _listen(host: str, port: int) -> socket.socket:
         raise WordframeError(f"cannot listen on {host} port {port}: {reason}; choose another with --port") from None
 
 
-def _link(host: str, port: int, token: str | None) -> str:
-    shown = {"0.0.0.0": socket.gethostname(), "::": socket.gethostname()}.get(host, host)
-    name = f"[{shown}]" if ":" in shown else shown
-    return f"http://{name}:{port}/" + (f"?token={token}" if token else "")
+def _shown_host(host: str, listener: socket.socket) -> str:
+    """What the link calls the server: the host as it was given, or, for all addresses, one that others reach it by."""
+    address = ipaddress.ip_address(listener.getsockname()[0].partition("%")[0])
+    if not address.is_unspecified:
+        return str(address) if _is_number(host) else host
+    if listener.family == socket.AF_INET6:
+        # most networks at home have no IPv6 beyond the house; "::" takes IPv4 as well
+        return _own_address(socket.AF_INET) or _own_address(socket.AF_INET6) or "::1"
+    return _own_address(socket.AF_INET) or "127.0.0.1"
+
+
+def _is_number(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _own_address(family: socket.AddressFamily) -> str | None:
+    """The address of this machine in its network; a name would do only where others can look it up."""
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((_FAR_AWAY[family], 9))
+            return str(probe.getsockname()[0])
+    except OSError:
+        return None
+
+
+def _names_of_machine(is_local: bool) -> list[str]:
+    """What others may call this machine, beside its addresses."""
+    name = socket.gethostname()
+    return [] if is_local or not name else [name, f"{name}.local"]

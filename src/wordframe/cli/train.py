@@ -15,14 +15,17 @@ import typer
 from wordframe.cli.options import JsonOption, print_json
 
 if TYPE_CHECKING:
-    from wordframe.train import Plan, Progress, Recipe, Sources, TrainingResult
+    from wordframe.train import Recipe, TrainingPlan, TrainingProgress, TrainingResult, TrainingSetup
 
 _EARLY = 20
 """Steps after which the time that is left is worth a line."""
 
 
 def train(
-    recipe: Annotated[Path, typer.Argument(help="A recipe's YAML file.", readable=False)],
+    recipe: Annotated[
+        str | None,
+        typer.Argument(help="A recipe: the name of one that --list shows, or a YAML file.", show_default=False),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder of the run; the same command goes on there.", show_default=False, readable=False),
@@ -72,6 +75,9 @@ def train(
             "--dry-run", min=1, metavar="STEPS", help="So many steps on small made-up data.", show_default=False
         ),
     ] = None,
+    list_: Annotated[
+        bool, typer.Option("--list", help="List the recipes that come with wordframe, and train nothing.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Train a model by a recipe, from cached features, cached frames or videos.
@@ -82,38 +88,74 @@ def train(
 
     Examples:
 
-        wordframe train recipes/tcmgc-msrvtt.yaml --features features --set backbone.tuned=false --out run
+        wordframe train --list
 
-        wordframe train recipes/tcmgc-msrvtt.yaml --annotations msrvtt --frames frames --out run
+        wordframe train tcmgc-msrvtt --features features --set backbone.tuned=false --out run
 
-        wordframe train recipes/tcmgc-msrvtt.yaml --dry-run 3
+        wordframe train tcmgc-msrvtt --annotations msrvtt --frames frames --out run
+
+        wordframe train my-recipe.yaml --dry-run 3
     """
-    from wordframe.train import join, leave, load_recipe
+    if list_:
+        _list_recipes(as_json=json)
+        return
+    if recipe is None:
+        raise typer.BadParameter("a recipe is missing: a name that wordframe train --list shows, or a YAML file")
+
+    from wordframe.train import TrainingSetup, dry_run_recipe, end_process_group, load_recipe, start_process_group
 
     loaded = load_recipe(recipe, set_ or ())
     with contextlib.ExitStack() as stack:
-        stack.callback(leave)
+        stack.callback(end_process_group)
         if dry_run is not None:
-            from wordframe.train import made_up, small
-
-            loaded = small(loaded, steps=dry_run)
-            sources = made_up(loaded)
+            loaded = dry_run_recipe(loaded, steps=dry_run)
+            setup = TrainingSetup.made_up(loaded)
             folder = out or Path(stack.enter_context(tempfile.TemporaryDirectory())) / "run"
         else:
             if out is None:
                 raise typer.BadParameter("--out is missing: the folder of the run")
             folder = out
-            sources = _open(
+            setup = _open(
                 loaded, features, validation, frames, videos, annotations, captions, validation_captions, allow_missing
             )
-        result = _run(loaded, sources, folder, workers, quiet=json)
-        if not join().is_main_process:
+        result = _run(loaded, setup, folder, workers, quiet=json)
+        if not start_process_group().is_main_process:
             return
         if json and not result.interrupted:
             print_json(json_files.loads((folder / "report.json").read_text(encoding="utf-8")))
-    _tell_result(result, kept=dry_run is None or out is not None, quiet=json)
+    _print_result(result, kept=dry_run is None or out is not None, quiet=json)
     if result.interrupted:
         raise typer.Exit(130)
+
+
+def _list_recipes(*, as_json: bool) -> None:
+    """The recipes under the paper that each follows."""
+    from wordframe.train import shipped_recipes
+
+    recipes = shipped_recipes()
+    if as_json:
+        print_json(
+            [
+                {
+                    "name": recipe.name,
+                    "title": recipe.title,
+                    "paper": recipe.paper,
+                    "benchmark": recipe.data.benchmark,
+                    "published_t2v_recall_at_1": dict(recipe.published),
+                }
+                for recipe in recipes
+            ]
+        )
+        return
+    width = max(len(recipe.name) for recipe in recipes)
+    by_paper: dict[str, list[Recipe]] = {}
+    for recipe in recipes:
+        by_paper.setdefault(recipe.paper, []).append(recipe)
+    for paper, several in by_paper.items():
+        print(paper)
+        for recipe in several:
+            numbers = ", ".join(map(str, recipe.published.values()))
+            print(f"  {recipe.name:<{width}}  {recipe.title}" + (f": R@1 {numbers} published" if numbers else ""))
 
 
 def _open(
@@ -126,48 +168,48 @@ def _open(
     captions: Path | None,
     validation_captions: Path | None,
     allow_missing: bool,
-) -> Sources:
-    from wordframe.train import FrameSource, from_features, from_frames, read_benchmark, read_own
+) -> TrainingSetup:
+    from wordframe.train import CaptionSplits, TrainingSetup
 
     if [features, frames, videos].count(None) != 2:
         raise typer.BadParameter("give one of --features, --frames and --videos: what to train on")
     if features is not None:
         if annotations is not None or captions is not None:
             raise typer.BadParameter("--features brings its captions; leave --annotations and --captions out")
-        return from_features(recipe, features, validation)
+        return TrainingSetup.from_features(recipe, features, validation)
     if validation is not None:
         raise typer.BadParameter("--validation is a feature cache and goes with --features")
     if (annotations is None) == (captions is None):
         raise typer.BadParameter("give --annotations of the recipe's benchmark, or --captions of your own")
     if captions is not None:
-        found = read_own(captions, validation_captions)
+        found = CaptionSplits.of_files(captions, validation_captions)
     else:
         assert annotations is not None
-        found = read_benchmark(recipe, annotations)
+        found = CaptionSplits.of_benchmark(recipe, annotations)
     for problem in found.problems:
         print(f"note: {problem}", file=sys.stderr)
-    return from_frames(recipe, found, FrameSource(frames, videos, allow_missing=allow_missing))
+    return TrainingSetup.from_frames(recipe, found, cache=frames, videos=videos, allow_missing=allow_missing)
 
 
-def _run(recipe: Recipe, sources: Sources, folder: Path, workers: int, *, quiet: bool) -> TrainingResult:
+def _run(recipe: Recipe, setup: TrainingSetup, folder: Path, workers: int, *, quiet: bool) -> TrainingResult:
     from wordframe.train import train as run_training
 
     with _shown(quiet) as (on_start, on_progress):
         return run_training(
             recipe,
-            sources.train_set,
-            model=sources.model,
+            setup.train_set,
+            model=setup.model,
             out=folder,
-            validation=sources.validation,
+            validation=setup.validation,
             workers=workers,
-            about_data=sources.about,
+            about_data=setup.about,
             on_start=on_start,
             on_progress=on_progress,
         )
 
 
 @contextlib.contextmanager
-def _shown(quiet: bool) -> Iterator[tuple[Callable[[Plan], None], Callable[[Progress], None]]]:
+def _shown(quiet: bool) -> Iterator[tuple[Callable[[TrainingPlan], None], Callable[[TrainingProgress], None]]]:
     """The plan before the first step, a bar, and a line for each validation; nothing where JSON is wanted."""
     from wordframe.cli.progress import counting_progress
 
@@ -175,12 +217,12 @@ def _shown(quiet: bool) -> Iterator[tuple[Callable[[Plan], None], Callable[[Prog
         bars: list[Callable[[int], None]] = []
         steps = 0
 
-        def on_start(plan: Plan) -> None:
+        def on_start(plan: TrainingPlan) -> None:
             if not quiet:
-                _tell_plan(plan)
+                _print_plan(plan)
                 bars.append(stack.enter_context(counting_progress("Training", plan.total_steps)))
 
-        def on_progress(progress: Progress) -> None:
+        def on_progress(progress: TrainingProgress) -> None:
             nonlocal steps
             steps += 1
             if quiet:
@@ -192,7 +234,7 @@ def _shown(quiet: bool) -> Iterator[tuple[Callable[[Plan], None], Callable[[Prog
         yield on_start, on_progress
 
 
-def _lines(progress: Progress, *, early: bool) -> list[str]:
+def _lines(progress: TrainingProgress, *, early: bool) -> list[str]:
     from wordframe.cli.text import duration
 
     lines = []
@@ -209,7 +251,7 @@ def _lines(progress: Progress, *, early: bool) -> list[str]:
     return lines
 
 
-def _tell_plan(plan: Plan) -> None:
+def _print_plan(plan: TrainingPlan) -> None:
     from wordframe.cli.text import counted
 
     per_process = "+".join(map(str, plan.batch_per_process))
@@ -238,10 +280,10 @@ def _tell_plan(plan: Plan) -> None:
     if plan.frozen_numbers:
         rows.append(("frozen", f"{plan.frozen_numbers:,} numbers"))
     width = max(len(name) for name, _ in rows)
-    print("\n".join(f"{name:<{width}}  {told}" for name, told in rows))
+    print("\n".join(f"{name:<{width}}  {value}" for name, value in rows))
 
 
-def _tell_result(result: TrainingResult, *, kept: bool, quiet: bool) -> None:
+def _print_result(result: TrainingResult, *, kept: bool, quiet: bool) -> None:
     from wordframe.cli.text import duration
 
     if result.interrupted:

@@ -1,7 +1,9 @@
 """What goes over the wire of ``/api/v1``: one class for each object, the same for server, client and documents.
 
-Times are seconds from the start of a video, scores the cosine-like number that ``wordframe search`` prints. Ids are
-opaque; those of unchanged videos survive re-indexing. Addresses are paths on the server that answered.
+What a search finds are the classes of ``wordframe.search``, the same as in Python and at the command line; here they
+get what only a server knows (addresses, the video's file). Times are seconds from the start of a video, scores the
+cosine-like number that ``wordframe search`` prints. Ids are opaque; those of unchanged videos survive re-indexing.
+Addresses are paths on the server that answered.
 Neighbours: ``client.py`` speaks it, ``server`` serves it, ``docs/api.md`` explains it to people.
 """
 
@@ -9,9 +11,23 @@ from __future__ import annotations
 
 import datetime
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
+
+from wordframe import search
+from wordframe.search import Explanation as Explanation
+from wordframe.search import Seconds
+from wordframe.search import WordAttention as WordAttention
+from wordframe.search import WordHeat as WordHeat
 
 MAX_TEXT = 512
 MAX_TEXTS = 100
@@ -21,6 +37,7 @@ ID_PATTERN = r"^[A-Za-z0-9_-]+$"
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
 SegmentId = Annotated[str, Field(min_length=1, max_length=MAX_ID, pattern=ID_PATTERN)]
 Include = Literal["explanation"]
+Explains = Literal["sentence", "words", "parts"]
 
 
 def _written_out(day: object) -> object:
@@ -75,9 +92,9 @@ class LibraryInfo(_Wire):
     num_videos: int
     num_segments: int
     num_failures: int
-    seconds_of_video: float
+    seconds_of_video: Seconds
     folders: list[Folder]
-    explains: list[Literal["sentence", "words", "parts"]]
+    explains: list[Explains]
     allow_index: bool
 
 
@@ -110,38 +127,9 @@ class SearchRequest(_Wire):
         return self
 
 
-class WordAttention(_Wire):
-    """A word of the query and how much it looks at each frame, summing to one."""
-
-    word: str
-    attention: list[float]
-    peak_seconds: float
-
-
-class Explanation(_Wire):
-    """Why a segment fits a query; what the model does not have is null.
-
-    parts: similarities by name (``video_sentence``, ``video_word``, ``sentence_frame``, ``frame_word``), on the scale
-    of the score; part_weights: how much each counts, summing to one; seconds: when each frame is.
-    """
-
-    segment_id: str
-    score: float
-    seconds: list[float]
-    parts: dict[str, float]
-    part_weights: dict[str, float] | None
-    sentence_attention: list[float] | None
-    words: list[WordAttention] | None
-
-
-class Moment(_Wire):
+class Moment(search.Moment):
     """A part ``[start_seconds, end_seconds)`` of a video; ``peak_seconds`` answers the query most."""
 
-    segment_id: str
-    start_seconds: float
-    end_seconds: float
-    peak_seconds: float
-    score: float
     thumbnail_url: str
     clip_url: str
 
@@ -153,7 +141,7 @@ class VideoSummary(_Wire):
     name: str
     path: str
     folder: str
-    duration_seconds: float
+    duration_seconds: Seconds
     width: int
     height: int
     codec: str
@@ -166,23 +154,22 @@ class VideoSummary(_Wire):
     thumbnail_url: str
 
 
-class SearchItem(_Wire):
+class SearchItem(search.Hit):
     """A video found, with the fields of ``wordframe search --json`` and more.
 
-    weak: no better than what the library gives any query; weak ones come last.
+    weak: no better than what the library gives any query; weak ones come last. explanation: null unless asked for.
     """
 
-    rank: int
-    score: float
     path: str
-    start_seconds: float
-    end_seconds: float
-    video_id: str
-    duration_seconds: float
-    moments: list[Moment]
+    moments: tuple[Moment, ...]
     video: VideoSummary
     weak: bool
-    explanation: Explanation | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_what_was_not_asked(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """With all fields: over the wire each object has the same ones, whatever was asked for."""
+        fields: dict[str, Any] = plain(self)
+        return fields
 
 
 class Timings(_Wire):
@@ -207,8 +194,8 @@ class SegmentInfo(_Wire):
     """A segment of a video."""
 
     segment_id: str
-    start_seconds: float
-    end_seconds: float
+    start_seconds: Seconds
+    end_seconds: Seconds
     thumbnail_url: str
 
 
@@ -227,14 +214,7 @@ class VideoList(_Wire):
     num_videos: int
 
 
-class WordHeat(_Wire):
-    """How much a word of the query speaks of each moment of the strip."""
-
-    word: str
-    values: list[float]
-
-
-class Heat(_Wire):
+class Heat(search.Heat):
     """How much each moment of a video answers a query.
 
     seconds: ascending times of the frames; values: each frame's share of its segment's attention times the segment's
@@ -242,11 +222,7 @@ class Heat(_Wire):
     each word, where the model has it; moments: the video's segments with their scores, best first.
     """
 
-    video_id: str
-    seconds: list[float]
-    values: list[float]
-    words: list[WordHeat] | None
-    moments: list[Moment]
+    moments: tuple[Moment, ...]
 
 
 class RankTextsRequest(_Wire):
@@ -255,13 +231,9 @@ class RankTextsRequest(_Wire):
     texts: Annotated[list[Text], Field(min_length=1, max_length=MAX_TEXTS)]
 
 
-class RankedText(_Wire):
+class RankedText(search.RankedText):
     """A sentence with its best moment in the video; ``place`` is its place in the request, from 0."""
 
-    rank: int
-    place: int
-    text: str
-    score: float
     moment: Moment
 
 

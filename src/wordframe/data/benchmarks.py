@@ -1,21 +1,82 @@
 """The benchmarks by their protocols' names: which files, which splits, how many videos, how many words and frames.
 
-One file reads each data set (``msrvtt.py``, ``didemo.py``, …); ``docs/benchmarks.md`` says where the files come from.
-Where a benchmark has no validation split of its own, part of train is held out, whole videos, the same for a seed.
+``load_benchmark`` reads the splits that are asked for, ``own_benchmark`` makes one of anybody's captions, so that all
+that follows (caches, training, evaluation) takes the same. Where a benchmark has no validation split of its own, part
+of train is held out, whole videos, the same for a seed.
+Neighbours: ``_readers.py`` knows each data set's files, ``captions.py`` reads one's own and finds the videos.
 """
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from wordframe.data import activitynet, didemo, lsmdc, msrvtt, msvd, vatex
-from wordframe.data.annotations import AnnotationFolder, Captions
-from wordframe.data.records import SPLITS, Benchmark, Split
-from wordframe.errors import AnnotationError
+from wordframe.data import _readers
+from wordframe.data._annotations import AnnotationFolder, Captions
+from wordframe.data.captions import read_captions
+from wordframe.disk import content_hash
+from wordframe.errors import AnnotationError, counted
+
+SPLITS = ("train", "val", "test")
+OWN_NUM_FRAMES = 12
+"""Frames a video of captions that no benchmark's protocol speaks of: what the papers give short videos."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """The captioned videos of one part of a benchmark.
+
+    benchmark, name: such as ``msrvtt_9k_1ka`` and ``test``; captions: each video's captions by its id, in the order of
+    the annotations; note: how the part came about where it is not the authors' own, for the report.
+    """
+
+    benchmark: str
+    name: str
+    captions: Mapping[str, tuple[str, ...]]
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if self.name not in SPLITS:
+            raise ValueError(f"name={self.name!r} is no split; use one of {', '.join(SPLITS)}")
+        empty = [video for video, captions in self.captions.items() if not captions]
+        if empty:
+            raise ValueError(f"video {empty[0]!r} of {self.benchmark} {self.name} has no caption; leave it out")
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    def __str__(self) -> str:
+        return f"{self.benchmark} {self.name}"
+
+    def queries(self) -> tuple[list[str], list[int]]:
+        """Every caption, and the place in ``captions`` of the video it was written for."""
+        pairs = [(caption, place) for place, several in enumerate(self.captions.values()) for caption in several]
+        return [caption for caption, _ in pairs], [place for _, place in pairs]
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A protocol by name with those of its splits that were asked for, or one's own captions by their file's name.
+
+    files: the annotation files that were read; a report carries their hashes. problems: what is odd in them, such as a
+    number of videos that is not the published one. num_words, num_frames: token positions a caption and frames a video
+    that the papers use; of one's own captions, None (what the encoder takes) and 12.
+    """
+
+    name: str
+    splits: Mapping[str, Split]
+    files: tuple[Path, ...]
+    problems: tuple[str, ...] = ()
+    num_words: int | None = None
+    num_frames: int = OWN_NUM_FRAMES
+
+    def file_hashes(self) -> dict[str, str]:
+        """SHA-256 of each annotation file by its name."""
+        return {file.name: content_hash(file) for file in self.files}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +95,7 @@ class Protocol:
     num_words: int
     num_frames: int
     held_out: int = 0
-    read: Callable[[AnnotationFolder, str], Captions]
+    read: _readers.Reader
 
 
 _SHORT = {"num_words": 32, "num_frames": 12}
@@ -46,68 +107,76 @@ BENCHMARKS: dict[str, Protocol] = {
         Protocol(
             name="msrvtt_9k_1ka",
             title="MSR-VTT, trained on 9,000 clips, tested on 1k-A, one caption a clip",
-            files={"captions": msrvtt.DATA, "train": msrvtt.TRAIN_9K, "test": msrvtt.TEST_1K},
+            files={
+                "captions": _readers.MSRVTT_DATA,
+                "train": _readers.MSRVTT_TRAIN_9K,
+                "test": _readers.MSRVTT_TEST_1K,
+            },
             counts={"train": 9000, "test": 1000},
             held_out=500,
-            read=msrvtt.read_1k(msrvtt.TRAIN_9K),
+            read=_readers.read_msrvtt_1k(_readers.MSRVTT_TRAIN_9K),
             **_SHORT,
         ),
         Protocol(
             name="msrvtt_7k_1ka",
             title="MSR-VTT, trained on 7,010 clips, tested on 1k-A, one caption a clip",
-            files={"captions": msrvtt.DATA, "train": msrvtt.TRAIN_7K, "test": msrvtt.TEST_1K},
+            files={
+                "captions": _readers.MSRVTT_DATA,
+                "train": _readers.MSRVTT_TRAIN_7K,
+                "test": _readers.MSRVTT_TEST_1K,
+            },
             counts={"train": 7010, "test": 1000},
             held_out=500,
-            read=msrvtt.read_1k(msrvtt.TRAIN_7K),
+            read=_readers.read_msrvtt_1k(_readers.MSRVTT_TRAIN_7K),
             **_SHORT,
         ),
         Protocol(
             name="msrvtt_full",
             title="MSR-VTT, the official split, 20 captions a clip",
-            files={"captions": msrvtt.DATA, "test alone": msrvtt.FULL_TEST},
+            files={"captions": _readers.MSRVTT_DATA, "test alone": _readers.MSRVTT_FULL_TEST},
             counts={"train": 6513, "val": 497, "test": 2990},
-            read=msrvtt.read_full,
+            read=_readers.read_msrvtt_full,
             **_SHORT,
         ),
         Protocol(
             name="didemo",
             title="DiDeMo, all descriptions of a video as one paragraph",
-            files=didemo.FILES,
+            files=_readers.DIDEMO,
             counts={"train": 8395, "val": 1065, "test": 1004},
-            read=didemo.read,
+            read=_readers.read_didemo,
             **_LONG,
         ),
         Protocol(
             name="vatex",
             title="VATEX, English, ten captions a clip",
-            files={"captions": vatex.CAPTIONS, **vatex.LISTS},
+            files={"captions": _readers.VATEX_CAPTIONS, **_readers.VATEX_LISTS},
             counts={"train": 25991, "val": 1500, "test": 1500},
-            read=vatex.read,
+            read=_readers.read_vatex,
             **_SHORT,
         ),
         Protocol(
             name="activitynet",
             title="ActivityNet Captions, all sentences of a video as one paragraph, tested on val_1",
-            files=activitynet.FILES,
+            files=_readers.ACTIVITYNET,
             counts={"train": 10009, "test": 4917},
             held_out=500,
-            read=activitynet.read,
+            read=_readers.read_activitynet,
             **_LONG,
         ),
         Protocol(
             name="msvd",
             title="MSVD, about 40 captions a clip",
-            files={"captions": msvd.CAPTIONS, **msvd.LISTS},
+            files={"captions": _readers.MSVD_CAPTIONS, **_readers.MSVD_LISTS},
             counts={"train": 1200, "val": 100, "test": 670},
-            read=msvd.read,
+            read=_readers.read_msvd,
             **_SHORT,
         ),
         Protocol(
             name="lsmdc",
             title="LSMDC 2016, one sentence a clip",
-            files=lsmdc.FILES,
+            files=_readers.LSMDC,
             counts={"test": 1000},
-            read=lsmdc.read,
+            read=_readers.read_lsmdc,
             **_SHORT,
         ),
     )
@@ -143,11 +212,10 @@ def load_benchmark(
     folder = AnnotationFolder(Path(annotations))
     read: dict[str, Captions] = {}
 
-    def captions(split: str) -> Captions:
-        if split not in read:
-            read[split] = chosen.read(folder, split)
-            folder.problems.extend(_count_problem(chosen, split, len(read[split])))
-        return read[split]
+    def captions(part: str) -> Captions:
+        if part not in read:
+            read[part] = chosen.read(folder, part)
+        return read[part]
 
     found: dict[str, Split] = {}
     for split in splits:
@@ -155,7 +223,19 @@ def load_benchmark(
             raise ValueError(f"splits holds {split!r}; use some of {', '.join(SPLITS)}")
         found[split] = _split(chosen, split, captions, held_out_seed, validate_on_test)
     _refuse_overlap(name, found, but=("val", "test") if validate_on_test else ())
-    return Benchmark(name, found, tuple(folder.read), tuple(folder.problems))
+    problems = [problem for part in read for problem in _count_problem(chosen, part, len(read[part]), splits)]
+    return Benchmark(name, found, tuple(folder.read), tuple(problems), chosen.num_words, chosen.num_frames)
+
+
+def own_benchmark(captions_file: str | os.PathLike[str], split: str = "test") -> Benchmark:
+    """One's own captions (see ``read_captions``) as a benchmark of one split, named after the file.
+
+    Raises:
+        AnnotationError: the file cannot be read or understood.
+    """
+    file = Path(captions_file)
+    captions = {video: tuple(several) for video, several in read_captions(file).items()}
+    return Benchmark(file.name, {split: Split(file.name, split, captions)}, (file,))
 
 
 def _split(
@@ -167,13 +247,15 @@ def _split(
         return Split(chosen.name, split, captions(split))
     whole = captions("train")
     if len(whole) < 2:
-        raise AnnotationError(f"{chosen.name}: train has {len(whole)} videos, too few to hold some out for val")
+        raise AnnotationError(
+            f"{chosen.name}: train has {counted(len(whole), 'video')}, too few to hold some out for val"
+        )
     size = min(chosen.held_out, len(whole) // 2)
     held_out = _sample(whole, size, seed)
     if split == "val":
-        note = f"{size} of the {len(whole)} training videos, drawn with seed {seed}; the benchmark has no val split"
+        note = f"{size:,} of the {len(whole):,} training videos, drawn with seed {seed}; the benchmark has no val split"
         return Split(chosen.name, split, {video: whole[video] for video in whole if video in held_out}, note)
-    note = f"without the {size} videos that are held out as val (seed {seed})"
+    note = f"without the {counted(size, 'video')} held out as val (seed {seed})"
     return Split(chosen.name, split, {video: whole[video] for video in whole if video not in held_out}, note)
 
 
@@ -182,11 +264,16 @@ def _sample(videos: Collection[str], size: int, seed: int) -> set[str]:
     return set(random.Random(seed).sample(sorted(videos), size))
 
 
-def _count_problem(chosen: Protocol, split: str, count: int) -> list[str]:
-    known = chosen.counts.get(split, count)
+def _count_problem(chosen: Protocol, part: str, count: int, asked: Sequence[str]) -> list[str]:
+    """What to say where a part of the annotations has not its published size, of the split that was asked for."""
+    known = chosen.counts.get(part, count)
     if count == known:
         return []
-    return [f"{chosen.name} {split}: the annotations hold {count} videos, {known} are published"]
+    if part in asked:
+        return [f"{chosen.name} {part}: the annotations hold {counted(count, 'video')}, {known:,} are published"]
+    # val is asked for and the benchmark has none: the size that can be odd is that of the part it is taken from
+    there = f"the annotations of {part}, which it is taken from, hold {counted(count, 'video')}"
+    return [f"{chosen.name} val: {there}, {known:,} are published"]
 
 
 def _refuse_overlap(name: str, splits: Mapping[str, Split], but: Collection[str]) -> None:
@@ -194,6 +281,6 @@ def _refuse_overlap(name: str, splits: Mapping[str, Split], but: Collection[str]
         common = splits[one].captions.keys() & splits[other].captions.keys()
         if common and {one, other} != set(but):
             raise AnnotationError(
-                f"{name}: {one} and {other} share {len(common)} videos, such as {min(common)!r}; "
+                f"{name}: {one} and {other} share {counted(len(common), 'video')}, such as {min(common)!r}; "
                 "numbers would be too good: use files of one release"
             )

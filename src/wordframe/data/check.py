@@ -1,22 +1,22 @@
 """Which videos of a split are there and can be read: what to know before hours of training.
 
 Every captioned video is missing, broken (no frame can be decoded), damaged (it was read through and something is wrong
-with it) or good. Neighbours: ``benchmarks.py`` and ``captions.py`` give the captions, ``folder.py`` finds the files.
+with it) or good. Neighbours: ``benchmarks.py`` gives the captions, ``captions.py`` finds the files.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from wordframe.data.folder import match_videos
+from wordframe.data.benchmarks import Split
+from wordframe.data.captions import match_videos
 from wordframe.errors import VideoError
-from wordframe.video import open_frames, per_second
-from wordframe.video.decode import VideoInfo
+from wordframe.video import VideoInfo, open_frames, per_second
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Fault:
 class SplitCheck:
     """What of a split is there.
 
-    name: of the split; captioned: number of its videos; missing: ids without a file; broken: files that give no frame;
-    damaged: files that give frames and have a fault, found only by reading them through.
+    name: of the benchmark and the split; captioned: number of its videos; missing: ids without a file; broken: files
+    that give no frame; damaged: files that give frames and have a fault, found only by reading them through.
     """
 
     name: str
@@ -45,8 +45,13 @@ class SplitCheck:
 
     @property
     def coverage_percent(self) -> float:
-        """Share of the captioned videos that give frames."""
-        return 100.0 * (self.captioned - len(self.missing) - len(self.broken)) / self.captioned
+        """Share of the captioned videos that give frames; 0 where nothing is captioned."""
+        return 100.0 * self.readable / max(self.captioned, 1)
+
+    @property
+    def readable(self) -> int:
+        """Number of the captioned videos that give frames."""
+        return self.captioned - len(self.missing) - len(self.broken)
 
     def to_json(self) -> dict[str, Any]:
         """Everything, as plain values."""
@@ -54,25 +59,22 @@ class SplitCheck:
 
 
 def check_split(
-    name: str,
-    captions: Mapping[str, Sequence[str]],
+    split: Split,
     folder: str | Path,
     *,
     deep: bool = False,
-    note: str = "",
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> SplitCheck:
     """Look for each captioned video below ``folder`` and decode it.
 
     Args:
-        captions: captions by video id, or by whatever name ``match_videos`` understands.
         deep: read each file through, a frame a second, instead of its first frame only.
         on_progress: called with the videos looked at and their total.
 
     Raises:
         AnnotationError: the folder is not there, or a name fits several files.
     """
-    matched = match_videos(folder, {video: list(several) for video, several in captions.items()})
+    matched = match_videos(folder, split.captions)
     broken: list[Fault] = []
     damaged: list[Fault] = []
     paths = [pair.path for pair in matched.pairs]
@@ -82,11 +84,12 @@ def check_split(
         if reason is not None:
             (broken if fails else damaged).append(Fault(pair.name, str(pair.path), reason))
         on_progress(place + 1, len(paths))
-    return SplitCheck(name, len(captions), matched.missing, tuple(broken), tuple(damaged), note)
+    return SplitCheck(str(split), len(split), matched.missing, tuple(broken), tuple(damaged), split.note)
 
 
 def _looks(paths: Sequence[Path], deep: bool) -> Iterator[tuple[bool, str | None]]:
     """``_look`` at every path, a thread a core, in order; leaving early drops what has not begun."""
+    # threads, since FFmpeg lets go of Python's lock; not `with`, which would wait for all files after an interrupt
     pool = ThreadPoolExecutor(os.cpu_count() or 1)
     try:
         yield from pool.map(lambda path: _look(path, deep), paths)

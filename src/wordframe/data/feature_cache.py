@@ -8,7 +8,7 @@
 Blocks are mapped into memory, so a split of any size is read row by row. Features are those of the encoder, not
 normalised, words without padding; float16 moves a cosine by less than 1e-6. A video that could not be read has no
 frame; it and its captions are left out here, and named.
-Neighbours: ``feature_building.py`` writes the blocks, ``dataset.py`` makes training sets of what is read.
+Neighbours: ``_feature_building.py`` writes the blocks, ``sets.py`` makes training sets of what is read.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from wordframe.data.cache_folder import CacheError, checksum, read_description, short_hash, write_description
+from wordframe.data._cache_folder import CacheError, checksum, read_description, write_description
+from wordframe.disk import short_hash
+from wordframe.errors import counted
 
-KIND = "features"
+_KIND = "features"
 CAPTIONS = "captions.json"
 BLOCK_VIDEOS = 128
 BLOCK_TEXTS = 2048
@@ -39,7 +41,7 @@ _DECIDING = {
     "annotations": "annotation files",
     "captions": "captions with the hash",
 }
-"""What must agree for a run to go on in a folder, and how a person is told of it."""
+"""What must agree for a run to go on in a folder, and what it is called in a message."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +72,7 @@ class FeatureDescription:
     @classmethod
     def read(cls, folder: Path) -> FeatureDescription | None:
         """The description of the cache in ``folder``; None if there is none. CacheError: it is damaged."""
-        values = read_description(folder, KIND)
+        values = read_description(folder, _KIND)
         if values is None:
             return None
         names = {item.name for item in fields(cls)}
@@ -79,15 +81,15 @@ class FeatureDescription:
         return cls(**{name: values[name] for name in names})
 
     def write(self, folder: Path) -> None:
-        write_description(folder, KIND, asdict(self))
+        write_description(folder, _KIND, asdict(self))
 
     def refuse_other(self, asked: FeatureDescription, folder: Path) -> None:
         """Raise CacheError if a run that ``asked`` for something else may not write here."""
-        for name, told in _DECIDING.items():
+        for name, words in _DECIDING.items():
             mine, theirs = getattr(self, name), getattr(asked, name)
             if mine != theirs:
                 raise CacheError(
-                    f"{folder}: holds features of other settings ({told} {_short(mine)}, this run has "
+                    f"{folder}: holds features of other settings ({words} {_short(mine)}, this run has "
                     f"{_short(theirs)}); use another folder"
                 )
 
@@ -106,12 +108,12 @@ class CachedFeatures:
         self.description = description
         self._folder = folder
         self._blocks: dict[str, Any] = {}
-        captions = read_captions_file(folder)
+        captions = _read_captions(folder)
         counts = self._all("videos", "counts", len(captions), BLOCK_VIDEOS)
         owners = np.repeat(np.arange(len(captions)), [len(several) for _, several in captions])
         ends = self._all("texts", "ends", len(owners), BLOCK_TEXTS)
         numbers = np.arange(len(ends))
-        # ends count from the start of their block
+        # ends count from the start of their block, so that a block can be written without knowing those before it
         self._starts, self._ends = np.where(numbers % BLOCK_TEXTS == 0, 0, ends[numbers - 1]), ends
         self._video_rows = np.flatnonzero(counts > 0)
         self._text_rows = np.flatnonzero(counts[owners] > 0)
@@ -140,9 +142,15 @@ class CachedFeatures:
     def dimension(self) -> int:
         return self.description.dimension
 
+    def captions(self) -> list[str]:
+        """The captions by their numbers, read from the folder each time: training needs their features alone."""
+        every = [caption for _, several in _read_captions(self._folder) for caption in several]
+        return [every[row] for row in self._text_rows.tolist()]
+
     @property
     def fingerprint(self) -> str:
         """Short hash of the content: of all blocks and of what they depend on."""
+        # the encoder's name left out: the same weights in another folder are the same features
         return short_hash(asdict(replace(self.description, encoder="")))
 
     def sentence(self, caption: int) -> NDArray[np.float16]:
@@ -183,6 +191,7 @@ class CachedFeatures:
 
     def _slice(self, kind: str, number: int, name: str) -> Any:
         """A tensor of a block, whose rows are read when they are asked for. Blocks stay mapped once opened."""
+        # get_slice, not get_tensor: the latter copies the whole block into memory
         file = block_name(kind, number)
         if file not in self._blocks:
             try:
@@ -204,7 +213,7 @@ def block_name(kind: str, number: int) -> str:
     return f"{kind}-{number:05d}.safetensors"
 
 
-def read_captions_file(folder: Path) -> list[tuple[str, list[str]]]:
+def _read_captions(folder: Path) -> list[tuple[str, list[str]]]:
     """The videos of a cache with their captions, in the order of the blocks. CacheError: they cannot be read."""
     try:
         return [(video, several) for video, several in json.loads((folder / CAPTIONS).read_text(encoding="utf-8"))]
@@ -222,8 +231,8 @@ def _because(description: FeatureDescription) -> str:
         return "; run the same wordframe cache features again to go on"
     first, reason = next(iter(description.left_out.items()))
     return (
-        f": {len(description.left_out)} videos could not be read, the first: {first} ({reason}); mend them and run "
-        "wordframe cache features again, or say --allow-missing there to leave them out"
+        f": {counted(len(description.left_out), 'video')} could not be read, the first: {first} ({reason}); "
+        "mend what is broken and run wordframe cache features again, or say --allow-missing there to leave it out"
     )
 
 

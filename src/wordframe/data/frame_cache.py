@@ -23,23 +23,24 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from wordframe.data.cache_folder import (
+from wordframe.data._cache_folder import (
     CacheError,
     read_description,
-    read_told,
+    read_metadata,
     write_description,
     write_json,
     write_tensors,
     writing,
 )
 from wordframe.data.sampled import SampledFrames, VideoFiles, file_stamp, in_order
-from wordframe.errors import VideoError
+from wordframe.disk import content_hash
+from wordframe.errors import VideoError, counted
 from wordframe.video import benchmark_indices, compress, decompress
 
-KIND = "frames"
+_KIND = "frames"
 QUALITY = 90
 """Above it a JPEG grows by a larger share than the error of its features shrinks (benchmarks/frame_cache.py)."""
-SHORT_SIDE = 224
+_SHORT_SIDE = 224
 _PROBLEMS = "problems.json"
 
 
@@ -51,7 +52,7 @@ class FrameSettings:
     """
 
     num_frames: int = 12
-    short_side: int = SHORT_SIDE
+    short_side: int = _SHORT_SIDE
     quality: int | None = QUALITY
 
     def __post_init__(self) -> None:
@@ -62,12 +63,13 @@ class FrameSettings:
             raise ValueError(f"quality must be 1 to 100, or None for exact frames, got {self.quality}")
 
     def __str__(self) -> str:
+        # feature caches keep this text and go on only where it is the same: other words would refuse older ones
         coding = "exact" if self.quality is None else f"JPEG of quality {self.quality}"
         return f"{self.num_frames} frames a video, short side {self.short_side} pixels, {coding}"
 
 
 @dataclass
-class CacheSummary:
+class FrameCacheSummary:
     """What a run did, by the videos' names.
 
     made, kept: in the cache now; damaged: those of them whose files have a fault; failed: those that could not be read.
@@ -93,7 +95,7 @@ class FrameCache:
         Raises:
             CacheError: there is none, or it is damaged or of another version.
         """
-        described = read_description(Path(folder), KIND)
+        described = read_description(Path(folder), _KIND)
         if described is None:
             raise CacheError(f"{folder}: there is no frame cache; make one with wordframe cache frames --to {folder}")
         return cls(Path(folder), _settings(described))
@@ -116,22 +118,26 @@ class FrameCache:
                 pictures = file.get_slice("pictures")
                 rows = benchmark_indices(len(ends), num_frames)
                 frames = [_picture(pictures, [0, *ends][row], ends[row], checksums[row]) for row in rows]
-                return SampledFrames(np.stack(frames), seconds[rows], read_told(file)["problem"])
+                return SampledFrames(np.stack(frames), seconds[rows], read_metadata(file)["problem"])
         except (OSError, SafetensorError, ValueError) as error:
             raise VideoError(
                 f"{video}: its cached frames are damaged ({error}); run wordframe cache frames again to mend them"
             ) from error
 
+    @property
+    def description(self) -> str:
+        return f"cached frames: {self.settings}"
+
     def stamp(self, video: str) -> str:
         """The content hash of the video that the frames are of. VideoError: it is not there."""
-        return str(_told(self._there(video))["content"])
+        return str(_read_metadata(self._there(video))["content"])
 
     def refuse_less(self, *, num_frames: int = 1, short_side: int = 1) -> None:
         """Raise CacheError if videos were cut to fewer than ``num_frames`` frames, or frames are smaller."""
         there = self.settings
         if num_frames > there.num_frames:
             raise CacheError(
-                f"{self.folder}: holds at most {there.num_frames} frames a video, {num_frames} are wanted; "
+                f"{self.folder}: holds at most {counted(there.num_frames, 'frame')} a video, {num_frames} are wanted; "
                 f"make a cache with --frames {num_frames}"
             )
         if short_side > there.short_side:
@@ -148,6 +154,7 @@ class FrameCache:
         return file
 
     def _file(self, video: str) -> Path:
+        # a hash, since a name may hold anything, slashes and 300 letters included; surrogateescape keeps broken bytes
         name = hashlib.blake2b(video.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
         return self.folder / "videos" / name[:2] / f"{name}.safetensors"
 
@@ -159,7 +166,7 @@ def build_frame_cache(
     *,
     should_stop: Callable[[], bool] = lambda: False,
     on_progress: Callable[[int], None] = lambda done: None,
-) -> CacheSummary:
+) -> FrameCacheSummary:
     """Bring the cache in ``folder`` up to date with ``videos``, files by name. What is sound and current stays.
 
     All that is there is read and its checksums compared, so a run also finds and mends what a disk has spoilt.
@@ -171,12 +178,12 @@ def build_frame_cache(
     Raises:
         CacheError: the folder holds frames of other settings or cannot be written.
     """
-    place, summary = Path(folder), CacheSummary()
+    place, summary = Path(folder), FrameCacheSummary()
     with writing(place):
-        described = read_description(place, KIND)
+        described = read_description(place, _KIND)
         if described is not None and (there := _settings(described)) != settings:
             raise CacheError(f"{place}: holds {there}; this run asks for {settings}; use another folder")
-        write_description(place, KIND, asdict(settings))
+        write_description(place, _KIND, asdict(settings))
         cache = FrameCache(place, settings)
         results = in_order(lambda video: _cached(cache, video, videos[video]), videos, should_stop=should_stop)
         for done, (video, outcome) in enumerate(zip(videos, results, strict=False), start=1):
@@ -193,7 +200,7 @@ class _Outcome:
     damage: str | None = None
     failure: str | None = None
 
-    def add_to(self, summary: CacheSummary, video: str) -> None:
+    def add_to(self, summary: FrameCacheSummary, video: str) -> None:
         if self.failure is not None:
             summary.failed[video] = self.failure
             return
@@ -206,7 +213,7 @@ def _cached(cache: FrameCache, video: str, path: Path) -> _Outcome:
     """Make the file of one video unless a sound, current one is there."""
     file = cache._file(video)
     try:
-        source = file_stamp(path)
+        source = file_stamp(path)  # before reading: a file changed meanwhile is then read again next time
         kept = _kept(file, source, path)
         if kept is not None:
             return _Outcome(damage=kept["problem"])
@@ -215,6 +222,7 @@ def _cached(cache: FrameCache, video: str, path: Path) -> _Outcome:
     except VideoError as error:
         file.unlink(missing_ok=True)  # frames of a content that is no longer there
         return _Outcome(failure=str(error))
+    # a checksum a picture, so that reading two frames of a video need not read the whole file to trust them
     pictures = [compress(rgb, cache.settings.quality) for rgb in frames.rgb]
     tensors = {
         "pictures": np.frombuffer(b"".join(pictures), np.uint8),
@@ -222,16 +230,16 @@ def _cached(cache: FrameCache, video: str, path: Path) -> _Outcome:
         "checksums": np.array([zlib.crc32(picture) for picture in pictures]),
         "seconds": frames.seconds,
     }
-    told = {"video": video, "source": source, "content": content, "problem": frames.problem}
-    write_tensors(file, tensors, told)
+    metadata = {"video": video, "source": source, "content": content, "problem": frames.problem}
+    write_tensors(file, tensors, metadata)
     return _Outcome(is_made=True, damage=frames.problem)
 
 
 def _kept(file: Path, source: str, path: Path) -> dict[str, Any] | None:
-    """What is told in a file that is sound and made of this very video, else None."""
+    """The metadata of a file that is sound and made of this very video, else None."""
     try:
         with safe_open(file, framework="numpy") as opened:
-            told = read_told(opened)
+            metadata = read_metadata(opened)
             ends, checksums = opened.get_tensor("ends").tolist(), opened.get_tensor("checksums").tolist()
             pictures = opened.get_tensor("pictures")
     except (OSError, SafetensorError, ValueError):
@@ -239,8 +247,9 @@ def _kept(file: Path, source: str, path: Path) -> dict[str, Any] | None:
     starts = [0, *ends[:-1]]
     if any(zlib.crc32(pictures[a:b]) != found for a, b, found in zip(starts, ends, checksums, strict=True)):
         return None
-    is_same = told["source"] == source or told["content"] == _content_hash(path)
-    return told if is_same else None
+    # size and time first: the content is read only where these have changed, as after a copy of the folder
+    is_same = metadata["source"] == source or metadata["content"] == _content_hash(path)
+    return metadata if is_same else None
 
 
 def _picture(pictures: Any, start: int, end: int, checksum: int) -> Any:
@@ -250,18 +259,17 @@ def _picture(pictures: Any, start: int, end: int, checksum: int) -> Any:
     return decompress(data)
 
 
-def _told(file: Path) -> dict[str, Any]:
+def _read_metadata(file: Path) -> dict[str, Any]:
     try:
         with safe_open(file, framework="numpy") as opened:
-            return read_told(opened)
+            return read_metadata(opened)
     except (OSError, SafetensorError, ValueError) as error:
         raise VideoError(f"{file}: damaged ({error}); run wordframe cache frames again to mend it") from error
 
 
 def _content_hash(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+        return content_hash(path, "blake2b")
     except OSError as error:
         raise VideoError(f"{path}: {(error.strerror or str(error)).lower()}") from error
 
@@ -278,11 +286,9 @@ def _read_problems(folder: Path) -> dict[str, dict[str, str]]:
         return {"failed": {}, "damaged": {}}
 
 
-def _write_problems(folder: Path, summary: CacheSummary) -> None:
+def _write_problems(folder: Path, summary: FrameCacheSummary) -> None:
     """Those of this run, and of earlier runs those of other videos: a folder may hold several splits."""
     before, met = _read_problems(folder), {*summary.made, *summary.kept, *summary.failed}
     now = {"failed": summary.failed, "damaged": summary.damaged}
-    write_json(
-        folder / _PROBLEMS,
-        {kind: {video: told for video, told in before[kind].items() if video not in met} | now[kind] for kind in now},
-    )
+    others = {kind: {video: why for video, why in before[kind].items() if video not in met} for kind in now}
+    write_json(folder / _PROBLEMS, {kind: others[kind] | now[kind] for kind in now})

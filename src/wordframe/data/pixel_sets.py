@@ -1,9 +1,10 @@
 """Training sets whose features a backbone makes: from cached frames, or from video files decoded in passing.
 
 Frames become levels from 0 to 255 at the backbone's size, cropped as CLIP was published; the device makes CLIP's pixels
-of them (``batch.py``). The frames of a batch are read by as many threads as there are cores. A video that is not there
-ends the making of the set, or is left out and named where that is allowed; one that turns out broken ends the run.
-Neighbours: ``dataset.py`` (the contract, and sets of features), ``sampled.py`` (where frames come from).
+of them (``PixelBatch``). The frames of a batch are read by as many threads as there are cores. A video that is not
+there ends the making of the set, or is left out and named where that is allowed; one that turns out broken ends the
+run.
+Neighbours: ``sets.py`` (the contract, and sets of features), ``sampled.py`` (where frames come from).
 """
 
 from __future__ import annotations
@@ -11,20 +12,23 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import NotRequired, TypedDict, Unpack
+from typing import NotRequired, Self, TypedDict, Unpack
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from wordframe.data.batch import PixelBatch
-from wordframe.data.cache_folder import short_hash
 from wordframe.data.frame_cache import FrameCache
 from wordframe.data.sampled import FrameSource, VideoFiles
-from wordframe.encoders import Preprocessing, RgbFrames
+from wordframe.data.sets import PairBatch
+from wordframe.disk import short_hash
+from wordframe.encoders import CLIP_MEAN, CLIP_STD, Preprocessing, RgbFrames
 from wordframe.errors import AnnotationError, VideoError
+from wordframe.features import TextFeatures, VideoFeatures
+from wordframe.models import TextVideoModel
 
 Tokenize = Callable[[Sequence[str]], tuple[Tensor, Tensor]]
 """Sentences into ``input_ids (T, W)`` and ``mask (T, W)``, cut to ``num_words`` as CLIP cuts them."""
@@ -32,6 +36,40 @@ Tokenize = Callable[[Sequence[str]], tuple[Tensor, Tensor]]
 _ZEROS, _LEVELS = (0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255)
 """Mean and std that leave levels from 0 to 255 as they are."""
 _PROBE_CAPTIONS = 16
+"""Captions whose token ids stand for the tokenizer in the fingerprint: it has no name that could be trusted."""
+
+
+@dataclass(frozen=True)
+class PixelBatch(PairBatch):
+    """Pairs for a model with a backbone.
+
+    input_ids: ``(B, W)`` int64; word_mask: ``(B, W)``; pixels: ``(B, F, 3, H, W)``, as CLIP takes them, or levels from
+    0 to 255 in uint8, a quarter of the memory, which become that once they are on their device; frame_mask: ``(B, F)``.
+    """
+
+    input_ids: Tensor
+    word_mask: Tensor
+    pixels: Tensor
+    frame_mask: Tensor
+
+    def to(self, device: torch.device | str) -> Self:
+        moved = super().to(device)
+        return replace(moved, pixels=_as_clip_takes_them(moved.pixels, moved.frame_mask))
+
+    def encode(self, model: TextVideoModel) -> tuple[TextFeatures, VideoFeatures]:
+        text = model.encode_text(input_ids=self.input_ids, mask=self.word_mask)
+        pixels = _as_clip_takes_them(self.pixels, self.frame_mask)
+        return text, model.encode_video(pixels=pixels, frame_mask=self.frame_mask)
+
+
+def _as_clip_takes_them(pixels: Tensor, frame_mask: Tensor) -> Tensor:
+    """Levels into ``(x / 255 - mean) / std``, padded frames into zeros; pixels that are so already stay."""
+    if pixels.dtype != torch.uint8:
+        return pixels
+    scale = torch.tensor([1 / (255 * std) for std in CLIP_STD], device=pixels.device).view(3, 1, 1)
+    shift = torch.tensor([mean / std for mean, std in zip(CLIP_MEAN, CLIP_STD, strict=True)], device=pixels.device)
+    normalised = pixels.float().mul_(scale).sub_(shift.view(3, 1, 1))
+    return normalised.masked_fill_(~frame_mask[..., None, None, None], 0.0)
 
 
 class PixelSet:

@@ -1,9 +1,9 @@
 """Videos as the benchmarks see them: one frame a second, and of these at most ``num_frames``, spread evenly.
 
-The rule is CLIP4Clip's (Luo et al., arXiv 2104.08860), the choice that of ``video.sampling.benchmark_indices``. Whole
+The rule is CLIP4Clip's (Luo et al., arXiv 2104.08860), the choice that of ``wordframe.video.benchmark_indices``. Whole
 numbers of seconds are wanted, so the choice is made before decoding and only the chosen frames are converted. A file
 that turns out shorter than its header says, or whose header does not say, is read once more to count its seconds.
-Neighbours: ``frame_cache.py`` keeps what is read here, ``feature_cache.py`` and ``dataset.py`` read from either.
+Neighbours: ``frame_cache.py`` keeps what is read here, ``_feature_building.py`` and ``pixel_sets.py`` read from either.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from wordframe.errors import VideoError
-from wordframe.video import benchmark_indices, open_frames, per_second
-from wordframe.video.decode import Frame, VideoInfo, VideoPath
+from wordframe.video import Frame, VideoInfo, VideoPath, benchmark_indices, open_frames, per_second
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -51,8 +50,13 @@ class FrameSource(Protocol):
         """At most ``num_frames`` frames. VideoError: it is not there or cannot be read."""
         ...
 
+    @property
+    def description(self) -> str:
+        """The kind of frames in words. Features of one kind do not mix with those of another."""
+        ...
+
     def stamp(self, video: str) -> str:
-        """What changes when the video does, quickly told. VideoError: it is not there."""
+        """What changes when the video does, found without reading it. VideoError: it is not there."""
         ...
 
     def refuse_less(self, *, num_frames: int, short_side: int) -> None:
@@ -69,6 +73,10 @@ class VideoFiles:
 
     def read(self, video: str, num_frames: int) -> SampledFrames:
         return read_sampled(self._path(video), num_frames=num_frames, short_side=self.short_side)
+
+    @property
+    def description(self) -> str:
+        return f"videos at a short side of {self.short_side} pixels"
 
     def stamp(self, video: str) -> str:
         return file_stamp(self._path(video))
@@ -92,6 +100,7 @@ def read_sampled(path: VideoPath, *, num_frames: int, short_side: int | None) ->
     frames, info, problem = _read(path, lambda info: _seconds(info.duration_seconds, num_frames), short_side)
     expected = _seconds(info.duration_seconds, num_frames)
     if not expected or len(frames) < len(expected):
+        # tiny pictures: only their number is wanted
         with open_frames(path, per_second(1.0), short_side=16) as stream:
             count = sum(1 for _ in stream)
         frames, _, later_problem = _read(path, lambda _: _seconds(count, num_frames), short_side)
@@ -121,6 +130,7 @@ def in_order(
 
     Within a thread torch runs on one core. Ends early, in order, once ``should_stop()``.
     """
+    # a thread a file and a core a thread: torch's own threads would fight over the same cores
     threads = threads or os.cpu_count() or 1
     before = torch.get_num_threads()
     waiting: deque[Future[Result]] = deque()
@@ -128,6 +138,7 @@ def in_order(
         try:
             for item in items:
                 waiting.append(pool.submit(work, item))
+                # so many that no thread waits for work, so few that decoded videos do not fill the memory
                 if len(waiting) > 2 * threads:
                     yield waiting.popleft().result()
                 if should_stop():

@@ -1,4 +1,7 @@
-"""Encoders: sentences and frames into one space. ``load_encoder`` is the door, ``base.py`` the contract."""
+"""Encoders: sentences and frames into one space. ``load_encoder`` is the door, ``base.py`` the contract.
+
+``offline.py`` needs nothing but pip, ``clip.py`` is any CLIP-type model; ``backbone.py`` is the CLIP that models train.
+"""
 
 import lazy_loader
 

@@ -2,7 +2,7 @@
 
 Nothing here depends on a query: what an encoder gives for a video is computed once and stored by the library.
 Neighbours: ``offline.py`` (from pip packages alone), ``clip.py`` (any dual encoder of transformers),
-``preprocess.py`` (decoded frames into pixels). Frames come from ``video``; features go to ``temporal``, ``similarity``.
+``preprocess.py`` (decoded frames into pixels). Frames come from ``video``; features go to ``heads`` and ``models``.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """The encoder for CLIP-type models: any dual encoder of transformers by hub id or folder, or an OpenAI ``.pt`` file.
 
 Sentence, words and frames as METHODS define them for CLIP (Radford et al., ICML 2021, arXiv 2103.00020); other
-families as ``dual.py`` tells; also the CLIP inside one of our own checkpoints. On a GPU the towers run in bfloat16
+model types as ``_dual.py`` tells; also the CLIP inside one of our own checkpoints. On a GPU the towers run in bfloat16
 autocast; results are always float32 on the CPU.
-Neighbours: ``base.py`` (the contract), ``hub.py`` (finding files), ``tokens.py``, ``preprocess.py``, ``dual.py``,
-``clip_loading.py``.
+Neighbours: ``base.py`` (the contract), ``_loading.py`` (files into parts), ``_dual.py`` (towers and tokens),
+``preprocess.py`` (frames into pixels).
 """
 
 from __future__ import annotations
@@ -20,14 +20,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wordframe.encoders._dual import DualEncoder, SentenceTokenizer
+from wordframe.encoders._loading import ClipParts, backbone_preprocessing, load_clip
+from wordframe.encoders.backbone import ClipBackbone
 from wordframe.encoders.base import Encoder, RgbFrames
-from wordframe.encoders.clip_backbone import ClipBackbone
-from wordframe.encoders.clip_loading import ClipParts, backbone_preprocessing, load_file, load_folder
-from wordframe.encoders.dual import DualEncoder
-from wordframe.encoders.hub import find_folder, quiet_transformers
-from wordframe.encoders.openai_file import WEIGHT_SUFFIXES
 from wordframe.encoders.preprocess import Preprocessing
-from wordframe.encoders.tokens import SentenceTokenizer
 from wordframe.errors import EncoderError
 from wordframe.features import TextFeatures
 
@@ -94,17 +91,13 @@ class ClipEncoder(Encoder):
         Raises:
             EncoderError: it is not there, cannot be read, or is of a kind that is not supported.
         """
-        path = Path(name).expanduser()
-        if path.is_file() and path.suffix not in WEIGHT_SUFFIXES:
-            raise EncoderError(f"{name} is no weights file; allowed endings: {', '.join(WEIGHT_SUFFIXES)}")
-        with quiet_transformers():
-            parts = load_file(path, tokenizer) if path.is_file() else load_folder(find_folder(name), name, tokenizer)
+        path, parts = Path(name).expanduser(), load_clip(name, tokenizer=tokenizer)
         return cls(
             name=str(path.absolute()) if path.exists() else name,  # a library is opened from other folders, too
             towers=parts.towers,
             tokenizer=SentenceTokenizer(
                 tokenizer=parts.tokenizer,
-                family=parts.towers.family,
+                model_type=parts.towers.model_type,
                 max_words=_choose_max_words(max_words, parts),
                 vocabulary=parts.towers.vocabulary,
             ),
@@ -197,7 +190,7 @@ def _choose_device(device: str | torch.device | None) -> torch.device:
 def _choose_max_words(max_words: int | None, parts: ClipParts) -> int:
     """CLIP's 77, or less where the text tower, tokenizer or training says so; ``max_words`` may ask for fewer."""
     limit = min(_CLIP_WORDS, parts.towers.max_words, parts.tokenizer.model_max_length)
-    shortest = limit if parts.towers.family.fixed_length else 3  # SOS, one token, EOS
+    shortest = limit if parts.towers.model_type.fixed_length else 3  # SOS, one token, EOS
     if max_words is not None and not shortest <= max_words <= limit:
         raise EncoderError(f"max_words must be {shortest} to {limit} for this model, got {max_words}")
     return max_words or min(limit, parts.max_words or limit)

@@ -1,13 +1,13 @@
 """Evaluation: ranks, recalls and their intervals, the reports that carry them, and whether two of them differ.
 
-    features ──► tiles ──► streaming ──► ranks ──► metrics, bootstrap ──► report, tables, figure ──► compare
-                   rescoring, toplists ┘
+    features ──► ranking ──► ranker ──► ranks ──► metrics, intervals ──► report ──► runs ──► compare
+                 rescoring, toplists ┘
 
-Numbers: ``metrics.py`` ranks and recalls · ``counter.py``, ``streaming.py`` the same from tiles of any size ·
-``rescoring.py`` DSL and QB-Norm · ``toplists.py``, ``trec.py`` for other tools · ``bootstrap.py`` 95 % intervals ·
-``compare.py`` paired tests. Models: ``rank.py`` lists for ``wf.rank`` · ``evaluator.py`` features into ranks ·
-``gathering.py``, ``cached.py`` videos or a cache into features · ``folder.py``, ``outcome.py`` all of it ·
-``run_folder.py``, ``comparison.py`` what is kept. Only numbers and reports are imported from here.
+Numbers: ``metrics.py`` ranks and recalls · ``ranker.py`` the same from tiles of any size · ``rescoring.py`` DSL and
+QB-Norm · ``toplists.py`` lists for other tools · ``intervals.py`` how sure a number is · ``compare.py`` paired tests.
+Models: ``ranking.py`` scores in bounded memory, for ``wf.rank`` and for ranks · ``evaluator.py`` features into ranks ·
+``gathering.py`` videos or a cache into features · ``outcome.py`` all of it, with its ``report.py`` · ``runs.py`` what
+is kept, and compared · ``checkpoint.py`` what goes on after an interruption.
 """
 
 import lazy_loader

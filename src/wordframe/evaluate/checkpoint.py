@@ -1,14 +1,13 @@
 """State of a long run in a folder, so that it goes on where it stopped: written whole or not at all, for one run only.
 
-``rank.py`` and ``streaming.py`` keep their counts here. The file is replaced in one step: a run that is cut short at
-any moment leaves the state before or the state after, never a part.
+``ranking.py`` and ``ranker.py`` keep their state here. The file is replaced in one step: a run that is cut short at any
+moment, by loss of power too, leaves the state before or the state after, never a part.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from wordframe.disk import replacing
 from wordframe.errors import WordframeError
 
 Arrays = dict[str, NDArray[Any]]
@@ -68,13 +68,8 @@ class Checkpoint:
 
     def save(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Write the state in place of the one before."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = self.path.with_suffix(".part")
-        with unfinished.open("wb") as file:
-            np.savez(file, allow_pickle=False, run=np.array(json.dumps(self.run)), **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(self.path)
+        with replacing(self.path) as part:
+            np.savez(part, allow_pickle=False, run=np.array(json.dumps(self.run)), **arrays)
         self._last = time.monotonic()
 
 

@@ -1,14 +1,14 @@
 """Features into ranks: any number of texts and videos, in the memory that the caller allows.
 
 Both training's validation (``evaluate_features``) and the reports (``measure_features``) come through here, so a
-number is always made the same way: by the fastest exact method of ``model.score``, on prepared videos, tile by tile;
+number is always made the same way: by the fastest exact method of ``model.score``, on precomputed videos, tile by tile;
 ``(T, V)`` never exists. Post-processing takes a second pass over the tiles, for its sums run over all of them.
-Neighbours: ``tiles.py`` scores, ``streaming.py`` counts, ``rescoring.py`` holds the formulas, ``metrics.py`` sums up.
+Neighbours: ``ranking.py`` scores, ``ranker.py`` counts, ``rescoring.py`` holds the formulas, ``metrics.py`` sums up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +18,9 @@ from torch import Tensor
 
 from wordframe.evaluate.checkpoint import Checkpoint, digest
 from wordframe.evaluate.metrics import Ranks, check_owners
-from wordframe.evaluate.rank import bounded, video_blocks
+from wordframe.evaluate.ranker import LOGITS, OnProgress, TileReader, TileScorer, View, read_tiles, streamed_views
+from wordframe.evaluate.ranking import Texts, bounded, count_texts, feature_tiles, video_blocks
 from wordframe.evaluate.rescoring import BETA, Statistics, dual_softmax_t2v, dual_softmax_v2t, querybank_t2v
-from wordframe.evaluate.streaming import LOGITS, ScoreTile, TileReader, View, read_tiles, streamed_views
-from wordframe.evaluate.tiles import Texts, count_texts, feature_tiles
 from wordframe.evaluate.toplists import TopLists
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.models import TextVideoModel
@@ -29,8 +28,6 @@ from wordframe.models import TextVideoModel
 ROWS = 256
 """Texts of a tile."""
 _MIN_COLUMNS, _MAX_COLUMNS = 16, 2048
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ def evaluate_features(
     *,
     max_memory_mb: int = 1024,
     checkpoint: str | Path | None = None,
-    on_progress: Progress = lambda done, total: None,
+    on_progress: OnProgress = lambda done, total: None,
 ) -> Ranks:
     """The rank of every caption's video and of every video's captions.
 
@@ -99,7 +96,7 @@ def measure_features(
     bank: Texts | None = None,
     max_memory_mb: int = 1024,
     checkpoint: str | Path | None = None,
-    on_progress: Progress = lambda done, total: None,
+    on_progress: OnProgress = lambda done, total: None,
 ) -> Measured:
     """``evaluate_features`` with lists and post-processing.
 
@@ -195,18 +192,18 @@ class _Passes:
             on_progress=self.meter.next(),
         )
 
-    def _tiles(self, texts: Texts) -> ScoreTile:
+    def _tiles(self, texts: Texts) -> TileScorer:
         return feature_tiles(self.model, texts, self.videos, group_size=self.group_size)
 
 
 class _Meter:
     """One count of pairs over several passes."""
 
-    def __init__(self, on_progress: Progress, *, total: int) -> None:
+    def __init__(self, on_progress: OnProgress, *, total: int) -> None:
         self.on_progress, self.total = on_progress, total
         self.before, self.now = 0, 0
 
-    def next(self) -> Progress:
+    def next(self) -> OnProgress:
         """What to call during the next pass."""
         self.before += self.now
         self.now = 0
@@ -219,15 +216,15 @@ class _Meter:
 
 
 def tile_sizes(num_texts: int, videos: VideoFeatures, max_memory_mb: int) -> tuple[int, int]:
-    """Videos of a tile and of a group: half the memory is for prepared videos, a quarter for the tiles kept."""
+    """Videos of a tile and of a group: half the memory is for precomputed videos, a quarter for the tiles kept."""
     if max_memory_mb < 1:
         raise ValueError(f"max_memory_mb={max_memory_mb} must be at least 1")
     if not num_texts or not len(videos):
         raise ValueError(f"evaluation needs texts and videos, got {num_texts} and {len(videos)}")
     floats = max_memory_mb * 2**20 // 4 // 4
-    prepared = next(video_blocks(videos, max_memory_mb)).stop
-    columns = min(max((floats - ROWS * len(videos)) // num_texts, _MIN_COLUMNS), _MAX_COLUMNS, prepared)
-    return columns, prepared // columns * columns
+    precomputed = next(video_blocks(videos, max_memory_mb)).stop
+    columns = min(max((floats - ROWS * len(videos)) // num_texts, _MIN_COLUMNS), _MAX_COLUMNS, precomputed)
+    return columns, precomputed // columns * columns
 
 
 @contextmanager

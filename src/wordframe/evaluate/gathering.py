@@ -1,9 +1,11 @@
-"""Captioned videos into features: what an evaluation asks, whom it asks, and what could not be read.
+"""Captioned videos, or a cache of their features, into what an evaluation compares: texts, videos, and who is whose.
 
 Two ways of choosing frames: ``uniform``, the centres of equal parts of the video (one's own folder); ``seconds``, the
 benchmarks' one a second and of these at most ``num_frames`` spread evenly (METHODS section 8).
-A video that cannot be read is told and, unless the caller allows it, ends the evaluation, since a smaller gallery is an
-easier one. Neighbours: ``evaluator.py`` ranks the features, ``folder.py`` makes the report.
+A video that cannot be read is listed and, unless the caller allows it, ends the evaluation, since a smaller gallery is
+an easier one. From a cache, captions are read a block at a time when their tile comes; frames, ``V · F · D`` numbers,
+are held. Neighbours: ``evaluator.py`` ranks the features, ``outcome.py`` makes the report.
+Axes: ``V`` videos, ``F`` frames, ``D`` embedding size, ``T`` texts of a block, ``W`` token positions.
 """
 
 from __future__ import annotations
@@ -12,25 +14,25 @@ import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wordframe.data import MatchedVideos, in_order, read_sampled
+from wordframe.data import CachedFeatures, MatchedVideos, in_order, read_captions_file, read_sampled
 from wordframe.encoders import Encoder
 from wordframe.errors import AnnotationError, VideoError
 from wordframe.evaluate.report import Skipped
 from wordframe.extraction import Failure, Job, extract
 from wordframe.features import TextFeatures, VideoFeatures
-from wordframe.models import fit_text
-from wordframe.video import benchmark_indices, per_second, uniform
-from wordframe.video.decode import VideoInfo
+from wordframe.models import fit_text, kept_words
+from wordframe.video import VideoInfo, benchmark_indices, per_second, uniform
 
+Sampling = Literal["uniform", "seconds"]
+"""How frames are chosen: the centres of equal parts, or one a second and of these some."""
 TEXTS_AT_ONCE = 256
-
-Features = dict[int, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -52,10 +54,10 @@ class Gathered:
 
 
 @dataclass
-class Read:
-    """Frame features ``(F, D)`` by the video's place, files that gave none, and files that gave only a part."""
+class _Read:
+    """Frame features ``(F, D)`` of each video in order, None where there are none; and what was hard to read."""
 
-    features: Features = field(default_factory=dict)
+    features: list[NDArray[np.float32] | None]
     failures: list[Skipped] = field(default_factory=list)
     damaged: list[Skipped] = field(default_factory=list)
 
@@ -64,7 +66,7 @@ def gather(
     matched: MatchedVideos,
     encoder: Encoder,
     *,
-    sampling: str,
+    sampling: Sampling,
     num_frames: int,
     num_words: int | None,
     allow_missing: bool,
@@ -85,18 +87,20 @@ def gather(
             f"{len(read.failures)} of {len(paths)} videos cannot be read, the first: {read.failures[0].reason}; "
             "mend them, or say --allow-missing to evaluate the others"
         )
-    if not read.features:
+    there = np.array([frames is not None for frames in read.features])  # (videos that were asked for,)
+    if not there.any():
         raise AnnotationError("no captioned video could be read; nothing to evaluate")
-    kept = sorted(read.features)
-    place = {video: column for column, video in enumerate(kept)}
+    place = np.cumsum(there) - 1  # among those that are there
     captions, owners = matched.queries()
-    queries = [(caption, place[owner]) for caption, owner in zip(captions, owners, strict=True) if owner in place]
+    asked = np.array(owners)
+    kept = there[asked]
+    found = [caption for caption, keep in zip(captions, kept.tolist(), strict=True) if keep]
     return Gathered(
-        names=tuple(matched.pairs[video].name for video in kept),
-        captions=tuple(caption for caption, _ in queries),
-        caption_video=torch.tensor([owner for _, owner in queries]),
-        texts=encode_texts([caption for caption, _ in queries], encoder, num_words=num_words),
-        videos=pad_videos([read.features[video] for video in kept]),
+        names=tuple(pair.name for pair, keep in zip(matched.pairs, there.tolist(), strict=True) if keep),
+        captions=tuple(found),
+        caption_video=torch.from_numpy(place[asked[kept]]),
+        texts=encode_texts(found, encoder, num_words=num_words),
+        videos=VideoFeatures.from_ragged([frames for frames in read.features if frames is not None]),
         full_gallery=len(matched.pairs) + len(matched.missing),
         skipped=tuple(skipped),
         damaged=tuple(read.damaged),
@@ -109,16 +113,9 @@ def encode_texts(captions: Sequence[str], encoder: Encoder, *, num_words: int | 
     return [fit_text(encoder.encode_text(captions[start : start + TEXTS_AT_ONCE]), num_words) for start in starts]
 
 
-def pad_videos(features: Sequence[NDArray[np.float32]]) -> VideoFeatures:
-    """Videos of different lengths ``(F_i, D)`` as one ``(V, F, D)`` with its mask."""
-    counts = torch.tensor([len(frames) for frames in features])
-    mask = torch.arange(int(counts.max()))[None, :] < counts[:, None]
-    frames = torch.zeros(*mask.shape, features[0].shape[1])
-    frames[mask] = torch.from_numpy(np.concatenate(features))
-    return VideoFeatures(frames, frames, mask)
-
-
-def _read_uniform(paths: Sequence[Path], encoder: Encoder, num_frames: int, on_progress: Callable[[int], None]) -> Read:
+def _read_uniform(
+    paths: Sequence[Path], encoder: Encoder, num_frames: int, on_progress: Callable[[int], None]
+) -> _Read:
     """Bin centres; where a file does not tell its length, one a second and the papers' choice among them."""
 
     def times(info: VideoInfo) -> Iterable[float]:
@@ -127,27 +124,33 @@ def _read_uniform(paths: Sequence[Path], encoder: Encoder, num_frames: int, on_p
         return uniform(0.0, info.duration_seconds, num_frames)
 
     jobs = [Job(str(place), str(path)) for place, path in enumerate(paths)]
-    parts: dict[int, Features] = {}
-    read = Read()
+    parts: list[list[tuple[int, NDArray[np.float32]]]] = [[] for _ in paths]
+    read = _Read([None] * len(paths))
     ended = 0
     with contextlib.closing(extract(jobs, encoder, times=times)) as results:
         for result in results:
             file = str(paths[int(result.key)])
             if isinstance(result, Failure):
                 read.failures.append(Skipped(file, result.reason))
+                parts[int(result.key)].clear()  # a video that is listed as missing must not be a candidate as well
             else:
-                parts.setdefault(int(result.key), {})[result.index] = result.features
+                parts[int(result.key)].append((result.index, result.features))
                 if result.problem is not None:
                     read.damaged.append(Skipped(file, result.problem))
             ended += isinstance(result, Failure) or result.last
             on_progress(ended)
-    for place, chunks in parts.items():
-        whole = np.concatenate([chunks[i] for i in sorted(chunks)])
+    for place, chunks in enumerate(parts):
+        if not chunks:
+            continue
+        # workers may finish a video's pieces in any order
+        whole = np.concatenate([features for _, features in sorted(chunks, key=lambda chunk: chunk[0])])
         read.features[place] = whole[benchmark_indices(len(whole), num_frames)]
     return read
 
 
-def _read_seconds(paths: Sequence[Path], encoder: Encoder, num_frames: int, on_progress: Callable[[int], None]) -> Read:
+def _read_seconds(
+    paths: Sequence[Path], encoder: Encoder, num_frames: int, on_progress: Callable[[int], None]
+) -> _Read:
     """One frame a second, at most ``num_frames`` of them, spread evenly."""
 
     def work(path: Path) -> tuple[NDArray[np.float32], str | None] | VideoError:
@@ -157,7 +160,7 @@ def _read_seconds(paths: Sequence[Path], encoder: Encoder, num_frames: int, on_p
             return error
         return encoder.encode_frames(frames.rgb).numpy(), frames.problem
 
-    read = Read()
+    read = _Read([None] * len(paths))
     for place, result in enumerate(in_order(work, paths)):
         if isinstance(result, VideoError):
             read.failures.append(Skipped(str(paths[place]), str(result)))
@@ -169,4 +172,55 @@ def _read_seconds(paths: Sequence[Path], encoder: Encoder, num_frames: int, on_p
     return read
 
 
-_READERS = {"uniform": _read_uniform, "seconds": _read_seconds}
+_Reader = Callable[[Sequence[Path], Encoder, int, Callable[[int], None]], _Read]
+_READERS: dict[Sampling, _Reader] = {"uniform": _read_uniform, "seconds": _read_seconds}
+
+
+# From a cache of features ------------------------------------------------------------------------------------------
+
+
+def gather_cached(cache: CachedFeatures, folder: Path, *, num_frames: int, num_words: int) -> Gathered:
+    """All of a cache in ``folder``: at most ``num_frames`` frames a video, ``num_words`` token positions a caption."""
+    frames = [cache.frames(video) for video in range(len(cache.video_ids))]
+    chosen = [each[benchmark_indices(len(each), num_frames)] for each in frames]
+    there = set(cache.video_ids)
+    captions = [caption for video, several in read_captions_file(folder) if video in there for caption in several]
+    left_out = cache.description.left_out
+    return Gathered(
+        names=tuple(cache.video_ids),
+        captions=tuple(captions),
+        caption_video=torch.from_numpy(cache.video_of),
+        texts=CachedTexts(cache, numbers=None, num_words=num_words),
+        videos=VideoFeatures.from_ragged(chosen),
+        full_gallery=len(cache.video_ids) + len(left_out),
+        skipped=tuple(Skipped(video, reason) for video, reason in left_out.items()),
+    )
+
+
+class CachedTexts(Sequence[TextFeatures]):
+    """Blocks of ``TEXTS_AT_ONCE`` captions of a cache, read when they are asked for.
+
+    Args:
+        numbers: of the captions, in the order wanted; all of them by default.
+        num_words: token positions a caption; the last one (EOS) is kept.
+    """
+
+    def __init__(self, cache: CachedFeatures, *, numbers: Sequence[int] | None, num_words: int | None) -> None:
+        self._cache, self._num_words = cache, num_words
+        self._numbers = range(len(cache.video_of)) if numbers is None else numbers
+
+    def __len__(self) -> int:
+        return -(-len(self._numbers) // TEXTS_AT_ONCE)
+
+    @overload
+    def __getitem__(self, block: int) -> TextFeatures: ...
+    @overload
+    def __getitem__(self, block: slice) -> list[TextFeatures]: ...
+    def __getitem__(self, block: int | slice) -> TextFeatures | list[TextFeatures]:
+        if isinstance(block, slice):
+            return [self[number] for number in range(*block.indices(len(self)))]
+        start = range(len(self))[block] * TEXTS_AT_ONCE
+        numbers = self._numbers[start : start + TEXTS_AT_ONCE]
+        found = [self._cache.words(number) for number in numbers]
+        words = [each[kept_words(len(each), self._num_words)] for each in found]
+        return TextFeatures.from_ragged([self._cache.sentence(number) for number in numbers], words)

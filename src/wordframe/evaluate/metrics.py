@@ -3,7 +3,8 @@
 Text→video ranks all videos for every caption. Video→text takes, for each video, the best of a candidate's captions
 (METHODS section 8), so its candidates are videos seen through their captions. R@K is the share of queries whose rank
 is at most K, MdR the median rank, MnR the mean rank. ``TIE_RULE`` is the one rule for equal scores.
-Neighbours: ``streaming.py`` (the same ranks from tiles), ``bootstrap.py`` (intervals), ``report.py`` (what is printed).
+Neighbours: ``ranker.py`` (the same ranks from tiles), ``intervals.py`` (how sure they are), ``report.py`` (what is
+printed).
 Axes: ``Q`` queries, ``G`` gallery, ``T`` texts, ``V`` videos, ``C`` videos that have captions.
 """
 
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wordframe.evaluate.bootstrap import Intervals, bootstrap_intervals
+from wordframe.evaluate.intervals import Intervals, rank_intervals
 
 TIE_RULE = "pessimistic: a right answer ranks behind every wrong one of equal score"
 """Equal scores say nothing, so they earn nothing: a model that gives every pair one score comes last, not first."""
@@ -233,16 +234,20 @@ def evaluate_ranks(
     samples: int = 2000,
     seed: int = 0,
 ) -> Evaluation:
-    """Ranks of both directions into numbers and their 95 % intervals; captions of one video are drawn together."""
+    """Ranks of both directions into numbers and their 95 % intervals; captions of one video count together."""
     check_owners(caption_video, num_texts=len(text_ranks), num_videos=num_videos)
     return Evaluation(
         t2v=RetrievalMetrics.from_ranks(text_ranks, gallery=num_videos),
         v2t=RetrievalMetrics.from_ranks(video_ranks, gallery=len(video_ranks)),
         intervals={
-            "t2v": bootstrap_intervals(
-                text_ranks.cpu().numpy(), clusters=caption_video.cpu().numpy(), samples=samples, seed=seed
+            "t2v": rank_intervals(
+                text_ranks.cpu().numpy(),
+                gallery=num_videos,
+                clusters=caption_video.cpu().numpy(),
+                samples=samples,
+                seed=seed,
             ),
-            "v2t": bootstrap_intervals(video_ranks.cpu().numpy(), samples=samples, seed=seed),
+            "v2t": rank_intervals(video_ranks.cpu().numpy(), gallery=len(video_ranks), samples=samples, seed=seed),
         },
     )
 

@@ -1,39 +1,48 @@
-"""Gathered features and a model into a report, with the ranks and lists that a run's folder keeps.
+"""The whole of an evaluation: captioned videos or cached features, and a model, into a report with its ranks and lists.
 
-Neighbours: ``gathering.py`` and ``cached.py`` bring the features, ``evaluator.py`` ranks, ``folder.py`` is what the
-command calls, ``run_folder.py`` keeps what comes out.
+``evaluate_videos`` decodes and encodes a folder's or a benchmark's videos; ``evaluate_cached`` starts from features on
+disk: no video is read and no encoder loaded, and a run that was cut short goes on. Every caption is a text→video query,
+video→text goes by the best of a video's captions.
+Neighbours: ``gathering.py`` brings the features, ``evaluator.py`` ranks, ``runs.py`` keeps what comes out.
 """
 
 from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
-from wordframe.data import Benchmark
+from wordframe.data import Benchmark, CachedFeatures, FeatureDescription, MatchedVideos
+from wordframe.disk import content_hash
 from wordframe.encoders import Encoder
-from wordframe.evaluate.bootstrap import bootstrap_intervals
-from wordframe.evaluate.evaluator import Measured, Progress, Rescored, measure_features
-from wordframe.evaluate.gathering import Gathered, encode_texts
+from wordframe.errors import CheckpointError
+from wordframe.evaluate.evaluator import Measured, Rescored, measure_features
+from wordframe.evaluate.gathering import CachedTexts, Gathered, Sampling, encode_texts, gather, gather_cached
+from wordframe.evaluate.intervals import rank_intervals
 from wordframe.evaluate.metrics import Ranks, RetrievalMetrics
+from wordframe.evaluate.ranker import OnProgress
+from wordframe.evaluate.ranking import Texts
 from wordframe.evaluate.report import EvaluationReport, Row
 from wordframe.evaluate.rescoring import BETA
-from wordframe.evaluate.tiles import Texts
 from wordframe.models import TextVideoModel
 from wordframe.video import decoder_version
 
-BANK_SIZE = 5000
+_FRAME_RULES: dict[Sampling, str] = {
+    "uniform": "{} a video, uniform",
+    "seconds": "1 a second, then at most {} spread evenly",
+}
+_BANK_SIZE = 5000
 """Captions of a query bank, drawn from all of training's: beyond some thousand more of them change little and cost
 as much as the test itself."""
-DSL_NOTE = "uses the whole query set of the test, which a search does not have"
+_DSL_NOTE = "uses the whole query set of the test, which a search does not have"
 
 
 @dataclass(frozen=True)
-class Source:
+class Provenance:
     """Where queries come from; the fields are the report's."""
 
     protocol: str
@@ -43,24 +52,24 @@ class Source:
     problems: tuple[str, ...] = ()
 
     @classmethod
-    def of_captions(cls, file: str | Path) -> Source:
+    def of_captions(cls, file: str | Path) -> Provenance:
         """A folder of one's own, with its captions file."""
-        return cls("folder", annotations={Path(file).name: sha256(Path(file))})
+        return cls("folder", annotations={Path(file).name: content_hash(file)})
 
     @classmethod
-    def of_benchmark(cls, benchmark: Benchmark, split: str) -> Source:
+    def of_benchmark(cls, benchmark: Benchmark, split: str) -> Provenance:
         """A split of a benchmark."""
         return cls(
             benchmark.name,
             split=split,
             split_note=benchmark.splits[split].note,
-            annotations={file.name: sha256(file) for file in benchmark.files},
+            annotations={file.name: content_hash(file) for file in benchmark.files},
             problems=benchmark.problems,
         )
 
 
 @dataclass(frozen=True)
-class Bank:
+class _Bank:
     """Captions of training for QB-Norm. note: how many, and of which."""
 
     texts: Texts
@@ -76,7 +85,122 @@ class Outcome:
     names: tuple[str, ...]
 
 
-def evaluate_gathered(
+def evaluate_videos(
+    matched: MatchedVideos,
+    encoder: Encoder,
+    model: TextVideoModel,
+    *,
+    model_name: str,
+    source: Provenance | None = None,
+    sampling: Sampling = "uniform",
+    num_frames: int = 12,
+    num_words: int | None = None,
+    allow_missing: bool = False,
+    top: int | None = None,
+    dsl: bool = False,
+    bank: Sequence[str] | None = None,
+    seed: int = 0,
+    max_memory_mb: int = 1024,
+    on_read: Callable[[int], None] = lambda done: None,
+    on_progress: OnProgress = lambda done, total: None,
+) -> Outcome:
+    """Both directions' numbers of ``model`` on captioned videos, with the ranks and lists behind them.
+
+    Args:
+        source: where the captions come from, for the report; a folder of one's own by default.
+        sampling: ``uniform`` or ``seconds`` (see ``gathering.py``).
+        num_frames: frames a video, ``F``; fewer if the model takes fewer.
+        num_words: token positions a caption, ``W``; fewer if encoder or model take fewer.
+        top: length of every query's list of candidates; None for no lists.
+        dsl: rank by dual softmax too.
+        bank: captions of the training split; rank by QB-Norm too.
+        allow_missing: evaluate the other videos when some are not there or cannot be read.
+        seed: of the mean rank's interval and of the bank.
+        on_read: called with the number of videos read so far.
+        on_progress: called with the pairs scored and their total.
+
+    Raises:
+        AnnotationError: videos are missing or unreadable and that is not allowed, or none is left.
+    """
+    num_frames = min(num_frames, model.max_frames or num_frames)
+    num_words = min((limit for limit in (num_words, model.max_words) if limit is not None), default=None)
+    gathered = gather(
+        matched,
+        encoder,
+        sampling=sampling,
+        num_frames=num_frames,
+        num_words=num_words,
+        allow_missing=allow_missing,
+        on_progress=on_read,
+    )
+    return _evaluate_gathered(
+        gathered,
+        model,
+        model_name=model_name,
+        encoder=encoder.name,
+        encoder_fingerprint=encoder.fingerprint,
+        frames=_FRAME_RULES[sampling].format(num_frames),
+        words=_word_rule(num_words, encoder.max_words),
+        source=source or Provenance("folder"),
+        top=top,
+        dsl=dsl,
+        bank=None if bank is None else _encoded_bank(bank, encoder, num_words=num_words, seed=seed),
+        seed=seed,
+        max_memory_mb=max_memory_mb,
+        on_progress=on_progress,
+    )
+
+
+def evaluate_cached(
+    folder: str | Path,
+    model: TextVideoModel,
+    *,
+    model_name: str,
+    num_frames: int | None = None,
+    num_words: int | None = None,
+    top: int | None = None,
+    dsl: bool = False,
+    bank: str | Path | None = None,
+    seed: int = 0,
+    max_memory_mb: int = 1024,
+    checkpoint: Path | None = None,
+    on_progress: OnProgress = lambda done, total: None,
+) -> Outcome:
+    """Both directions' numbers of ``model`` on the features in ``folder``; arguments as in ``evaluate_videos``.
+
+    Args:
+        num_frames, num_words: fewer than the cache holds; what it holds by default.
+        bank: a folder with features of the training split, by the same encoder.
+        checkpoint: where the state is kept; the same call goes on from there.
+
+    Raises:
+        CacheError: there is no complete feature cache.
+        CheckpointError: the bank was made by another encoder.
+    """
+    cache = CachedFeatures.open(folder)
+    stored = cache.description
+    num_frames = min(limit for limit in (num_frames, stored.num_frames, model.max_frames) if limit is not None)
+    num_words = min(limit for limit in (num_words, stored.max_words, model.max_words) if limit is not None)
+    return _evaluate_gathered(
+        gather_cached(cache, Path(folder), num_frames=num_frames, num_words=num_words),
+        model,
+        model_name=model_name,
+        encoder=stored.encoder,
+        encoder_fingerprint=stored.fingerprint,
+        frames=_frame_rule(stored, num_frames),
+        words=_word_rule(num_words, stored.max_words),
+        source=Provenance(stored.benchmark, stored.split, stored.note, stored.annotations),
+        top=top,
+        dsl=dsl,
+        bank=None if bank is None else _cached_bank(cache, bank, num_words, seed),
+        seed=seed,
+        max_memory_mb=max_memory_mb,
+        checkpoint=checkpoint,
+        on_progress=on_progress,
+    )
+
+
+def _evaluate_gathered(
     gathered: Gathered,
     model: TextVideoModel,
     *,
@@ -85,14 +209,14 @@ def evaluate_gathered(
     encoder_fingerprint: str,
     frames: str,
     words: str,
-    source: Source,
+    source: Provenance,
     top: int | None = None,
     dsl: bool = False,
-    bank: Bank | None = None,
+    bank: _Bank | None = None,
     seed: int = 0,
     max_memory_mb: int = 1024,
     checkpoint: Path | None = None,
-    on_progress: Progress = lambda done, total: None,
+    on_progress: OnProgress = lambda done, total: None,
 ) -> Outcome:
     """Rank and report. ``frames`` and ``words`` say in words how they were chosen; the rest as ``measure_features``."""
     measured = measure_features(
@@ -107,7 +231,7 @@ def evaluate_gathered(
         checkpoint=checkpoint,
         on_progress=on_progress,
     )
-    notes = {"dsl": DSL_NOTE, "qb_norm": "" if bank is None else bank.note}
+    notes = {"dsl": _DSL_NOTE, "qb_norm": "" if bank is None else bank.note}
     owners = [gathered.names[place] for place in gathered.caption_video.tolist()]
     report = EvaluationReport(
         evaluation=measured.ranks.evaluation(seed=seed),
@@ -128,48 +252,61 @@ def evaluate_gathered(
             "dimension": model.dimension,
             "settings": model.settings.to_dict(),
         },
-        preprocessing=short_hash([encoder_fingerprint, frames, words]),
+        preprocessing=_texts_hash([encoder_fingerprint, frames, words]),
         annotations=source.annotations,
         problems=source.problems,
-        queries_digest=short_hash(
+        queries_digest=_texts_hash(
             f"{name}\n{caption}" for name, caption in zip(owners, gathered.captions, strict=True)
         ),
-        gallery_digest=short_hash(gathered.names),
+        gallery_digest=_texts_hash(gathered.names),
         seed=seed,
         decoder=decoder_version(),
     )
     return Outcome(report, measured, gathered.names)
 
 
-def bank_of(captions: Sequence[str], encoder: Encoder, *, num_words: int | None, seed: int) -> Bank:
-    """A query bank of at most ``BANK_SIZE`` captions, the same ones for a seed."""
+def _word_rule(num_words: int | None, max_words: int) -> str:
+    """How many token positions a caption may have, in words.
+
+    >>> _word_rule(32, 77), _word_rule(None, 77)
+    ('at most 32 token positions, SOS and EOS included', 'at most 77 token positions, SOS and EOS included')
+    """
+    limit = max_words if num_words is None else min(num_words, max_words)
+    return f"at most {limit} token positions, SOS and EOS included"
+
+
+def _frame_rule(stored: FeatureDescription, num_frames: int) -> str:
+    fewer = f", of these at most {num_frames}" if num_frames < stored.num_frames else ""
+    return f"{_FRAME_RULES['seconds'].format(stored.num_frames)}{fewer}; from features in float16 ({stored.frames})"
+
+
+def _encoded_bank(captions: Sequence[str], encoder: Encoder, *, num_words: int | None, seed: int) -> _Bank:
+    """A query bank of at most ``_BANK_SIZE`` captions, the same ones for a seed."""
     chosen = bank_numbers(len(captions), seed)
     texts = encode_texts([captions[number] for number in chosen], encoder, num_words=num_words)
-    return Bank(texts, bank_note(len(chosen), len(captions), seed))
+    return _Bank(texts, _bank_note(len(chosen), len(captions), seed))
 
 
 def bank_numbers(total: int, seed: int) -> list[int]:
     """Which of ``total`` captions go into a bank, ascending."""
-    return sorted(random.Random(seed).sample(range(total), min(BANK_SIZE, total)))
+    return sorted(random.Random(seed).sample(range(total), min(_BANK_SIZE, total)))
 
 
-def bank_note(size: int, total: int, seed: int) -> str:
+def _bank_note(size: int, total: int, seed: int) -> str:
     """What a report says about a bank.
 
-    >>> bank_note(5000, 180000, 0)
+    >>> _bank_note(5000, 180000, 0)
     'uses a bank of 5,000 of 180,000 training captions (seed 0), β = 20, beside the query'
     """
     return f"uses a bank of {size:,} of {total:,} training captions (seed {seed}), β = {BETA:g}, beside the query"
 
 
-def sha256(file: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+def _texts_hash(texts: Iterable[str]) -> str:
+    """Short hash of some texts in their order.
 
-
-def short_hash(texts: Iterable[str]) -> str:
-    """Short hash of some texts in their order."""
+    Not ``disk.short_hash``: a benchmark's captions are not held a second time, and reports of earlier versions keep
+    their hashes, so that they can be compared with new ones.
+    """
     digest = hashlib.sha256()
     for text in texts:
         data = text.encode("utf-8", "surrogateescape")
@@ -178,7 +315,7 @@ def short_hash(texts: Iterable[str]) -> str:
 
 
 def _row(found: Rescored, note: str, plain: Ranks, seed: int) -> Row:
-    """Numbers and intervals of post-processed ranks, drawn as those of the plain ones."""
+    """Numbers and intervals of post-processed ranks, made as those of the plain ones."""
     clusters = {"t2v": plain.caption_video.numpy(), "v2t": torch.unique(plain.caption_video).numpy()}
     gallery = {"t2v": plain.num_videos, "v2t": len(plain.v2t)}
     return Row(
@@ -187,8 +324,21 @@ def _row(found: Rescored, note: str, plain: Ranks, seed: int) -> Row:
         {
             direction: (
                 RetrievalMetrics.from_ranks(ranks, gallery=gallery[direction]),
-                bootstrap_intervals(ranks.numpy(), clusters=clusters[direction], seed=seed),
+                rank_intervals(ranks.numpy(), gallery=gallery[direction], clusters=clusters[direction], seed=seed),
             )
             for direction, ranks in found.ranks.items()
         },
     )
+
+
+def _cached_bank(cache: CachedFeatures, folder: str | Path, num_words: int, seed: int) -> _Bank:
+    found = CachedFeatures.open(folder)
+    mine, theirs = cache.description, found.description
+    if mine.fingerprint != theirs.fingerprint:
+        raise CheckpointError(
+            f"{folder} holds features of the encoder {theirs.encoder!r} (fingerprint {theirs.fingerprint}), the test's "
+            f"are of {mine.encoder!r} (fingerprint {mine.fingerprint}); cache both with one encoder"
+        )
+    numbers = bank_numbers(len(found.video_of), seed)
+    note = _bank_note(len(numbers), len(found.video_of), seed)
+    return _Bank(CachedTexts(found, numbers=numbers, num_words=num_words), note)

@@ -13,7 +13,7 @@ search does not have; so they stand in rows of their own, apart from the plain n
 
 A first pass collects the sums (``Statistics``), a second ranks by the new scores (the views). Sums are kept as
 logarithms, in float64: logits differ by up to 200, and ``exp(-200)`` is no float32.
-Neighbours: ``streaming.py`` shows the tiles, ``evaluator.py`` makes both passes.
+Neighbours: ``ranker.py`` shows the tiles, ``evaluator.py`` makes both passes.
 Axes: ``T`` texts, ``V`` videos, ``B`` texts and ``N`` videos of a tile.
 """
 
@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from wordframe.evaluate.checkpoint import Arrays
-from wordframe.evaluate.streaming import View
+from wordframe.evaluate.ranker import View
 
 BETA = 20.0
 """β of QB-Norm, the published value for cosines."""
@@ -32,7 +32,7 @@ _STATE = ("column_sums", "row_sums", "best", "best_score")
 
 
 class Statistics:
-    """Sums over all queries of both directions, and every text's best video. A ``streaming.TileReader``.
+    """Sums over all queries of both directions, and every text's best video. A ``ranker.TileReader``.
 
     Args:
         asking: ``(V,)`` bool, the videos that are queries of video→text (those with captions).

@@ -1,20 +1,31 @@
-"""The first ``top`` candidates of every query, both ways, from the tiles that ranks are counted from.
+"""The first ``top`` candidates of every query, both ways, from the tiles that ranks are counted from; as TREC files.
 
 Lists hold wrong candidates only, as whole numbers that sort by score, then by place: so they do not depend on how the
 tiles were cut. The right one is put in at its rank, which the counter knows exactly; so lists and ranks follow one tie
 rule. Scores are kept in float32.
-Neighbours: ``streaming.py`` shows the tiles, ``trec.py`` writes the lists.
+
+Other tools (trec_eval, ir-measures) check the numbers from TREC run and qrels files. Text→video: a query is a caption,
+``VIDEO#0``, ``VIDEO#1`` …, a document a video. Video→text: a query is a video, a document is a video too, seen through
+the best of its captions, as the protocol has it; so in both directions every query has one relevant document.
+Neighbours: ``ranker.py`` shows the tiles, ``runs.py`` names the files.
 Axes: ``Q`` queries, ``K`` places of a list, ``T`` texts, ``V`` videos, ``C`` videos that have captions.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from wordframe.evaluate.checkpoint import Arrays
 from wordframe.evaluate.metrics import best_captions
 
+_SAFE = "-_.~/#:"
 _NONE = torch.iinfo(torch.int64).min
 _STATE = ("text_keys", "video_keys", "text_right", "video_right")
 
@@ -38,7 +49,7 @@ def from_keys(keys: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class TopLists:
-    """Reads tiles; afterwards ``text_lists`` and ``video_lists`` give the lists. A ``streaming.TileReader``.
+    """Reads tiles; afterwards ``text_lists`` and ``video_lists`` give the lists. A ``ranker.TileReader``.
 
     Args:
         caption_video: ``(T,)`` int64, the video each caption was written for.
@@ -106,3 +117,64 @@ def _with_right(keys: Tensor, right: Tensor, scores: Tensor, ranks: Tensor, top:
         return right[:, None].clone(), scores[:, None].clone()
     videos = torch.where(place == own, right[:, None], wrong.gather(1, source))
     return videos, torch.where(place == own, scores[:, None], wrong_scores.gather(1, source))
+
+
+def trec_field(name: str) -> str:
+    """A name as one field of a line.
+
+    >>> trec_field("a cat.mp4"), trec_field("dir/two\\nlines")
+    ('a%20cat.mp4', 'dir/two%0Alines')
+    """
+    return quote(name, safe=_SAFE, errors="surrogateescape")
+
+
+def caption_ids(names: Sequence[str], caption_video: Tensor) -> list[str]:
+    """A name for every caption: its video's and how many of that video's come before it.
+
+    >>> import torch
+    >>> caption_ids(["a", "b"], torch.tensor([0, 1, 0]))
+    ['a#0', 'b#0', 'a#1']
+    """
+    seen = [0] * len(names)
+    found = []
+    for video in caption_video.tolist():
+        found.append(f"{names[video]}#{seen[video]}")
+        seen[video] += 1
+    return found
+
+
+def falling(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scores ``(K,)`` in their order, each below the one before it.
+
+    >>> [f"{score:.7f}" for score in falling(np.array([1, 1, 0.5], np.float32))]
+    ['1.0000000', '0.9999999', '0.5000000']
+    """
+    found = scores.copy()
+    for place in range(1, len(found)):
+        if found[place] >= found[place - 1]:
+            found[place] = np.nextafter(found[place - 1], np.float32(-np.inf))
+    return found
+
+
+def write_trec_run(path: Path, queries: Sequence[str], documents: Sequence[str], lists: tuple[Tensor, Tensor]) -> None:
+    """Lines ``QUERY Q0 DOCUMENT RANK SCORE wordframe`` of lists ``(Q, K)`` of documents' numbers and scores."""
+    names = [trec_field(document) for document in documents]
+
+    def lines() -> Iterator[str]:
+        for query, numbers, scores in zip(queries, *(each.numpy() for each in lists), strict=True):
+            name = trec_field(query)
+            for rank, (number, score) in enumerate(zip(numbers.tolist(), falling(scores), strict=True), start=1):
+                yield f"{name} Q0 {names[number]} {rank} {score:.9g} wordframe\n"
+
+    _write(path, lines())
+
+
+def write_trec_qrels(path: Path, queries: Sequence[str], documents: Iterable[str]) -> None:
+    """Lines ``QUERY 0 DOCUMENT 1``: the one relevant document of each query."""
+    pairs = zip(queries, documents, strict=True)
+    _write(path, (f"{trec_field(query)} 0 {trec_field(document)} 1\n" for query, document in pairs))
+
+
+def _write(path: Path, lines: Iterable[str]) -> None:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(lines)

@@ -1,15 +1,16 @@
 """What every similarity shares: refusal of empty inputs, float32 sums, the scale, and blocks of bounded memory.
 
 A similarity turns ``TextFeatures`` and ``VideoFeatures`` into a ``SimilarityOutput``; rows are texts; nothing is
-gathered from other processes. A new one is a subclass with ``compare`` (see docs/adding-a-head.md); ``fused.py`` adds
-compiled loops on CPU.
+gathered from other processes. A new one is a subclass with ``compare`` (see docs/adding-a-head.md). Before it may stand
+a temporal head. Both say what they take and what they can do, so that no caller needs to know them by name.
+Neighbours: ``_blocks.py`` cuts pairs into blocks, ``_fused.py`` adds compiled loops on CPU.
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,10 +21,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wordframe.features import SimilarityOutput, TextFeatures, VideoFeatures
+from wordframe.heads._blocks import in_blocks
 
 MAX_SCALE = 100.0
-MIN_ROWS = 64
-"""Texts in a block where there are as many: enough that what is made once a video and block weighs little."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Explanation:
     word_attention: Tensor | None = None
 
 
-VideoNumbers = NDArray[np.float32]
-"""What ``Similarity.numbers`` makes of one video, flat."""
+VideoStatistics = NDArray[np.float32]
+"""What ``Similarity.statistics`` makes of one video, flat."""
 
 
 class VideoGroups(Protocol):
@@ -59,11 +59,12 @@ class VideoGroups(Protocol):
 
 
 @dataclass(frozen=True)
-class PreparedVideos:
-    """Videos together with what their similarity makes of them before it sees a text, by ``Similarity.prepare``.
+class PrecomputedVideos:
+    """Videos together with what their similarity makes of them before it sees a text, by
+    ``Similarity.precompute``.
 
-    It goes where ``VideoFeatures`` go, and holds for the weights that made it. groups is None where the similarity
-    has nothing to make, or cannot use it (gradients, float64, a GPU).
+    It goes where ``VideoFeatures`` go, and holds for the weights that made it. groups is None where the similarity has
+    nothing to make, or cannot use it (gradients, float64, a GPU).
     """
 
     video: VideoFeatures
@@ -72,8 +73,25 @@ class PreparedVideos:
     def __len__(self) -> int:
         return len(self.video)
 
-    def __getitem__(self, rows: slice | Tensor) -> PreparedVideos:
-        return PreparedVideos(self.video[rows], None if self.groups is None else self.groups[rows])
+    def __getitem__(self, rows: slice | Tensor) -> PrecomputedVideos:
+        return PrecomputedVideos(self.video[rows], None if self.groups is None else self.groups[rows])
+
+
+class TemporalHead(nn.Module, ABC):
+    """Base of what stands between a video's frames and its similarity. Padding never influences a real frame.
+
+    Attributes:
+        max_frames: the most frames it takes; None where any number will do.
+        mask_padding: whether padded frames are left out. False lets them take part, as some released codes do; callers
+            then pass no padding where a score must not depend on what else is scored.
+    """
+
+    max_frames: int | None = None
+    mask_padding: bool = True
+
+    @abstractmethod
+    def forward(self, frames: Tensor, frame_mask: Tensor) -> Tensor:
+        """``(V, F, D), frame_mask (V, F) → (V, F, D)``."""
 
 
 class Similarity(nn.Module, ABC):
@@ -84,12 +102,27 @@ class Similarity(nn.Module, ABC):
 
     Args:
         max_block_mb: memory that the intermediate results of one block of pairs may take. One pair is always done.
+
+    Attributes:
+        methods: ways of scoring with the same results, the fastest first.
+        kinds_of_products: what ``products`` may be.
+        max_frames, max_words: the most frames of a video and token positions of a text it takes; None where any number
+            will do. Callers cut longer inputs before; it refuses them.
+        mask_padding: as in ``TemporalHead``, of words as well.
+        explains: what ``explain`` adds to the logits, any of ``sentence``, ``words`` (attention over the frames) and
+            ``parts`` (several similarities).
+        keeps_statistics: whether ``statistics`` gives something worth keeping.
+        reads_words: whether words meet frames, so that a search looks for frames near them, too.
     """
 
     methods: tuple[str, ...] = ("plain",)
     kinds_of_products: tuple[str, ...] = ("float32",)
-    keeps_numbers = False
-    reads_words = False
+    max_frames: int | None = None
+    max_words: int | None = None
+    mask_padding: bool = True
+    explains: tuple[str, ...] = ()
+    keeps_statistics: bool = False
+    reads_words: bool = False
 
     def __init__(self, *, max_block_mb: int = 256) -> None:
         super().__init__()
@@ -109,36 +142,45 @@ class Similarity(nn.Module, ABC):
         self._products = name
 
     def forward(
-        self, text: TextFeatures, video: VideoFeatures | PreparedVideos, *, method: str = "auto"
+        self, text: TextFeatures, video: VideoFeatures | PrecomputedVideos, *, method: str = "auto"
     ) -> SimilarityOutput:
         """Score every text against every video.
 
         Args:
             text: ``T`` texts.
-            video: ``V`` videos, or what ``prepare`` made of them.
+            video: ``V`` videos, or what ``precompute`` made of them.
             method: one of ``methods``, or ``auto``: the fastest that gives the same numbers.
         """
         method = self._choose(method)
-        text, video = self._prepare(text, video.video if isinstance(video, PreparedVideos) else video)
+        text, video = self._accept(text, video.video if isinstance(video, PrecomputedVideos) else video)
+        # Features come out of autocast in half precision; from here on sums are made in the type chosen above.
         with torch.autocast(device_type=text.sentence.device.type, enabled=False):
             return self._in_blocks(text, video, method)
 
-    def prepare(self, video: VideoFeatures, numbers: Sequence[VideoNumbers] | None = None) -> PreparedVideos:
+    def precompute(
+        self, video: VideoFeatures, statistics: Sequence[VideoStatistics] | None = None
+    ) -> PrecomputedVideos:
         """What can be made of videos once and used for every text.
 
         Args:
-            numbers: what ``numbers`` gave for these videos; None to make them where they are needed.
+            statistics: what ``statistics`` gave for these videos; None to make them where they are needed.
         """
         refuse_empty("video", video.frame_mask)
-        return PreparedVideos(video, None)
+        return PrecomputedVideos(video, None)
 
-    def numbers(self, video: VideoFeatures) -> list[VideoNumbers]:
-        """A few numbers of each video that take most of ``prepare``'s time, for keeping beside its frames.
+    def statistics(self, video: VideoFeatures) -> list[VideoStatistics]:
+        """A few numbers of each video that take most of ``precompute``'s time, for keeping beside its frames.
 
         Raises:
-            TypeError: there are none (``keeps_numbers`` is False).
+            TypeError: there are none (``keeps_statistics`` is False).
         """
-        raise TypeError(f"{type(self).__name__} has no numbers of videos to keep; look at keeps_numbers first")
+        raise TypeError(f"{type(self).__name__} has no statistics of videos to keep; look at keeps_statistics first")
+
+    @property
+    def one_vector(self) -> bool:
+        """Whether a video is one vector whatever the text: the head then has ``vectors(video) → (V, D)``, unit vectors,
+        with ``logits = s · n(sentence) · vector``, and an ordinary vector index searches them exactly."""
+        return hasattr(self, "vectors")
 
     def search_vectors(self, text: TextFeatures) -> Tensor:
         """Where to look for frames that will score well, before any is scored: unit vectors ``(T, D)``.
@@ -168,7 +210,8 @@ class Similarity(nn.Module, ABC):
             raise ValueError(f"method={method!r} is not there for {type(self).__name__}; use one of {allowed}")
         return method
 
-    def _prepare(self, text: TextFeatures, video: VideoFeatures) -> tuple[TextFeatures, VideoFeatures]:
+    def _accept(self, text: TextFeatures, video: VideoFeatures) -> tuple[TextFeatures, VideoFeatures]:
+        """Refuse what has nothing real, and turn features into the type that sums are made in."""
         refuse_empty("text", text.word_mask)
         refuse_empty("video", video.frame_mask)
         dtype = self._dtype()
@@ -186,23 +229,10 @@ class Similarity(nn.Module, ABC):
         return dtype
 
     def _in_blocks(self, text: TextFeatures, video: VideoFeatures, method: str) -> SimilarityOutput:
-        """Blocks of as many pairs as ``max_block_mb`` holds: whole rows if ``MIN_ROWS`` of them fit, else parts."""
-        num_words, (num_videos, num_frames, dimension) = text.words.shape[1], video.frames.shape
-        floats = self.floats_per_pair(num_words, num_frames, dimension, method) * text.sentence.element_size()
-        pairs = max(1, self.max_block_mb * 2**20 // floats)
-        rows = max(pairs // max(1, num_videos), min(len(text), MIN_ROWS, pairs), 1)
-        columns = max(1, pairs // rows)
-        if rows >= len(text) and columns >= num_videos:
-            return self.compare(text, video, method)
-        return _join(
-            [
-                [
-                    self.compare(text[t : t + rows], video[v : v + columns], method)
-                    for v in range(0, num_videos, columns)
-                ]
-                for t in range(0, len(text), rows)
-            ]
-        )
+        num_frames, dimension = video.frames.shape[1:]
+        floats = self.floats_per_pair(text.words.shape[1], num_frames, dimension, method)
+        pairs = self.max_block_mb * 2**20 // (floats * text.sentence.element_size())
+        return in_blocks(text, video, max_pairs=pairs, compare=lambda some, these: self.compare(some, these, method))
 
 
 def refuse_empty(what: str, mask: Tensor) -> None:
@@ -242,12 +272,13 @@ def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
     return total / mask.sum(dim=1, keepdim=True)
 
 
-def _join(grid: list[list[SimilarityOutput]]) -> SimilarityOutput:
-    def glue(pick: list[list[Tensor]]) -> Tensor:
-        return torch.cat([torch.cat(row, dim=1) for row in pick], dim=0)
+def masked_softmax(x: Tensor, present: Tensor) -> Tensor:
+    """Softmax over the last axis among the entries that are ``present`` (broadcast); the others get weight 0.
 
-    names: Mapping[str, Tensor] = grid[0][0].parts
-    return SimilarityOutput(
-        glue([[block.logits for block in row] for row in grid]),
-        {name: glue([[block.parts[name] for block in row] for row in grid]) for name in names},
-    )
+    A row without any present entry is uniform, not NaN: it is left out later, but its gradient must stay finite.
+    Hence the smallest number in place of −inf; where one entry is present the results are the same.
+
+    >>> masked_softmax(torch.tensor([0.0, 0.0, 5.0]), torch.tensor([True, True, False])).tolist()
+    [0.5, 0.5, 0.0]
+    """
+    return x.masked_fill(~present, torch.finfo(x.dtype).min).softmax(dim=-1)

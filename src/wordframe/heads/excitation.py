@@ -3,13 +3,15 @@
 From the squeezed frames ``z_i = mean over D of f_i`` a two-layer network gives one number a frame. *Excitation* takes
 its sigmoid and scales the frames, ``f_i ← e_i f_i``; *aggregation* takes its softmax and sums them, ``v = Σ a_i f_i``
 (Jing et al., arXiv 2406.01604). A reduction ratio above 1 squeezes the hidden layer, below 1 expands it.
-``pooled.py`` uses the blocks behind a temporal head, ``ExcitedHead`` puts one in front of it.
+``pooled.py`` uses the blocks behind a temporal head (``temporal.py``), ``ExcitedHead`` puts one in front of it.
 """
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from wordframe.heads.base import TemporalHead
 
 
 class FrameBlock(nn.Module):
@@ -44,6 +46,7 @@ class FrameBlock(nn.Module):
             raise ValueError(
                 f"{num_frames} frames exceed max_frames={self.max_frames} of this block; sample the videos down to it"
             )
+        # The layers mix all frames of a video, so a padded one must give them the same as a frame that is not there: 0.
         z = frames.mean(dim=-1)  # (V, F)
         if self.mask_padding:
             z = z.masked_fill(~frame_mask, 0.0)
@@ -69,13 +72,16 @@ class Aggregation(FrameBlock):
         return (weights[..., None] * frames).sum(dim=1)
 
 
-class ExcitedHead(nn.Module):
+class ExcitedHead(TemporalHead):
     """An excitation block, then a temporal head (none for tight): ``(V, F, D), frame_mask (V, F) → (V, F, D)``."""
 
     def __init__(self, *, excitation: Excitation, head: nn.Module | None = None) -> None:
         super().__init__()
         self.excitation = excitation
         self.head = head
+        behind = getattr(head, "max_frames", None)
+        self.max_frames = excitation.max_frames if behind is None else min(excitation.max_frames, behind)
+        self.mask_padding = excitation.mask_padding and getattr(head, "mask_padding", True)
 
     def forward(self, frames: Tensor, frame_mask: Tensor) -> Tensor:
         excited: Tensor = self.excitation(frames, frame_mask)

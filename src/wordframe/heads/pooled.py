@@ -33,7 +33,13 @@ class PooledSimilarity(Similarity):
         super().__init__(max_block_mb=max_block_mb)
         self.excitation = excitation
         self.aggregation = aggregation
+        blocks = [block for block in (excitation, aggregation) if block is not None]
+        limits = [getattr(block, "max_frames", None) for block in blocks]
+        self.max_frames = min((limit for limit in limits if limit is not None), default=None)
+        self.mask_padding = all(getattr(block, "mask_padding", True) for block in blocks)
         self.normalize_frames = normalize_frames
+        limits = [getattr(block, "max_frames", None) for block in (excitation, aggregation)]
+        self.max_frames = min((limit for limit in limits if limit is not None), default=None)
         self.logit_scale = new_logit_scale()
 
     def vectors(self, video: VideoFeatures) -> Tensor:

@@ -6,7 +6,7 @@ out. Word-level parts need training: without it they rank worse than the sentenc
 
 Everything is computed in the span of the frames: LN(2 · LN(·)) only rescales the centred ``Σ α x``, and a cosine does
 not see the scale, so ``score = Σ α_i (x_i · t) / (|t| sqrt(α G αᵀ))`` with ``G = x xᵀ (F, F)``: no vector per pair.
-Neighbours: ``attention.py`` (with weights), ``text_conditioned.py`` (trained), ``pooled.py`` (one vector a video).
+Neighbours: ``tcmgc/lva.py`` (with weights), ``tcmgc/head.py`` (trained), ``pooled.py`` (one vector a video).
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wordframe.features import SimilarityOutput, TextFeatures, VideoFeatures
-from wordframe.heads.attention import LAYER_NORM_EPS
 from wordframe.heads.base import Explanation, Similarity, unit
+from wordframe.heads.tcmgc.lva import LAYER_NORM_EPS
 
 LOGIT_SCALE = 100.0
 """What CLIP-type models are trained to; a fixed factor ranks the same and keeps logits of one order with theirs."""
@@ -33,6 +33,7 @@ class ZeroShotAttention(Similarity):
     """
 
     methods = ("span",)
+    explains = ("sentence", "words")
     fixed_scale = LOGIT_SCALE
 
     def __init__(self, *, sharpness: float = 3.0, max_block_mb: int = 256) -> None:
@@ -43,7 +44,7 @@ class ZeroShotAttention(Similarity):
 
     def attention(self, text: TextFeatures, video: VideoFeatures) -> Tensor:
         """How much each sentence looks at each frame: ``(T, V, F)``, summing to one, padded frames 0."""
-        text, video = self._prepare(text, video)
+        text, video = self._accept(text, video)
         return self._weights(text.sentence, _products(text, video)[1], video.frame_mask)
 
     def explain(self, text: TextFeatures, video: VideoFeatures) -> Explanation:

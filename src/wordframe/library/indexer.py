@@ -12,18 +12,16 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from wordframe.encoders import Encoder
-from wordframe.extraction import Chunk, Failure, extract
-from wordframe.library.files import Findings, FoundFile, find_videos, is_below
-from wordframe.library.interrupts import interrupts_noted
-from wordframe.library.plan import Plan, make_plan
-from wordframe.library.segmenting import segments_of_chunk
-from wordframe.library.store import FailureEntry, Segment, Store, VideoEntry, segment_rows
-from wordframe.library.summary import IndexSummary, Progress
-from wordframe.video import index_times, thumbnail
-from wordframe.video.decode import Frame
+from wordframe.extraction import Chunk, Failure, extract, usable_cores
+from wordframe.library._files import Findings, FoundFile, find_videos, is_below
+from wordframe.library._plan import IndexPlan, make_plan
+from wordframe.library._rows import SegmentEntry, VideoEntry, segment_rows
+from wordframe.library._segmenting import segments_of_chunk
+from wordframe.library._store import FailureEntry, Store
+from wordframe.library.status import IndexProgress, IndexSummary
+from wordframe.video import Frame, index_times, thumbnail
 
 COMMIT_SECONDS = 5.0
 THUMBNAIL_WIDTH = 256
@@ -33,7 +31,7 @@ THUMBNAIL_WIDTH = 256
 class _Reading:
     """A video whose chunks are coming in."""
 
-    chunks: dict[int, list[Segment]] = field(default_factory=dict)
+    chunks: dict[int, list[SegmentEntry]] = field(default_factory=dict)
     last: Chunk | None = None
 
     def is_whole(self) -> bool:
@@ -49,54 +47,54 @@ class Indexer:
         encoder: Encoder,
         *,
         leave_out: Sequence[str] = (),
-        on_progress: Callable[[Progress], None] | None = None,
+        on_progress: Callable[[IndexProgress], None] | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self._store, self._encoder = store, encoder
-        self._leave_out, self._on_progress = leave_out, on_progress
+        self._leave_out, self._on_progress, self._should_stop = leave_out, on_progress, should_stop
         self._summary = IndexSummary()
         self._known: dict[str, VideoEntry] = {}
         self._failures: dict[str, FailureEntry] = {}
-        self._waiting: list[tuple[VideoEntry, list[Segment]]] = []
+        self._waiting: list[tuple[VideoEntry, list[SegmentEntry]]] = []
         self._last_commit = time.monotonic()
         self._files_done = self._bytes_done = 0
         self._sizes: dict[str, int] = {}
 
-    def run(self, paths: Sequence[str | Path], *, prune: bool = False, retry: bool = False) -> IndexSummary:
-        """Index everything below ``paths``; ``prune`` forgets videos there whose files are gone.
+    def run(self, paths: Sequence[str], *, prune: bool = False, retry: bool = False) -> IndexSummary:
+        """Index everything below ``paths``, absolute; ``prune`` forgets videos there whose files are gone.
 
-        Ctrl-C ends the run in order: what is done is committed, the summary says interrupted.
+        When ``should_stop`` says so, the run ends in order: what is done is committed, the summary says interrupted.
         """
         started = time.monotonic()
         findings = find_videos(paths, leave_out=self._leave_out)
         failed_before = {entry.path: entry for entry in self._store.failures()}
         self._know_each_path_once()
-        with interrupts_noted() as interrupted:
-            plan = make_plan(findings.files, self._known, failed_before, retry=retry, should_stop=interrupted.is_set)
-            self._summary.unchanged = [entry.path for entry in plan.unchanged]
-            self._failures = {entry.path: entry for entry in plan.still_failed}
-            if not interrupted.is_set():
-                self._follow(plan)
-                self._read(plan, interrupted.is_set)
-            if not interrupted.is_set():
-                self._look_for_missing(paths, findings, prune)
-            self._write_failures(findings, plan, failed_before)
-            self._summary.interrupted = interrupted.is_set()
-            if not interrupted.is_set():  # building an index may take a while, and the next run does it
-                self._store.tidy()
+        plan = make_plan(findings.files, self._known, failed_before, retry=retry, should_stop=self._should_stop)
+        self._summary.unchanged = [entry.path for entry in plan.unchanged]
+        self._summary.known_failures = {entry.path: entry.reason for entry in plan.still_failed}
+        if not self._should_stop():
+            self._follow(plan)
+            self._read(plan)
+        if not self._should_stop():
+            self._look_for_missing(paths, findings, prune)
+        self._write_failures(findings, plan, failed_before)
+        self._summary.interrupted = self._should_stop()
+        if not self._summary.interrupted:  # merging files may take a while, and the next run does it
+            self._store.tidy()
         self._summary.seconds_taken = time.monotonic() - started
         return self._summary
 
     def _know_each_path_once(self) -> None:
         """A run killed between two commits of a swap may leave two videos under one path; one of them is forgotten."""
         doubled = []
-        for entry in self._store.videos():
+        for entry in self._store.open_segments().videos():
             if self._known.setdefault(entry.path, entry) is not entry:
                 doubled.append(entry.video_id)
         self._store.delete(doubled)
 
     # Contents that are known -----------------------------------------------------------------------------------------
 
-    def _follow(self, plan: Plan) -> None:
+    def _follow(self, plan: IndexPlan) -> None:
         """Write moves, then copies, before any row is replaced."""
         leaving = {entry.path for entry, _ in plan.moves}
         overwritten = [
@@ -121,7 +119,7 @@ class Indexer:
         self._known[file.path] = entry
         self._summary.copied.append(file.path)
 
-    def _copy_twins(self, plan: Plan) -> None:
+    def _copy_twins(self, plan: IndexPlan) -> None:
         by_hash = {entry.content_hash: entry for entry in self._known.values()}
         for file in plan.twins:
             source = by_hash.get(plan.hashes[file.path])
@@ -132,26 +130,29 @@ class Indexer:
 
     # Reading videos --------------------------------------------------------------------------------------------------
 
-    def _read(self, plan: Plan, should_stop: Callable[[], bool]) -> None:
+    def _read(self, plan: IndexPlan) -> None:
         files = {file.path: file for file in plan.to_read}
         self._sizes = {path: file.size for path, file in files.items()}
-        jobs = plan.jobs(threads=(os.cpu_count() or 1) if len(files) == 1 else 1)
+        jobs = plan.jobs(threads=usable_cores() if len(files) == 1 else 1)
         readings: dict[str, _Reading] = {}
-        results = extract(jobs, self._encoder, times=index_times, keep=small_picture, should_stop=should_stop)
-        with contextlib.closing(results):
-            for result in results:
-                if isinstance(result, Failure):
-                    self._count(files[result.key])
-                    self._fail(files[result.key], result.reason)
-                else:
-                    reading = readings.setdefault(result.key, _Reading())
-                    self._take_in(reading, result)
-                    if reading.is_whole():
+        results = extract(jobs, self._encoder, times=index_times, keep=small_picture, should_stop=self._should_stop)
+        try:
+            with contextlib.closing(results):
+                for result in results:
+                    if isinstance(result, Failure):
+                        readings.pop(result.key, None)  # what came of a video before its failure does not count
                         self._count(files[result.key])
-                        self._finish(files[result.key], plan.hashes[result.key], readings.pop(result.key))
-                self._report(plan, result)
-        self._commit()
-        if not should_stop():
+                        self._fail(files[result.key], result.reason)
+                    else:
+                        reading = readings.setdefault(result.key, _Reading())
+                        self._take_in(reading, result)
+                        if reading.is_whole():
+                            self._count(files[result.key])
+                            self._finish(files[result.key], plan.hashes[result.key], readings.pop(result.key))
+                    self._report(plan, result)
+        finally:
+            self._commit()  # whatever ends the run, the videos that are done are kept
+        if not self._should_stop():
             self._copy_twins(plan)
 
     def _take_in(self, reading: _Reading, chunk: Chunk) -> None:
@@ -186,19 +187,19 @@ class Indexer:
 
     def _commit(self) -> None:
         """Write the finished videos: new ones in one commit, changed ones in another."""
-        new = [(e, s) for e, s in self._waiting if e.path not in self._known]
-        changed = [(e, s) for e, s in self._waiting if e.path in self._known]
+        waiting, self._waiting = self._waiting, []  # first: a commit that fails is not tried again on the way out
+        new = [(e, s) for e, s in waiting if e.path not in self._known]
+        changed = [(e, s) for e, s in waiting if e.path in self._known]
         if new:
             self._store.add([row for entry, segments in new for row in segment_rows(entry, segments)])
         if changed:
             rows = [row for entry, segments in changed for row in segment_rows(entry, segments)]
             self._store.replace([entry.video_id for entry, _ in changed], rows)
-        for entry, _ in self._waiting:
+        for entry, _ in waiting:
             self._known[entry.path] = entry
             self._summary.indexed.append(entry.path)
             if entry.problem:
                 self._summary.partly[entry.path] = entry.problem
-        self._waiting = []
         self._last_commit = time.monotonic()
 
     def _fail(self, file: FoundFile, reason: str) -> None:
@@ -207,7 +208,7 @@ class Indexer:
         if stale is not None:  # its moments belong to a content that is no longer there
             self._store.delete([stale.video_id])
 
-    def _report(self, plan: Plan, result: Chunk | Failure) -> None:
+    def _report(self, plan: IndexPlan, result: Chunk | Failure) -> None:
         if self._on_progress is None:
             return
         under_way = 0
@@ -215,14 +216,14 @@ class Indexer:
             share = min(1.0, float(result.seconds[-1]) / result.info.duration_seconds)
             under_way = int(share * self._sizes[result.key])
         self._on_progress(
-            Progress(
+            IndexProgress(
                 files_done=self._files_done + plan.settled_files,
                 files_total=len(plan.to_read),
                 bytes_done=self._bytes_done + plan.settled_bytes + under_way,
                 bytes_total=sum(self._sizes.values()),
                 frames=self._summary.frames,
                 seconds_of_video=self._summary.seconds_of_video,
-                failed={path: entry.reason for path, entry in self._failures.items()},
+                failed=self._summary.known_failures | {p: entry.reason for p, entry in self._failures.items()},
             )
         )
 
@@ -232,9 +233,8 @@ class Indexer:
 
     # What is no longer there -----------------------------------------------------------------------------------------
 
-    def _look_for_missing(self, paths: Sequence[str | Path], findings: Findings, prune: bool) -> None:
+    def _look_for_missing(self, roots: Sequence[str], findings: Findings, prune: bool) -> None:
         """A video is gone if it lies below a given path that could be read, and was not met there."""
-        roots = [str(Path(path).absolute()) for path in paths]
         met = {file.path for file in findings.files}
         gone = [
             path
@@ -248,15 +248,16 @@ class Indexer:
             self._store.delete([self._known.pop(path).video_id for path in gone])
         (self._summary.pruned if prune else self._summary.missing).extend(gone)
 
-    def _write_failures(self, findings: Findings, plan: Plan, before: dict[str, FailureEntry]) -> None:
+    def _write_failures(self, findings: Findings, plan: IndexPlan, before: dict[str, FailureEntry]) -> None:
         """Remember this run's failures, and those elsewhere whose files are still there."""
         self._failures |= {failure.path: failure for failure in plan.unreadable}
+        known = {failure.path: failure for failure in plan.still_failed}
         self._summary.failed = {path: entry.reason for path, entry in self._failures.items()} | {
             path: f"{path}: {reason}" for path, reason in findings.unreadable.items()
         }
         looked_at = {file.path for file in findings.files}
         elsewhere = {p: e for p, e in before.items() if p not in looked_at and os.path.exists(p)}
-        kept = elsewhere | self._failures
+        kept = elsewhere | known | self._failures
         if kept != before:
             self._store.set_failures(list(kept.values()))
 

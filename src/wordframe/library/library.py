@@ -1,38 +1,46 @@
-"""The library as a caller sees it: open, index, and read features back.
+"""The library as a caller sees it: open, index, look.
 
     library = wf.Library.open("my-library")
-    summary = library.index(["~/Videos"])
+    summary = library.index("~/Videos")
+    snapshot = library.snapshot()
 
-On disk: ``wordframe.json`` (manifest), ``tables/`` (LanceDB), ``roots.json``, ``indexing.json`` (how the last run got
-on) and ``indexing.lock``. Neighbours: ``store.py`` holds the tables, ``indexer.py`` fills them, ``prepared.py`` adds
-what a model needs, ``wordframe.search`` reads them.
+On disk: ``wordframe.json`` (format and encoder), ``roots.json``, ``tables/`` (LanceDB), ``indexing.json`` (how the last
+run got on) and ``indexing.lock``. Whoever writes holds the lock; whoever reads takes a snapshot and needs none.
+Neighbours: ``snapshot.py`` is what is read, ``indexer.py`` fills the tables, ``_prepare.py`` adds what a model needs.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import torch
-from filelock import FileLock, Timeout
+from cachetools import LRUCache
 
+from wordframe.disk import hold_lock, sync, write_whole
 from wordframe.encoders import Encoder, load_encoder
-from wordframe.errors import LibraryError
-from wordframe.features import VideoFeatures
-from wordframe.library.manifest import Manifest
-from wordframe.library.model_table import forget_stale
-from wordframe.library.roots import add_roots, read_roots
-from wordframe.library.status import told_status
-from wordframe.library.store import FailureEntry, Store, VideoEntry
-from wordframe.library.summary import IndexSummary, Progress
+from wordframe.errors import LibraryError, WordframeError
+from wordframe.library._durable import DURABLE_NAME, boot_id, go_back, note_durable
+from wordframe.library._files import expanded
+from wordframe.library._manifest import FORMAT, OLDEST_FORMAT, Manifest, add_roots, read_roots, without_nested
+from wordframe.library._model_table import ModelTable, columns_of, model_schema, table_name
+from wordframe.library._prepare import fill
+from wordframe.library._rows import SegmentEntry, VideoEntry, segment_rows
+from wordframe.library._store import FailureEntry, ModelEntry, Store
+from wordframe.library._upgrade import upgrade_in_place
+from wordframe.library.interrupts import interrupts_noted
+from wordframe.library.snapshot import Snapshot
+from wordframe.library.status import IndexProgress, IndexSummary, keeping_status
+from wordframe.models import TextVideoModel, load_model, load_ready, refuse_other_features
 
 _LOCK_NAME = "indexing.lock"
 _OWNER_NAME = "indexing.pid"
+_MODELS_AT_ONCE = 4
+"""Of so many models the last snapshot is held, with what was read of it."""
+DEFAULT_MODEL = "zero-shot"
 
 
 class Library:
@@ -42,6 +50,9 @@ class Library:
         self.folder = folder
         self._manifest = manifest
         self._encoder = encoder
+        self._snapshots: LRUCache[TextVideoModel | None, Snapshot] = LRUCache(_MODELS_AT_ONCE)
+        self._table_names: LRUCache[TextVideoModel, str] = LRUCache(_MODELS_AT_ONCE)
+        self._looking = threading.Lock()
 
     @classmethod
     def open(cls, folder: str | Path, *, encoder: Encoder | str | None = None) -> Library:
@@ -53,12 +64,26 @@ class Library:
         Raises:
             LibraryError: the library is damaged, of another format, or was made with another encoder.
         """
-        path = Path(folder).expanduser()
-        path = path if path.is_absolute() else Path.cwd() / path
+        path = Path(os.path.abspath(Path(folder).expanduser()))
         library = cls(path, Manifest.read(path), encoder)
         if library._manifest is not None and encoder is not None:
             library._manifest.check(library.encoder, path)
         return library
+
+    @classmethod
+    def upgrade(cls, folder: str | Path) -> bool:
+        """Bring a library of an older format up to date, in place; False if there was nothing to do.
+
+        A run that was cut short is finished by the next one; until then the library is refused as before.
+
+        Raises:
+            LibraryError: there is no library, its format is unknown, it is being written, or it is damaged.
+        """
+        path = Path(os.path.abspath(Path(folder).expanduser()))
+        if Manifest.read(path, formats=range(OLDEST_FORMAT, FORMAT + 1)) is None:
+            raise LibraryError(f"{path}: no library here, so there is nothing to bring up to date")
+        with cls(path, None, None).locked():
+            return upgrade_in_place(path)
 
     @property
     def exists(self) -> bool:
@@ -88,29 +113,107 @@ class Library:
         return encoder
 
     @cached_property
-    def store(self) -> Store:
-        """The tables."""
-        return Store(self.folder, self.manifest.dimension)
+    def _store(self) -> Store:
+        _ = self.manifest  # no tables where there is no library
+        return Store(self.folder)
+
+    # Reading ---------------------------------------------------------------------------------------------------------
+
+    def snapshot(self, model: TextVideoModel | None = None) -> Snapshot:
+        """The library as it is now, to be searched with ``model`` (default: the untrained language-video attention).
+
+        As long as nothing is committed it is the same object, which knows what it read before.
+
+        Raises:
+            LibraryError: there is no library, or it is damaged.
+            CheckpointError: the model was made for features of another encoder.
+        """
+        manifest = self.manifest
+        with self._looking:
+            table = self._store.open_segments()
+            before = self._snapshots.get(model)
+            model_table = None if model is None else self._open_model_table(model, before)
+            if before is not None and before.is_of(table, model_table):
+                return before
+            if before is None and model is not None:
+                self.check_model(model)
+            snapshot = Snapshot(
+                self.folder,
+                manifest,
+                table,
+                model=lambda: self._default_model if model is None else model,
+                encoder=lambda: self.encoder,
+                roots=self.roots,
+                model_table=model_table,
+                before=before,
+            )
+            self._snapshots[model] = snapshot
+            return snapshot
+
+    @cached_property
+    def _default_model(self) -> TextVideoModel:
+        return load_model(DEFAULT_MODEL, dimension=self.manifest.dimension)
+
+    def _open_model_table(self, model: TextVideoModel, before: Snapshot | None) -> ModelTable | None:
+        if not columns_of(model):
+            return None
+        if model not in self._table_names:  # the name hashes all weights
+            self._table_names[model] = table_name(model)
+        table = self._store.open_model_table(self._table_names[model])
+        return None if table is None else ModelTable(self.folder, table, None if before is None else before.model_table)
+
+    def check_model(self, model: TextVideoModel, name: str = "MODEL") -> None:
+        """Raise unless ``model`` was made for the library's features.
+
+        Raises:
+            CheckpointError: it has a backbone or was trained on features of another encoder, or works on another ``D``.
+        """
+        refuse_other_features(
+            model,
+            name,
+            encoder=self.manifest.encoder,
+            fingerprint=self.manifest.fingerprint,
+            dimension=self.manifest.dimension,
+            remedy="make a library with it: wordframe index VIDEOS --library NEW_FOLDER --encoder {encoder}",
+        )
+
+    def load_model(self, name: str, *, untrained: bool = False) -> TextVideoModel:
+        """A preset, or a checkpoint by its folder or hub id, ready to score the library's features.
+
+        Raises:
+            WordframeError: there is no such model, it does not fit the library's features, or its heads need training
+                and ``untrained`` does not allow that.
+        """
+        model = load_ready(name, dimension=self.manifest.dimension, untrained=untrained)
+        self.check_model(model, name)
+        return model
 
     def videos(self) -> list[VideoEntry]:
         """All indexed videos, by path."""
-        return self.store.videos()
+        return self.snapshot().videos()
 
     def failures(self) -> list[FailureEntry]:
         """Files that could not be read when they were last tried."""
-        return self.store.failures()
+        return self._store.failures()
+
+    def roots(self) -> list[str]:
+        """The folders and files that were given to be indexed, absolute; if that is not known, those of the videos."""
+        return read_roots(self.folder) or without_nested({os.path.dirname(video.path) for video in self.videos()})
+
+    # Writing ---------------------------------------------------------------------------------------------------------
 
     def index(
         self,
-        paths: Sequence[str | Path],
+        paths: str | Path | Sequence[str | Path],
         *,
         prune: bool = False,
         retry: bool = False,
-        on_progress: Callable[[Progress], None] | None = None,
+        on_progress: Callable[[IndexProgress], None] | None = None,
     ) -> IndexSummary:
-        """Bring the library up to date with all videos below ``paths``.
+        """Bring the library up to date with all videos below ``paths``, one path or several; ``~`` is your home.
 
-        Unchanged files cost a stat; moved ones are recognised by their content; a run that was cut short goes on.
+        Unchanged files cost a stat; moved ones are recognised by their content; a run that was cut short goes on. What
+        was prepared for a model is prepared for the new videos, too.
 
         Args:
             prune: forget videos below ``paths`` whose files are gone.
@@ -118,85 +221,189 @@ class Library:
             on_progress: called in this thread after each result.
 
         Raises:
-            LibraryError: another indexer is at work, the disk is full, or the library cannot be written.
+            LibraryError: none of the paths exists, another indexer is at work, the disk is full, or the library cannot
+                be written.
         """
         from wordframe.library.indexer import Indexer  # brings the decoder, which a search does not need
 
+        places = expanded(paths)
+        there = [place for place in places if os.path.lexists(place)]
+        if not there:
+            missing = ", ".join(places) or "no path was given"
+            raise LibraryError(f"{missing}: no such file or folder; name what is to be indexed")
         with self.locked():
-            self._manifest = Manifest.read(self.folder) or self._create()
-            self._manifest.check(self.encoder, self.folder)
-            if self._encoder is not None and self._manifest != Manifest.of(self.encoder):
-                self._manifest = Manifest.of(self.encoder)  # the same encoder, now found under another name
-                self._manifest.write(self.folder)
-            self.store.refresh()
-            add_roots(self.folder, paths, (video.path for video in self.videos()))
-            with told_status(self.folder) as (update, finish):
+            self._open_for_writing()
+            add_roots(self.folder, there)
+            with keeping_status(self.folder) as (update, finish), interrupts_noted() as interrupted:
 
-                def tell(progress: Progress) -> None:
+                def tell(progress: IndexProgress) -> None:
                     update(progress)
                     if on_progress is not None:
                         on_progress(progress)
 
-                indexer = Indexer(self.store, self.encoder, leave_out=[str(self.folder)], on_progress=tell)
-                summary = indexer.run(paths, prune=prune, retry=retry)
+                indexer = Indexer(
+                    self._store,
+                    self.encoder,
+                    leave_out=[str(self.folder)],
+                    on_progress=tell,
+                    should_stop=interrupted.is_set,
+                )
+                summary = indexer.run(places, prune=prune, retry=retry)
+                if not summary.interrupted:
+                    self._prepare_known(summary, interrupted.is_set)
                 finish(summary)
-            forget_stale(self.store)
             return summary
 
-    def roots(self) -> list[str]:
-        """The folders and files that were given to be indexed, absolute."""
-        return read_roots(self.folder, (video.path for video in self.videos()))
+    def add_videos(self, videos: Iterable[tuple[VideoEntry, Sequence[SegmentEntry]]]) -> None:
+        """Add videos whose features are there already, made elsewhere by the library's encoder, in one commit.
+
+        Raises:
+            LibraryError: the library is being written, or cannot be.
+        """
+        with self.locked():
+            self._open_for_writing()
+            self._store.add([row for video, segments in videos for row in segment_rows(video, segments)])
+
+    def _open_for_writing(self) -> None:
+        self._manifest = Manifest.read(self.folder) or self._create()
+        self._manifest.check(self.encoder, self.folder)
+        if self._encoder is not None and self._manifest != Manifest.of(self.encoder):
+            self._manifest = Manifest.of(self.encoder)  # the same encoder, now found under another name
+            self._manifest.write(self.folder)
+        with self._store.commit():  # what is there now is what a loss of power may go back to
+            pass
 
     def _create(self) -> Manifest:
-        strangers = [p.name for p in self.folder.iterdir() if p.name not in (_LOCK_NAME, _OWNER_NAME)]
+        strangers = [p.name for p in self.folder.iterdir() if p.name not in (_LOCK_NAME, _OWNER_NAME, DURABLE_NAME)]
         if strangers:
             raise LibraryError(
                 f"{self.folder}: holds {strangers[0]!r} but no library; name a new or empty folder with --library"
             )
         manifest = Manifest.of(self.encoder)
+        note_durable(self.folder, {})
         manifest.write(self.folder)
+        sync(self.folder.parent)
         return manifest
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep all others out who write. The system drops the lock when the process dies, however it dies."""
-        owner = self.folder / _OWNER_NAME
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.folder / _LOCK_NAME)
-            lock.acquire(timeout=0)
-            owner.write_text(f"{os.getpid()}\n", encoding="utf-8")
-        except Timeout:
-            by = owner.read_text(encoding="utf-8").strip() if owner.exists() else "unknown"
-            raise LibraryError(
-                f"{self.folder}: another run of wordframe (process {by}) is writing; wait until it has ended"
-            ) from None
-        except OSError as error:
-            raise LibraryError(f"{self.folder}: cannot be written ({(error.strerror or str(error)).lower()})") from None
-        try:
-            yield
-        finally:
-            owner.unlink(missing_ok=True)
-            lock.release()
+        """Keep all others out who write. The system drops the lock when the process dies, however it dies.
 
-    def read_segments(
-        self, row_ids: Sequence[int], columns: Sequence[str] = ()
-    ) -> tuple[list[dict[str, Any]], VideoFeatures]:
-        """Some columns and the frame features of some segments, in one read.
-
-        The features come as ``V`` videos of ``F`` frames, padded to the longest; raw frames stand in for contextual
-        ones, since a model with a temporal head makes its own.
+        Raises:
+            LibraryError: another holds it, or the folder cannot be written.
         """
-        columns = list(dict.fromkeys(columns))
-        table = self.store.take(row_ids, list(dict.fromkeys([*columns, "num_frames", "frames", "seconds"])))
-        counts = table["num_frames"].to_numpy()
-        mask = np.arange(counts.max(initial=1))[None, :] < counts[:, None]
-        frames = np.zeros((*mask.shape, self.manifest.dimension), np.float32)
-        seconds = np.zeros(mask.shape, np.float32)
-        if len(counts):
-            cells = b"".join(table["frames"].to_pylist())
-            frames[mask] = np.frombuffer(cells, np.float16).reshape(-1, self.manifest.dimension)
-            seconds[mask] = np.concatenate([chunk.flatten().to_numpy() for chunk in table["seconds"].chunks])
-        raw = torch.from_numpy(frames)
-        features = VideoFeatures(raw, raw, torch.from_numpy(mask), torch.from_numpy(seconds))
-        return table.select(columns).to_pylist(), features
+        owner = self.folder / _OWNER_NAME
+
+        def busy() -> LibraryError:
+            by = owner.read_text(encoding="utf-8").split()[0] if owner.exists() else "unknown"
+            return LibraryError(
+                f"{self.folder}: another run of wordframe (process {by}) is writing; wait until it has ended"
+            )
+
+        with contextlib.ExitStack() as stack:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(hold_lock(self.folder / _LOCK_NAME, busy=busy))
+                self._mend_after_power_loss(owner)
+                write_whole(owner, f"{os.getpid()} {boot_id()}\n")
+            except OSError as error:
+                reason = (error.strerror or str(error)).lower()
+                raise LibraryError(f"{self.folder}: cannot be written ({reason})") from None
+            stack.callback(owner.unlink, missing_ok=True)
+            yield
+
+    def _mend_after_power_loss(self, owner: Path) -> None:
+        """A writer that ended in order took its file away; of one that did not, and of another boot, what was not on
+        the disk may be torn."""
+        left = owner.read_text(encoding="utf-8").split() if owner.exists() else []
+        if len(left) == 2 and boot_id() not in ("", left[1]):
+            go_back(self.folder)
+
+    # What models need ------------------------------------------------------------------------------------------------
+
+    def models(self) -> list[ModelEntry]:
+        """The models that the library is prepared for."""
+        return self._store.models()
+
+    def prepare(
+        self,
+        model: str | TextVideoModel,
+        *,
+        untrained: bool = False,
+        on_progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> int:
+        """Store what a model needs of each segment; gives for how many it was made.
+
+        One that is given by its name is kept up to date by each later ``index``. Ctrl-C ends it in order; what was done
+        is kept.
+
+        Args:
+            model: a preset, a checkpoint by its folder or hub id, or a model.
+            on_progress: called with the segments done and their total, first with 0.
+
+        Raises:
+            WordframeError: as ``load_model``; the library is being written, or cannot be.
+        """
+        loaded = self.load_model(model, untrained=untrained) if isinstance(model, str) else model
+        self.check_model(loaded)
+        if not columns_of(loaded):
+            return 0
+        with self.locked(), interrupts_noted() as interrupted:
+            if isinstance(model, str):
+                entry = ModelEntry(_lasting(model), loaded.fingerprint, untrained, table_name(loaded))
+                others = [known for known in self._store.models() if known.table != entry.table]
+                self._store.set_models([*others, entry])
+            self._forget_stale()
+            return self._fill(loaded, on_progress, interrupted.is_set)
+
+    def forget_model(self, name: str) -> int:
+        """Remove what is kept for a model, by the name that ``models`` gives, or its fingerprint; gives how many were.
+
+        Raises:
+            LibraryError: nothing is kept for it, or the library is being written.
+        """
+        with self.locked():
+            known = self._store.models()
+            gone = [entry for entry in known if name in (entry.name, entry.fingerprint) or _lasting(name) == entry.name]
+            listed = {entry.table for entry in known}
+            # tables of before models were listed, or of a run that died in between
+            unlisted = [table for table in self._store.model_table_names() if table not in listed and name in table]
+            if not gone and not unlisted:
+                raise LibraryError(f"{self.folder}: is not prepared for {name!r}; wordframe prepare --list tells")
+            self._store.set_models([entry for entry in known if entry not in gone])
+            for table in [*(entry.table for entry in gone), *unlisted]:
+                self._store.drop_model_table(table)
+            return len(gone) + len(unlisted)
+
+    def _prepare_known(self, summary: IndexSummary, should_stop: Callable[[], bool]) -> None:
+        """Bring up to date what models need; one that cannot be had any more is told, and does not end the run."""
+        self._forget_stale()
+        for entry in self._store.models():
+            try:
+                model = self.load_model(entry.name, untrained=entry.untrained)
+                if table_name(model) != entry.table:
+                    raise LibraryError(f"it has other weights by now; wordframe prepare {entry.name} follows them")
+                summary.prepared[entry.name] = self._fill(model, lambda done, total: None, should_stop)
+            except WordframeError as error:
+                summary.not_prepared[entry.name] = str(error)
+
+    def _forget_stale(self) -> None:
+        """Remove from every model's table what belongs to contents that the library no longer holds."""
+        names = self._store.model_table_names()
+        valid = self.snapshot().keys() if names else None
+        for name in names:
+            ModelTable(self.folder, self._store.open_model_table(name)).drop_stale(self._store, valid)
+
+    def _fill(
+        self, model: TextVideoModel, on_progress: Callable[[int, int], None], should_stop: Callable[[], bool]
+    ) -> int:
+        schema = model_schema(columns_of(model), model.dimension)
+        table = ModelTable(self.folder, self._store.open_model_table(table_name(model), schema))
+        done = fill(self._store, table, self.snapshot(model), on_progress=on_progress, should_stop=should_stop)
+        table.tidy(self._store)
+        return done
+
+
+def _lasting(name: str) -> str:
+    """A model's name that means the same from another folder."""
+    return os.path.abspath(name) if os.path.isdir(name) else name

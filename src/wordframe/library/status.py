@@ -1,7 +1,7 @@
-"""How an indexing run is getting on, for whoever looks into the library's folder: ``indexing.json``.
+"""What an indexing run tells: progress while it runs, a summary at its end, and ``indexing.json`` for all who look.
 
-The run writes its progress once a second as long as it lives, so a file that has not been written for a while belongs
-to a run that died. Neighbours: ``library.py`` writes it, the server reads it.
+The run writes the file once a second as long as it lives, so one that has not been written for a while belongs to a run
+that died. Neighbours: ``indexer.py`` tells, ``library.py`` keeps the file, the server reads it.
 """
 
 from __future__ import annotations
@@ -17,14 +17,61 @@ from pathlib import Path
 from typing import Any
 
 from wordframe.errors import LibraryError
-from wordframe.library.summary import IndexSummary, Progress
-from wordframe.library.written import write_whole
+from wordframe.library._manifest import write_json
 
-FILE_NAME = "indexing.json"
+STATUS_NAME = "indexing.json"
 BEAT_SECONDS = 1.0
 SILENT_SECONDS = 15.0
 """A running indexer writes far more often, even on a disk that sleeps."""
 MAX_FAILURES = 200
+
+
+@dataclass(frozen=True)
+class IndexProgress:
+    """How far a run is. Bytes are those of the files that must be read; frames are encoded frames.
+
+    failed: path and reason of the files that could not be read.
+    """
+
+    files_done: int
+    files_total: int
+    bytes_done: int
+    bytes_total: int
+    frames: int
+    seconds_of_video: float
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class IndexSummary:
+    """What a run did, path by path.
+
+    partly: indexed, but the file ends early or is damaged, with the reason; missing: in the library, their files gone;
+    failed: could not be read, with the reason; known_failures: failed in an earlier run and are as they were, so that
+    they were not tried again. prepared: segments made ready, by model; not_prepared: models that could not be, and why.
+    """
+
+    indexed: list[str] = field(default_factory=list)
+    partly: dict[str, str] = field(default_factory=dict)
+    unchanged: list[str] = field(default_factory=list)
+    moved: list[str] = field(default_factory=list)
+    copied: list[str] = field(default_factory=list)
+    pruned: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    known_failures: dict[str, str] = field(default_factory=dict)
+    prepared: dict[str, int] = field(default_factory=dict)
+    not_prepared: dict[str, str] = field(default_factory=dict)
+    frames: int = 0
+    seconds_of_video: float = 0.0
+    seconds_taken: float = 0.0
+    interrupted: bool = False
+
+    @property
+    def videos_met(self) -> int:
+        """How many videos the given paths hold, readable or not."""
+        met = (self.indexed, self.unchanged, self.moved, self.copied, self.failed, self.known_failures)
+        return sum(map(len, met))
 
 
 @dataclass(frozen=True)
@@ -58,7 +105,7 @@ class IndexingStatus:
 def read_status(folder: Path) -> IndexingStatus | None:
     """The status of the last run in a library's folder; None if there was none, or its file makes no sense."""
     try:
-        values: dict[str, Any] = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
+        values: dict[str, Any] = json.loads((folder / STATUS_NAME).read_text(encoding="utf-8"))
         known = {item.name for item in fields(IndexingStatus)}
         status = IndexingStatus(**{name: value for name, value in values.items() if name in known})
         silent = time.time() - status.beat > SILENT_SECONDS
@@ -72,11 +119,11 @@ class StatusWriter:
 
     def __init__(self, folder: Path) -> None:
         now = time.time()
-        self._path = folder / FILE_NAME
+        self._path = folder / STATUS_NAME
         self._status = IndexingStatus("running", os.getpid(), now, now)
         self._lock = threading.Lock()
 
-    def update(self, progress: Progress) -> None:
+    def update(self, progress: IndexProgress) -> None:
         """Note how far the run is; it is written with the next beat."""
         numbers = {name: value for name, value in asdict(progress).items() if hasattr(self._status, name)}
         with self._lock:
@@ -86,9 +133,9 @@ class StatusWriter:
         """Write the file now. A disk that is full or read-only must not end a run because of its status."""
         with self._lock:
             self._status = replace(self._status, state=state, beat=time.time(), **_failures(failed))
-            text = json.dumps(asdict(self._status))
+            values = asdict(self._status)
         with contextlib.suppress(LibraryError):
-            write_whole(self._path, text + "\n")
+            write_json(self._path, values)
 
 
 def _failures(failed: dict[str, str] | None) -> dict[str, Any]:
@@ -98,7 +145,9 @@ def _failures(failed: dict[str, str] | None) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def told_status(folder: Path) -> Iterator[tuple[Callable[[Progress], None], Callable[[IndexSummary], None]]]:
+def keeping_status(
+    folder: Path,
+) -> Iterator[tuple[Callable[[IndexProgress], None], Callable[[IndexSummary], None]]]:
     """Within the block the status file is kept; call the first with progress, the second with the summary."""
     writer, over = StatusWriter(folder), threading.Event()
     end: dict[str, Any] = {"state": "stopped"}
@@ -108,7 +157,8 @@ def told_status(folder: Path) -> Iterator[tuple[Callable[[Progress], None], Call
             writer.write()
 
     def finish(summary: IndexSummary) -> None:
-        end.update(state="stopped" if summary.interrupted else "finished", failed=summary.failed)
+        failed = summary.failed | summary.known_failures
+        end.update(state="stopped" if summary.interrupted else "finished", failed=failed)
 
     writer.write()
     thread = threading.Thread(target=beat, daemon=True)

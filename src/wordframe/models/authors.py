@@ -8,19 +8,22 @@ missing one, or one of another size, is an error that says what to set. Neighbou
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from wordframe.errors import CheckpointError
+from wordframe.encoders import ClipBackbone
+from wordframe.errors import CheckpointError, EncoderError
+from wordframe.models.checkpoint import read_tensors
+from wordframe.models.config import ModelSettings, SequentialSettings
+from wordframe.models.families import EaClip4ClipSettings, TcmgcSettings
 from wordframe.models.model import TextVideoModel
-from wordframe.models.read import read_tensors
-from wordframe.models.settings import ModelSettings
 
-FAMILIES_WITH_FILES = ("clip4clip", "ea-clip4clip", "xclip", "tcmgc")
-HEAD_NAMES = ("vision", "text", "temporal", "cross", "conditional")
+_HEAD_NAMES = ("vision", "text", "temporal", "cross", "conditional")
 
 _EVERYWHERE = (
     (r"temporal\.(?:head\.)?positions\.", "frame_position_embeddings."),
@@ -45,24 +48,63 @@ _INSIDE_BLOCKS = (
     (r"\.mlp\.0\.", ".mlp.c_fc."),
     (r"\.mlp\.2\.", ".mlp.c_proj."),
 )
-_MATRICES = {
-    "xclip": {
-        "over_words": "word_logit_weight",
-        "over_frames": "frame_logit_weight",
-        "words_first": "word_mat_weight",
-        "frames_second": "frame_mat_weight2",
-        "frames_first": "frame_mat_weight",
-        "words_second": "word_mat_weight2",
-    },
-    "tcmgc": {
-        "over_words": "attentive_word_logit_weight",
-        "over_frames": "concat_frame_word_logit_weight",
-        "over_both.words_first": "attentive_word_mat_weight",
-        "over_both.frames_second": "attentive_frame_word_mat_weight2",
-        "over_both.frames_first": "attentive_frame_word_mat_weight",
-        "over_both.words_second": "attentive_word_mat_weight2",
-        "over_parts": "logit_weight",
-    },
+_NO_SETTING = "the file mixes parts of models of different sizes; no setting mends it"
+
+
+@dataclass(frozen=True)
+class _AuthorsFile:
+    """What one family's files have for themselves.
+
+    matrices: our similarity's matrices → their names; heads: the attention heads that must be told beside those of
+    ``sim_header``; advice: ``(their name, its size, settings) →`` what to set so that a matrix fits.
+    """
+
+    matrices: Mapping[str, str] = field(default_factory=dict)
+    heads: tuple[str, ...] = ()
+    advice: Callable[[str, int, Any], str] = lambda theirs, size, settings: _NO_SETTING
+
+
+def _of_xclip(theirs: str, size: int, settings: ModelSettings) -> str:
+    return f"set max_{'words' if theirs.startswith('word') else 'frames'}={size}"
+
+
+def _of_tcmgc(theirs: str, size: int, settings: TcmgcSettings) -> str:
+    if theirs == "logit_weight":
+        return _NO_SETTING
+    kept = size - theirs.startswith("concat_")  # the sentence is one more there
+    return (
+        f"set max_words and keep_rate so that int(max_words · keep_rate) = {kept} "
+        f"(now int({settings.max_words} · {settings.keep_rate}))"
+    )
+
+
+_FILES = {
+    "clip4clip": _AuthorsFile(),
+    "ea-clip4clip": _AuthorsFile(),
+    "xclip": _AuthorsFile(
+        matrices={
+            "over_words": "word_logit_weight",
+            "over_frames": "frame_logit_weight",
+            "words_first": "word_mat_weight",
+            "frames_second": "frame_mat_weight2",
+            "frames_first": "frame_mat_weight",
+            "words_second": "word_mat_weight2",
+        },
+        advice=_of_xclip,
+    ),
+    "tcmgc": _AuthorsFile(
+        matrices={
+            "over_words": "attentive_word_logit_weight",
+            "over_frames": "concat_frame_word_logit_weight",
+            "over_both.words_first": "attentive_word_mat_weight",
+            "over_both.frames_second": "attentive_frame_word_mat_weight2",
+            "over_both.frames_first": "attentive_frame_word_mat_weight",
+            "over_both.words_second": "attentive_word_mat_weight2",
+            "over_parts": "logit_weight",
+        },
+        heads=("conditional",),
+        advice=_of_tcmgc,
+    ),
 }
 
 
@@ -100,42 +142,45 @@ def load_authors_checkpoint(
         ValueError: settings that do not go together.
         CheckpointError: a file that cannot be read or does not fit the settings.
     """
-    if family not in FAMILIES_WITH_FILES:
-        raise ValueError(f"family={family!r} is not allowed; use one of {', '.join(map(repr, FAMILIES_WITH_FILES))}")
+    if family not in _FILES:
+        raise ValueError(f"family={family!r} is not allowed; use one of {', '.join(map(repr, _FILES))}")
     tensors = _tensors(path_or_state_dict)
-    stack = "cross.transformer" if sim_header == "tightTransf" else "transformerClip"
-    table = "cross.embeddings.position_embeddings" if sim_header == "tightTransf" else "frame_position_embeddings"
+    tight = sim_header == "tightTransf"
+    stack = "cross.transformer" if tight else "transformerClip"
+    table = f"{'cross.embeddings.position_embeddings' if tight else 'frame_position_embeddings'}.weight"
     _check_heads(heads, family, sim_header)
-    settings = ModelSettings(
-        family=family,
-        sim_header=sim_header,
-        max_words=max_words,
-        max_frames=max_frames,
-        layers=_count_layers(tensors, stack),
-        heads=heads.get("cross" if sim_header == "tightTransf" else "temporal"),
-        positions=len(tensors[f"{table}.weight"]) if f"{table}.weight" in tensors else ModelSettings.positions,
-        conditional_heads=heads.get("conditional", 1),
-        se_type=se_type,
-        variant=variant,
-        reduction_ratio=reduction_ratio,
-        keep_rate=keep_rate,
-        softmax_lambda=softmax_lambda,
-        mask_padding=mask_padding,
-        normalize_frames=normalize_frames,
-    )
-    return _load(tensors, settings, heads)
+    given: dict[str, Any] = {
+        "family": family,
+        "sim_header": sim_header,
+        "max_words": max_words,
+        "max_frames": max_frames,
+        "layers": _count_layers(tensors, stack),
+        "heads": heads.get("cross" if tight else "temporal"),
+        "positions": len(tensors[table]) if table in tensors else SequentialSettings.positions,
+        "conditional_heads": heads.get("conditional", 1),
+        "se_type": se_type,
+        "variant": variant,
+        "reduction_ratio": reduction_ratio,
+        "keep_rate": keep_rate,
+        "softmax_lambda": softmax_lambda,
+        "mask_padding": mask_padding,
+        "normalize_frames": normalize_frames,
+    }
+    return _load(tensors, ModelSettings.from_dict(given), heads)  # what has no meaning for the family is left out
 
 
 def authors_name(name: str, settings: ModelSettings) -> str:
     """Our name of a tensor outside the backbone → the authors'.
 
-    >>> authors_name("temporal.blocks.0.qkv.weight", ModelSettings(family="clip4clip", sim_header="seqTransf"))
+    >>> from wordframe.models.families import Clip4ClipSettings
+    >>> authors_name("temporal.blocks.0.qkv.weight", Clip4ClipSettings(sim_header="seqTransf"))
     'transformerClip.resblocks.0.attn.in_proj_weight'
     """
-    for ours, theirs in _MATRICES.get(settings.family, {}).items():
+    for ours, theirs in _FILES[settings.family].matrices.items():
         if name == f"similarity.{ours}.matrix":
             return theirs
-    if re.match(r"(temporal|similarity)\.(excitation|aggregation)\.", name):
+    in_block = re.match(r"(temporal|similarity)\.(excitation|aggregation)\.", name)
+    if in_block and isinstance(settings, EaClip4ClipSettings):
         return _block_name(name, settings)
     for pattern, theirs in _EVERYWHERE:
         name, found = re.subn("^" + pattern, theirs, name)
@@ -147,12 +192,12 @@ def authors_name(name: str, settings: ModelSettings) -> str:
     return name
 
 
-def _block_name(name: str, settings: ModelSettings) -> str:
+def _block_name(name: str, settings: EaClip4ClipSettings) -> str:
     """Names of EA-CLIP4Clip's blocks: lone, in a cascade, or around a sequential head."""
     kind = "excitation" if ".excitation." in name else "aggregation"
     if settings.se_type == "excitation_aggregation":
         prefix = "se_block.scale" if kind == "excitation" else "se_block.aggregate"
-    elif settings.se_type in ("excitation_seq", "excitation_seq_aggregation"):
+    elif settings.excites_before_head:
         prefix = f"se_block_{kind}"
     else:
         prefix = "se_block"
@@ -171,11 +216,11 @@ def _tensors(source: str | Path | Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _check_heads(heads: Mapping[str, int], family: str, sim_header: str) -> None:
-    unknown = sorted(set(heads) - set(HEAD_NAMES))
+    unknown = sorted(set(heads) - set(_HEAD_NAMES))
     if unknown:
-        raise ValueError(f"heads has {unknown[0]!r}; allowed: {', '.join(HEAD_NAMES)}")
+        raise ValueError(f"heads has {unknown[0]!r}; allowed: {', '.join(_HEAD_NAMES)}")
     needed = {"temporal": sim_header == "seqTransf", "cross": sim_header == "tightTransf"}
-    needed["conditional"] = family == "tcmgc"
+    needed |= dict.fromkeys(_FILES[family].heads, True)
     for name, wanted in needed.items():
         if wanted and name not in heads:
             raise ValueError(
@@ -189,9 +234,6 @@ def _count_layers(tensors: Mapping[str, Tensor], stack: str) -> int:
 
 
 def _load(tensors: dict[str, Tensor], settings: ModelSettings, heads: Mapping[str, int]) -> TextVideoModel:
-    from wordframe.encoders import ClipBackbone
-    from wordframe.errors import EncoderError
-
     clip = {name.removeprefix("clip."): tensor for name, tensor in tensors.items() if name.startswith("clip.")}
     try:
         backbone = ClipBackbone.from_openai(clip, vision_heads=heads.get("vision"), text_heads=heads.get("text"))
@@ -203,7 +245,8 @@ def _load(tensors: dict[str, Tensor], settings: ModelSettings, heads: Mapping[st
     with torch.no_grad():
         for name, target in model.state_dict().items():
             if name in ours:
-                target.copy_(tensors[ours[name]])
+                target.copy_(tensors[ours[name]])  # half-precision files become float32 here
+    # told, not refused: the released codes save layers that their scoring never uses
     unused = set(tensors) - set(ours.values()) - {f"clip.{name}" for name in clip}
     model.leftovers = tuple(sorted(unused | {f"clip.{name}" for name in backbone.unused_keys}))
     return model.eval()
@@ -212,10 +255,7 @@ def _load(tensors: dict[str, Tensor], settings: ModelSettings, heads: Mapping[st
 def _check_fit(model: TextVideoModel, ours: Mapping[str, str], tensors: Mapping[str, Tensor]) -> None:
     missing = sorted(theirs for theirs in ours.values() if theirs not in tensors)
     if missing:
-        raise CheckpointError(
-            f"{len(missing)} tensors are missing for family={model.settings.family!r}, sim_header="
-            f"{model.settings.sim_header!r}, se_type={model.settings.se_type!r}: {', '.join(missing)}"
-        )
+        raise CheckpointError(f"{len(missing)} tensors are missing for {_told(model.settings)}: {', '.join(missing)}")
     for name, expected in model.state_dict().items():
         if name in ours and tensors[ours[name]].shape != expected.shape:
             found, wanted = tuple(tensors[ours[name]].shape), tuple(expected.shape)
@@ -225,19 +265,17 @@ def _check_fit(model: TextVideoModel, ours: Mapping[str, str], tensors: Mapping[
             )
 
 
+def _told(settings: ModelSettings) -> str:
+    """The settings that decide which tensors there are."""
+    names = ("family", "sim_header", "se_type")
+    return ", ".join(f"{name}={getattr(settings, name)!r}" for name in names if hasattr(settings, name))
+
+
 def _advice(theirs: str, found: tuple[int, ...], settings: ModelSettings) -> str:
     """What to set so that the tensor fits."""
-    size = found[0] if found else 0
-    if theirs.startswith("se_block"):
+    if isinstance(settings, EaClip4ClipSettings) and theirs.startswith("se_block"):
         return (
             f"set max_frames and reduction_ratio as in training (now {settings.max_frames}, {settings.reduction_ratio})"
         )
-    if settings.family == "xclip" and theirs in _MATRICES["xclip"].values():
-        return f"set max_{'words' if theirs.startswith('word') else 'frames'}={size}"
-    if settings.family == "tcmgc" and theirs in _MATRICES["tcmgc"].values() and theirs != "logit_weight":
-        kept = size - theirs.startswith("concat_")
-        return (
-            f"set max_words and keep_rate so that int(max_words · keep_rate) = {kept} "
-            f"(now int({settings.max_words} · {settings.keep_rate}))"
-        )
-    return "the file mixes parts of models of different sizes; no setting mends it"
+    file = _FILES[settings.family]
+    return file.advice(theirs, found[0] if found else 0, settings) if theirs in file.matrices.values() else _NO_SETTING

@@ -1,14 +1,21 @@
-"""Our checkpoints: a folder with ``config.json``, ``model.safetensors``, a model card, and the vocabulary if known.
+"""A checkpoint on disk: a folder with ``config.json``, ``model.safetensors``, a card, and the vocabulary if known.
 
-``load_model`` opens a preset, such a folder, or one on the Hugging Face Hub; ``save`` and ``push_to_hub`` write them.
-Authors' own files are read by ``authors.py``.
+What is in it and how it is written and read, without the model itself: ``model.py`` saves and loads through it,
+``authors.py`` reads the papers' own files by ``read_tensors``. Nothing here runs code from a file.
+
+``huggingface_hub`` finds and uploads the folder. Its ``PyTorchModelHubMixin`` is not used: it writes ``config.json``
+from constructor arguments that are plain values, and ours are a settings object, a backbone and a tokenizer, so that
+every hook of it would be overridden to keep the format; ``ModelCard`` would add a template engine for one page of text.
 """
 
 from __future__ import annotations
 
 import json
+import pickle
 import tempfile
-from dataclasses import asdict
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,133 +23,128 @@ import torch
 from torch import Tensor
 
 import wordframe
-from wordframe.encoders import ClipBackbone
-from wordframe.errors import CheckpointError
-from wordframe.models.card import model_card
-from wordframe.models.initialise import start_from_clip
-from wordframe.models.model import TextVideoModel
-from wordframe.models.presets import PRESETS
-from wordframe.models.read import read_tensors
-from wordframe.models.settings import ModelSettings
-from wordframe.models.tokens import VOCABULARY_FILES, ClipTokenizer
+from wordframe.disk import replacing, write_whole
+from wordframe.encoders import MODEL_TYPES, SentenceTokenizer, load_tokenizer
+from wordframe.errors import CheckpointError, EncoderError
 
 FORMAT = "wordframe-model"
 VERSION = 1
-DEFAULT_DIMENSION = 512
-"""``D`` of a preset where neither a dimension nor a backbone is given: CLIP ViT-B/32's, as published."""
+DEFAULT_VOCABULARY = "openai/clip-vit-base-patch32"
+VOCABULARY_FILES = ("vocab.json", "merges.txt", "tokenizer*.json", "special_tokens_map.json")
 
 _FILES = ("config.json", "model.safetensors", *VOCABULARY_FILES)
+_NESTED_UNDER = ("state_dict", "model_state_dict", "model")
+_CARD = """---
+library_name: wordframe
+tags: [text-to-video-retrieval, video-search, {family}]
+---
+# A text-video model: {label}
+
+Method: {paper}. {state}
+
+```python
+import wordframe as wf
+
+model = wf.load_model("THIS FOLDER OR HUB ID")
+{use}
+```
+
+Backbone: {backbone}. Parameters on top of it: {parameters:,}.
+
+| setting | value |
+|---|---|
+{settings}
+
+Saved by wordframe {version}.
+"""
 
 
-def load_model(
-    name_or_folder: str | Path, *, dimension: int | None = None, backbone: ClipBackbone | None = None
-) -> TextVideoModel:
-    """A preset with fresh weights, or a saved model, in eval mode.
+class ClipTokenizer:
+    """CLIP's vocabulary at work: ``T`` sentences into ``input_ids (T, W)`` and ``mask (T, W)``, to the longest one.
 
     Args:
-        name_or_folder: a preset (``tcmgc-msrvtt``, ``zero-shot``, …), a folder written by ``model.save``, or a hub id.
-        dimension: ``D`` of the features the model is to work on. Presets take 512 if it is left out; a saved model
-            has its own, and another one is refused.
-        backbone: for presets, both towers of CLIP; transformers of the preset then start from its text tower.
+        tokenizer: a CLIP tokenizer of transformers.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+
+    @classmethod
+    def load(cls, name_or_folder: str | Path = DEFAULT_VOCABULARY) -> ClipTokenizer:
+        """From a folder with ``tokenizer.json``, or ``vocab.json`` and ``merges.txt``; or by hub id.
+
+        Raises:
+            EncoderError: it is not there.
+        """
+        try:
+            folder = Path(name_or_folder)
+            return cls(load_tokenizer(folder, folder if folder.is_dir() else _download_vocabulary(str(name_or_folder))))
+        except (OSError, ValueError, EncoderError) as error:
+            raise EncoderError(
+                f"no CLIP vocabulary at {str(name_or_folder)!r}: encode_text(['a sentence']) needs vocab.json and "
+                "merges.txt; set model.tokenizer = ClipTokenizer.load(FOLDER), or pass input_ids= and mask="
+            ) from error
+
+    @classmethod
+    def beside(cls, folder: Path) -> ClipTokenizer | None:
+        """The vocabulary in a checkpoint's folder, if it has one."""
+        there = (folder / "vocab.json").is_file() or (folder / "tokenizer.json").is_file()
+        return cls.load(folder) if there else None
+
+    def __call__(self, sentences: Sequence[str], *, max_words: int, vocabulary: int) -> tuple[Tensor, Tensor]:
+        tokenize = SentenceTokenizer(
+            tokenizer=self.tokenizer, model_type=MODEL_TYPES["clip"], max_words=max_words, vocabulary=vocabulary
+        )
+        return tokenize(sentences)
+
+    def save(self, folder: str | Path) -> None:
+        """Write the vocabulary, so that ``load(folder)`` finds it."""
+        with tempfile.TemporaryDirectory() as written:  # transformers writes in place, several files
+            self.tokenizer.save_pretrained(written)
+            for file in sorted(Path(written).iterdir()):
+                write_whole(Path(folder) / file.name, file.read_bytes())
+
+
+def write_folder(
+    folder: Path,
+    *,
+    config: Mapping[str, Any],
+    tensors: dict[str, Tensor],
+    card: str,
+    tokenizer: ClipTokenizer | None,
+) -> None:
+    """Write a checkpoint; files of an earlier one are replaced, others stay.
+
+    A save that is killed leaves the earlier checkpoint whole: what takes long, the weights, is written beside its
+    place, and everything takes its place afterwards, ``config.json`` last, so that a new folder is a checkpoint only
+    when it is complete.
 
     Raises:
-        CheckpointError: nothing of that name, or a folder that cannot be read or does not fit.
+        OSError: the folder cannot be written.
     """
-    if (preset := PRESETS.get(str(name_or_folder))) is not None:
-        if dimension is None and backbone is None:
-            dimension = DEFAULT_DIMENSION
-        model = TextVideoModel(
-            settings=preset.settings, dimension=dimension, backbone=backbone, trained=not preset.needs_training
-        )
-        if backbone is not None:
-            start_from_clip(model, backbone)
-        return model.eval()
-    if backbone is not None:
-        raise ValueError("backbone= goes with a preset; a saved model has its own")
-    folder = Path(name_or_folder)
-    if folder.is_file():
-        raise CheckpointError(
-            f"{str(folder)!r} is a file; load_model takes a preset, a folder or a hub id, and load_authors_checkpoint "
-            "(`wordframe convert`) reads the authors' files"
-        )
-    model = _load_folder(folder if folder.is_dir() else _download(str(name_or_folder)))
-    if dimension not in (None, model.dimension):
-        raise CheckpointError(
-            f"{str(name_or_folder)!r} works on features of {model.dimension} dimensions, these have {dimension}; "
-            "use the encoder it was trained with"
-        )
-    return model
-
-
-def save(model: TextVideoModel, folder: str | Path) -> None:
-    """Write ``model`` into ``folder``, which is made if needed; files of an earlier save are replaced."""
     from safetensors.torch import save_file
 
-    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(_tensors(model), folder / "model.safetensors", metadata={"format": "pt"})
-    (folder / "config.json").write_text(json.dumps(_config(model), indent=2) + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(model_card(model), encoding="utf-8")
-    if model.tokenizer is not None:
-        model.tokenizer.save(folder)
+    with ExitStack() as parts:  # left in reverse: the weights take their place first, config.json last
+        part = parts.enter_context(replacing(folder / "config.json"))
+        part.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        save_file(tensors, parts.enter_context(replacing(folder / "model.safetensors")), metadata={"format": "pt"})
+        if tokenizer is not None:
+            tokenizer.save(folder)
+        write_whole(folder / "README.md", card)
 
 
-def push_to_hub(model: TextVideoModel, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
-    """Save and upload to ``repo_id`` on the Hugging Face Hub, which is made if needed; gives the commit's address."""
-    from huggingface_hub import HfApi
+def read_config(folder: Path) -> dict[str, Any]:
+    """What ``config.json`` of a checkpoint's folder holds.
 
-    api = HfApi(token=token)
-    api.create_repo(repo_id, private=private, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
-        save(model, folder)
-        commit = api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message="Upload a wordframe model")
-    return str(commit.commit_url)
-
-
-def _config(model: TextVideoModel) -> dict[str, Any]:
-    return {
-        "format": FORMAT,
-        "version": VERSION,
-        "wordframe_version": wordframe.__version__,
-        "settings": model.settings.to_dict(),
-        "dimension": model.dimension,
-        "backbone": None if model.backbone is None else asdict(model.backbone.sizes),
-        "trained": model.trained,
-    }
-
-
-def _tensors(model: TextVideoModel) -> dict[str, Tensor]:
-    """All weights by name, on the CPU. CLIP's scale is one parameter under two names and is kept under the first."""
-    seen: set[int] = set()
-    kept: dict[str, Tensor] = {}
-    for name, tensor in model.state_dict(keep_vars=True).items():
-        if id(tensor) not in seen:
-            seen.add(id(tensor))
-            kept[name] = tensor.detach().cpu().contiguous()
-    return kept
-
-
-def _load_folder(folder: Path) -> TextVideoModel:
-    config = _read_config(folder / "config.json")
-    try:
-        settings = ModelSettings.from_dict(config["settings"])
-        backbone = None if config["backbone"] is None else ClipBackbone(**config["backbone"])
-        model = TextVideoModel(
-            settings=settings, dimension=config["dimension"], backbone=backbone, trained=config["trained"]
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{str(folder / 'config.json')!r} does not describe a model: {error}") from error
-    _fill(model, read_tensors(folder / "model.safetensors"), folder)
-    if (folder / "vocab.json").is_file() or (folder / "tokenizer.json").is_file():
-        model.tokenizer = ClipTokenizer.load(folder)
-    return model.eval()
-
-
-def _read_config(path: Path) -> dict[str, Any]:
+    Raises:
+        CheckpointError: it is missing, damaged, or of something else.
+    """
+    path = folder / "config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise CheckpointError(f"no config.json in {str(path.parent)!r}: not a model saved by wordframe") from error
+        raise CheckpointError(f"no config.json in {str(folder)!r}: not a model saved by wordframe") from error
     except ValueError as error:
         raise CheckpointError(f"{str(path)!r} is not valid JSON: {error}") from error
     if not isinstance(config, dict) or config.get("format") != FORMAT:
@@ -154,26 +156,109 @@ def _read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-@torch.no_grad()
-def _fill(model: TextVideoModel, tensors: dict[str, Tensor], folder: Path) -> None:
-    expected = _tensors(model).keys()
-    if missing := sorted(expected - tensors.keys()):
-        raise CheckpointError(f"{len(missing)} tensors are missing in {str(folder)!r}: {', '.join(missing[:5])}")
-    if unknown := sorted(tensors.keys() - expected):
-        raise CheckpointError(f"{len(unknown)} tensors in {str(folder)!r} are unknown: {', '.join(unknown[:5])}")
-    for name, target in model.state_dict().items():
-        if name not in tensors:
-            continue  # CLIP's scale under its second name
-        if tensors[name].shape != target.shape:
-            raise CheckpointError(
-                f"{name} has size {tuple(tensors[name].shape)} in {str(folder)!r}, but config.json asks for "
-                f"{tuple(target.shape)}; the two files do not belong together"
-            )
-        target.copy_(tensors[name])
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file by name: ``.safetensors``, or a pickle by torch's restricted reader.
+
+    Raises:
+        CheckpointError: it is missing, damaged, carries code, or holds no tensors.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"no checkpoint at {str(path)!r}; give the path of a .safetensors, .bin or .pt file")
+    # by its ending alone: a pickle that calls itself .safetensors is refused by the reader of safetensors
+    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
 
 
-def _download(name: str) -> Path:
-    """The folder of a hub id, in the hub's cache."""
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{str(path)!r} cannot be read as safetensors: {error}") from error
+
+
+def _read_pickle(path: Path) -> dict[str, Tensor]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch advises on its pickles; the refusal below says what a user needs
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{str(path)!r} carries more than tensors, or is damaged, and is not loaded: running code from a "
+            "checkpoint is unsafe; convert it to safetensors where you trust it"
+        ) from error
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+        raise CheckpointError(
+            f"{str(path)!r} cannot be read as a checkpoint: {' '.join(str(error).split())[:200]}"
+        ) from error
+    return _only_tensors(path, content)
+
+
+def _only_tensors(path: Path, content: object) -> dict[str, Tensor]:
+    if isinstance(content, Mapping):
+        for key in _NESTED_UNDER:
+            if isinstance(content.get(key), Mapping):
+                content = content[key]
+                break
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"{str(path)!r} holds a {type(content).__name__}, expected tensors by name")
+    tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise CheckpointError(f"{str(path)!r} holds no tensors by name")
+    return tensors
+
+
+def card_text(config: Mapping[str, Any], *, label: str, paper: str, parameters: int) -> str:
+    """The text of ``README.md``: what a model is, how to load it, its settings.
+
+    Args:
+        config: what its ``config.json`` holds.
+        label: what it is called.
+        paper: where its method was published.
+        parameters: how many it has on top of its backbone.
+    """
+    settings, backbone, trained_on = config["settings"], config["backbone"], config["trained_on"]
+    if backbone is None:
+        text, encode = "…  # TextFeatures of the encoder it is used with", "model.contextualize(frames, frame_mask)"
+        source = f"none, features of {config['dimension']} dimensions come from outside"
+        if trained_on is not None:
+            encoder = "{name} (fingerprint {fingerprint})".format(**trained_on)
+            source = f"none, features come from the encoder {encoder}"
+    else:
+        text, encode = 'model.encode_text(["a sentence"])', "model.encode_video(pixels=pixels)"
+        source = f"CLIP, {backbone['vision_layers']} layers, patches of {backbone['patch_size']} pixels"
+    return _CARD.format(
+        family=settings["family"],
+        label=label,
+        paper=paper or label,
+        state="The weights are trained." if config["trained"] else "The weights are NOT trained.",
+        use=f"text = {text}\nlogits = model.score(text, {encode}).logits  # (texts, videos)",
+        backbone=source,
+        parameters=parameters,
+        settings="\n".join(f"| {name} | {value} |" for name, value in settings.items()),
+        version=wordframe.__version__,
+    )
+
+
+def upload(repo_id: str, write: Callable[[Path], None], *, private: bool, token: str | None) -> str:
+    """What ``write`` puts into a folder, to ``repo_id`` on the Hugging Face Hub; gives the commit's address."""
+    from huggingface_hub import HfApi
+
+    api = HfApi(token=token)
+    api.create_repo(repo_id, private=private, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        write(Path(folder))
+        commit = api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message="Upload a wordframe model")
+    return str(commit.commit_url)
+
+
+def download(name: str, *, presets: Sequence[str]) -> Path:
+    """The folder of a hub id, in the hub's cache; ``presets`` are told where ``name`` is nothing.
+
+    Raises:
+        CheckpointError: it is no hub id, or the hub does not give it.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
@@ -183,9 +268,16 @@ def _download(name: str) -> Path:
         return Path(snapshot_download(name, allow_patterns=list(_FILES)))
     except HFValidationError as error:
         raise CheckpointError(
-            f"{name!r} is neither a preset, a folder nor a hub id; presets: {', '.join(PRESETS)}"
+            f"{name!r} is neither a preset, a folder nor a hub id; presets: {', '.join(presets)}"
         ) from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise CheckpointError(
             f"{name!r} is no preset and no folder, and the hub does not give it: {str(error).splitlines()[0]}"
         ) from error
+
+
+def _download_vocabulary(hub_id: str) -> Path:
+    """The vocabulary alone, not the model it belongs to."""
+    from huggingface_hub import snapshot_download
+
+    return Path(snapshot_download(hub_id, allow_patterns=list(VOCABULARY_FILES)))

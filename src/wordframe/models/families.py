@@ -1,128 +1,55 @@
-"""From settings to modules: the temporal head and the similarity of each family.
+"""The papers' families: the settings of each, and how they become a temporal head and a similarity.
 
-A family is a name, the temporal heads it goes with, and a function that makes its similarity. ``register_family`` adds
-one (docs/adding-a-head.md). Neighbours: ``settings.py`` (the choices), ``model.py`` (what holds the modules).
+A new family inside the package goes here, its class into ``heads``, its presets into ``presets.py``; one outside is
+registered in the same way (docs/adding-a-head.md). Neighbours: ``config.py`` (what settings have in common).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
+from wordframe import heads  # its names load torch when they are first used, so that listing presets does not
+from wordframe.models.config import SEQUENTIAL, Family, ModelSettings, SequentialSettings, find_family, register_family
 
-from wordframe.heads import (
-    ABLATIONS,
-    AblatedSimilarity,
-    Aggregation,
-    Excitation,
-    ExcitedHead,
-    MultiGrainedSimilarity,
-    PooledSimilarity,
-    Similarity,
-    TemporalLSTM,
-    TemporalTransformer,
-    TextConditionedSimilarity,
-    TightSimilarity,
-    Transformer,
-    ZeroShotAttention,
-)
-from wordframe.models.settings import ModelSettings
+if TYPE_CHECKING:
+    from torch import nn
 
 DIMENSIONS_PER_HEAD = 64
-SEQUENTIAL = ("meanP", "seqLSTM", "seqTransf")
-
-
-@dataclass(frozen=True)
-class Family:
-    """sim_headers: the temporal heads it goes with; similarity: ``(settings, D) →`` the module that scores."""
-
-    sim_headers: tuple[str, ...]
-    similarity: Callable[[ModelSettings, int], Similarity]
+SE_TYPES = ("excitation", "aggregation", "excitation_aggregation", "excitation_seq", "excitation_seq_aggregation")
+VARIANTS = ("unity", "squeeze_expand", "expand_squeeze")
 
 
 def build_temporal(settings: ModelSettings, dimension: int) -> nn.Module | None:
     """The temporal head ``(V, F, D), frame_mask → (V, F, D)``; None where contextual frames are the frames."""
-    head: nn.Module | None = None
+    build = find_family(settings.family).temporal
+    if build is not None:
+        return build(settings, dimension)
+    return sequential_head(settings, dimension) if isinstance(settings, SequentialSettings) else None
+
+
+def build_similarity(settings: ModelSettings, dimension: int) -> heads.Similarity:
+    """The similarity of ``settings.family``."""
+    return find_family(settings.family).similarity(settings, dimension)
+
+
+def sequential_head(settings: SequentialSettings, dimension: int) -> nn.Module | None:
+    """CLIP4Clip's LSTM or transformer over the frames; None for the headers that have neither."""
     if settings.sim_header == "seqLSTM":
-        head = TemporalLSTM(dimension=dimension)
-    elif settings.sim_header == "seqTransf":
-        head = TemporalTransformer(
+        return heads.TemporalLSTM(dimension=dimension)
+    if settings.sim_header == "seqTransf":
+        return heads.TemporalTransformer(
             dimension=dimension,
             heads=_transformer_heads(settings, dimension),
             layers=settings.layers,
             positions=settings.positions,
         )
-    before_head = settings.sim_header == "tightTransf" or settings.se_type in (
-        "excitation_seq",
-        "excitation_seq_aggregation",
-    )
-    if settings.family == "ea-clip4clip" and before_head:
-        return ExcitedHead(excitation=_excitation(settings), head=head)
-    return head
+    return None
 
 
-def build_similarity(settings: ModelSettings, dimension: int) -> Similarity:
-    """The similarity of ``settings.family``. ValueError where the family is unknown or refuses the temporal head."""
-    family = FAMILIES.get(settings.family)
-    if family is None:
-        raise ValueError(
-            f"family={settings.family!r} is not known; use one of {', '.join(map(repr, FAMILIES))}, "
-            "or import the module that registers it"
-        )
-    if settings.sim_header not in family.sim_headers:
-        raise ValueError(
-            f"sim_header={settings.sim_header!r} does not go with family={settings.family!r}; "
-            f"use one of {', '.join(map(repr, family.sim_headers))}"
-        )
-    return family.similarity(settings, dimension)
-
-
-def register_family(name: str, family: Family) -> None:
-    """Add a family, so that settings, presets and checkpoints can name it."""
-    if name in FAMILIES:
-        raise ValueError(f"family {name!r} is there already; choose another name")
-    FAMILIES[name] = family
-
-
-def block_designs(settings: ModelSettings) -> tuple[tuple[float, str], tuple[float, str]]:
-    """Reduction ratio and activation of the excitation and of the aggregation block (METHODS of EA-CLIP4Clip).
-
-    A lone block takes ReLU to squeeze and ReLU6 to expand; the cascade in ``unity`` takes ReLU in both.
-    """
-    assert settings.reduction_ratio is not None
-    ratio = settings.reduction_ratio
-    if settings.variant == "squeeze_expand":
-        return (ratio, "relu"), (1 / ratio, "relu6")
-    if settings.variant == "expand_squeeze":
-        return (ratio, "relu6"), (1 / ratio, "relu")
-    cascade = settings.se_type == "excitation_aggregation"
-    same = (ratio, "relu" if cascade or ratio > 1 else "relu6")
-    return same, same
-
-
-def _excitation(settings: ModelSettings) -> Excitation:
-    (ratio, activation), _ = block_designs(settings)
-    return Excitation(
-        max_frames=settings.max_frames,
-        reduction_ratio=ratio,
-        activation=activation,
-        mask_padding=settings.mask_padding,
-    )
-
-
-def _aggregation(settings: ModelSettings) -> Aggregation:
-    _, (ratio, activation) = block_designs(settings)
-    return Aggregation(
-        max_frames=settings.max_frames,
-        reduction_ratio=ratio,
-        activation=activation,
-        mask_padding=settings.mask_padding,
-    )
-
-
-def _transformer_heads(settings: ModelSettings, dimension: int) -> int:
+def _transformer_heads(settings: SequentialSettings, dimension: int) -> int:
     if settings.heads is not None:
         return settings.heads
     if dimension % DIMENSIONS_PER_HEAD:
@@ -133,38 +60,151 @@ def _transformer_heads(settings: ModelSettings, dimension: int) -> int:
     return dimension // DIMENSIONS_PER_HEAD
 
 
-def _tight(settings: ModelSettings, dimension: int) -> TightSimilarity:
-    transformer = Transformer(
+# CLIP4Clip -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip4ClipSettings(SequentialSettings):
+    """normalize_frames: normalise each frame before pooling."""
+
+    sim_headers = (*SEQUENTIAL, "tightTransf")
+
+    family: str = "clip4clip"
+    normalize_frames: bool = True
+
+
+def _clip4clip(settings: Clip4ClipSettings, dimension: int) -> heads.Similarity:
+    if settings.sim_header == "tightTransf":
+        return _tight(settings, dimension)
+    return heads.PooledSimilarity(normalize_frames=settings.normalize_frames)
+
+
+def _tight(settings: SequentialSettings, dimension: int) -> heads.TightSimilarity:
+    transformer = heads.Transformer(
         dimension=dimension,
         heads=_transformer_heads(settings, dimension),
         layers=settings.layers,
         positions=settings.positions,
     )
-    return TightSimilarity(dimension=dimension, transformer=transformer)
+    return heads.TightSimilarity(dimension=dimension, transformer=transformer)
 
 
-def _clip4clip(settings: ModelSettings, dimension: int) -> Similarity:
-    if settings.sim_header == "tightTransf":
-        return _tight(settings, dimension)
-    return PooledSimilarity(normalize_frames=settings.normalize_frames)
+# EA-CLIP4Clip --------------------------------------------------------------------------------------------------------
 
 
-def _ea_clip4clip(settings: ModelSettings, dimension: int) -> Similarity:
+@dataclass(frozen=True, kw_only=True)
+class EaClip4ClipSettings(Clip4ClipSettings):
+    """se_type: which of the two blocks, and whether the excitation goes before the temporal head (``…_seq…``);
+    reduction_ratio: ``r``; variant: whether the two blocks share it; mask_padding: leave padded frames out;
+    normalize_frames: before the blocks, False as the released code has it."""
+
+    family: str = "ea-clip4clip"
+    se_type: str = field(metadata={"advice": f"use one of {', '.join(map(repr, SE_TYPES))}"})
+    reduction_ratio: float = field(metadata={"advice": "a number above 0, published with 4 and 0.25"})
+    variant: str = "unity"
+    mask_padding: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._one_of("se_type", SE_TYPES)
+        self._one_of("variant", VARIANTS)
+        if not self.reduction_ratio > 0:
+            raise ValueError(f"reduction_ratio={self.reduction_ratio} must be a number above 0")
+        self._check_variant()
+        if self.excites_before_head and self.sim_header not in ("seqLSTM", "seqTransf"):
+            raise ValueError(
+                f"se_type={self.se_type!r} goes around a sequential head, got sim_header={self.sim_header!r}; "
+                "use 'seqLSTM' or 'seqTransf'"
+            )
+        if self.sim_header == "tightTransf" and self.se_type != "excitation":
+            raise ValueError(f"se_type={self.se_type!r} does not go with sim_header='tightTransf'; use 'excitation'")
+
+    @property
+    def excites_before_head(self) -> bool:
+        """Whether the excitation goes before a sequential head instead of behind it."""
+        return self.se_type in ("excitation_seq", "excitation_seq_aggregation")
+
+    def block_designs(self) -> tuple[tuple[float, str], tuple[float, str]]:
+        """Reduction ratio and activation of the excitation and of the aggregation block (METHODS of EA-CLIP4Clip).
+
+        A lone block takes ReLU to squeeze and ReLU6 to expand; the cascade in ``unity`` takes ReLU in both.
+        """
+        ratio = self.reduction_ratio
+        if self.variant == "squeeze_expand":
+            return (ratio, "relu"), (1 / ratio, "relu6")
+        if self.variant == "expand_squeeze":
+            return (ratio, "relu6"), (1 / ratio, "relu")
+        cascade = self.se_type == "excitation_aggregation"
+        same = (ratio, "relu" if cascade or ratio > 1 else "relu6")
+        return same, same
+
+    def _check_variant(self) -> None:
+        if self.variant == "unity":
+            return
+        if self.se_type not in ("excitation_aggregation", "excitation_seq_aggregation"):
+            raise ValueError(
+                f"variant={self.variant!r} needs two blocks, but se_type={self.se_type!r} has one; use variant='unity'"
+            )
+        if (self.reduction_ratio < 1) == (self.variant == "squeeze_expand"):
+            side = "at least 1" if self.variant == "squeeze_expand" else "below 1"
+            raise ValueError(f"variant={self.variant!r} needs a reduction_ratio {side}, got {self.reduction_ratio}")
+
+
+def _ea_clip4clip_temporal(settings: EaClip4ClipSettings, dimension: int) -> nn.Module | None:
+    head = sequential_head(settings, dimension)
+    # The joint transformer is the similarity, so what goes before it is all that can stand here.
+    if settings.excites_before_head or settings.sim_header == "tightTransf":
+        return heads.ExcitedHead(excitation=_excitation(settings), head=head)
+    return head
+
+
+def _ea_clip4clip(settings: EaClip4ClipSettings, dimension: int) -> heads.Similarity:
     if settings.sim_header == "tightTransf":
         return _tight(settings, dimension)
     after_head = settings.se_type in ("excitation", "excitation_aggregation")
     aggregates = settings.se_type in ("aggregation", "excitation_aggregation", "excitation_seq_aggregation")
     # Around a head the frames are summed as they come; normalising the sum twice is normalising it once.
     normalize = settings.normalize_frames and settings.se_type != "excitation_seq_aggregation"
-    return PooledSimilarity(
+    return heads.PooledSimilarity(
         excitation=_excitation(settings) if after_head else None,
         aggregation=_aggregation(settings) if aggregates else None,
         normalize_frames=normalize,
     )
 
 
-def _xclip(settings: ModelSettings, dimension: int) -> Similarity:
-    return MultiGrainedSimilarity(
+def _excitation(settings: EaClip4ClipSettings) -> heads.Excitation:
+    (ratio, activation), _ = settings.block_designs()
+    return heads.Excitation(
+        max_frames=settings.max_frames,
+        reduction_ratio=ratio,
+        activation=activation,
+        mask_padding=settings.mask_padding,
+    )
+
+
+def _aggregation(settings: EaClip4ClipSettings) -> heads.Aggregation:
+    _, (ratio, activation) = settings.block_designs()
+    return heads.Aggregation(
+        max_frames=settings.max_frames,
+        reduction_ratio=ratio,
+        activation=activation,
+        mask_padding=settings.mask_padding,
+    )
+
+
+# X-CLIP --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class XclipSettings(SequentialSettings):
+    """max_words, max_frames: sizes of its learned matrices; mask_padding: leave padded words and frames out."""
+
+    family: str = "xclip"
+    mask_padding: bool = True
+
+
+def _xclip(settings: XclipSettings, dimension: int) -> heads.Similarity:
+    return heads.MultiGrainedSimilarity(
         dimension=dimension,
         max_words=settings.max_words,
         max_frames=settings.max_frames,
@@ -172,13 +212,39 @@ def _xclip(settings: ModelSettings, dimension: int) -> Similarity:
     )
 
 
-def _tcmgc(settings: ModelSettings, dimension: int) -> Similarity:
-    assert settings.keep_rate is not None
-    unknown = sorted(set(settings.options) - set(ABLATIONS))
+# TC-MGC --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class TcmgcSettings(SequentialSettings):
+    """conditional_heads, projections, dropout: of the language-video attention; keep_rate: share of the words that the
+    reorganization keeps; softmax_lambda: of the aggregation; mask_padding: leave padded words and frames out; options:
+    the pieces that an ablation takes out (``heads/ablated.py``)."""
+
+    family: str = "tcmgc"
+    keep_rate: float = field(metadata={"advice": "the released default is 0.1"})
+    conditional_heads: int = 1
+    projections: bool = False
+    dropout: float = 0.3
+    softmax_lambda: float = 100.0
+    mask_padding: bool = True
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._at_least_1("conditional_heads")
+
+
+def _tcmgc(settings: TcmgcSettings, dimension: int) -> heads.Similarity:
+    unknown = sorted(set(settings.options) - set(heads.ABLATIONS))
     if unknown:
-        raise ValueError(f"options.{unknown[0]} is not known for family='tcmgc'; use some of {', '.join(ABLATIONS)}")
-    kind = partial(AblatedSimilarity, **settings.options) if settings.options else TextConditionedSimilarity
-    return kind(
+        raise ValueError(
+            f"options.{unknown[0]} is not known for family={settings.family!r}; "
+            f"use some of {', '.join(heads.ABLATIONS)}"
+        )
+    kind = heads.TextConditionedSimilarity
+    make = partial(heads.AblatedSimilarity, **settings.options) if settings.options else kind
+    return make(
         dimension=dimension,
         max_words=settings.max_words,
         keep_rate=settings.keep_rate,
@@ -190,14 +256,35 @@ def _tcmgc(settings: ModelSettings, dimension: int) -> Similarity:
     )
 
 
-def _zero_shot(settings: ModelSettings, dimension: int) -> Similarity:
-    return ZeroShotAttention()
+_TCMGC_PAPER = "TC-MGC, Jing, Yang, Chu, Information Fusion 2025, arXiv 2504.04707"
 
-
-FAMILIES: dict[str, Family] = {
-    "clip4clip": Family((*SEQUENTIAL, "tightTransf"), _clip4clip),
-    "ea-clip4clip": Family((*SEQUENTIAL, "tightTransf"), _ea_clip4clip),
-    "xclip": Family(SEQUENTIAL, _xclip),
-    "tcmgc": Family(SEQUENTIAL, _tcmgc),
-    "zero-shot": Family(("meanP",), _zero_shot),
-}
+register_family(
+    "clip4clip",
+    Family(
+        settings=Clip4ClipSettings,
+        similarity=_clip4clip,
+        paper="CLIP4Clip, Luo et al., Neurocomputing 2022, arXiv 2104.08860",
+    ),
+)
+register_family(
+    "ea-clip4clip",
+    Family(
+        settings=EaClip4ClipSettings,
+        similarity=_ea_clip4clip,
+        temporal=_ea_clip4clip_temporal,
+        paper="EA-CLIP4Clip, Jing, Yang, Chu, Neurocomputing 2024, arXiv 2406.01604",
+    ),
+)
+register_family(
+    "xclip",
+    Family(settings=XclipSettings, similarity=_xclip, paper="X-CLIP, Ma et al., ACM MM 2022, arXiv 2207.07285"),
+)
+register_family("tcmgc", Family(settings=TcmgcSettings, similarity=_tcmgc, paper=_TCMGC_PAPER))
+register_family(
+    "zero-shot",
+    Family(
+        settings=ModelSettings,
+        similarity=lambda settings, dimension: heads.ZeroShotAttention(),
+        paper=f"after {_TCMGC_PAPER}",
+    ),
+)

@@ -3,26 +3,39 @@
     words ──► backbone ──────────────────► TextFeatures ──┐
     pixels ─► backbone ─► frames ─► temporal ─► VideoFeatures ─┴─► similarity ─► SimilarityOutput
 
-The backbone may be missing: features then come from any encoder of the same ``D``. ``families.py`` makes the parts,
-``presets.py`` names published ones, ``checkpoint.py`` saves and loads.
+The backbone may be missing: features then come from outside, from the encoder the head was trained with.
+Neighbours: ``families.py`` makes the parts, ``inference.py`` makes a model of a name and has it at work on stored
+features, ``checkpoint.py`` knows the folder that a model is saved in.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+import wordframe
+from wordframe.errors import CheckpointError
 from wordframe.features import SimilarityOutput, TextFeatures, VideoFeatures
-from wordframe.heads import Explanation, PreparedVideos, refuse_empty, scale
+from wordframe.heads import Explanation, PrecomputedVideos, refuse_empty, scale
+from wordframe.models.checkpoint import (
+    FORMAT,
+    VERSION,
+    ClipTokenizer,
+    card_text,
+    read_config,
+    read_tensors,
+    upload,
+    write_folder,
+)
+from wordframe.models.config import EncoderIdentity, ModelSettings, find_family
 from wordframe.models.families import build_similarity, build_temporal
-from wordframe.models.settings import ModelSettings
-from wordframe.models.tokens import ClipTokenizer
 
 if TYPE_CHECKING:
     from wordframe.encoders import ClipBackbone
@@ -37,6 +50,8 @@ class TextVideoModel(nn.Module):
         backbone: both towers of CLIP; None to work on features made elsewhere.
         tokenizer: sentences into token ids, for ``encode_text`` with strings.
         trained: whether the weights come from training; a search refuses untrained heads that need it.
+        trained_on: the encoder of the features it was trained on, where it has no backbone: features of another one
+            are refused. None where that is not known, or nothing was trained.
 
     Attributes:
         leftovers: names in an authors' file that this model has no use for.
@@ -50,13 +65,17 @@ class TextVideoModel(nn.Module):
         backbone: ClipBackbone | None = None,
         tokenizer: ClipTokenizer | None = None,
         trained: bool = False,
+        trained_on: EncoderIdentity | None = None,
     ) -> None:
         super().__init__()
+        if backbone is not None and trained_on is not None:
+            raise ValueError("trained_on= is for a model without a backbone; with one, its own features are meant")
         self.settings = settings
         self.dimension = _dimension(dimension, backbone)
         self.backbone = backbone
         self.tokenizer = tokenizer
         self.trained = trained
+        self.trained_on = trained_on
         self.leftovers: tuple[str, ...] = ()
         self.temporal = build_temporal(settings, self.dimension)
         self.similarity = build_similarity(settings, self.dimension)
@@ -96,22 +115,22 @@ class TextVideoModel(nn.Module):
         return video if self.temporal is None else video.with_contextual(self.temporal(frames, frame_mask))
 
     def score(
-        self, text: TextFeatures, video: VideoFeatures | PreparedVideos, method: str = "auto"
+        self, text: TextFeatures, video: VideoFeatures | PrecomputedVideos, method: str = "auto"
     ) -> SimilarityOutput:
         """Score every text against every video; logits and parts are scaled by ``s``.
 
         Args:
             text: ``T`` texts.
-            video: ``V`` videos, as ``encode_video`` or ``contextualize`` gives them, or as ``prepare`` keeps them.
+            video: ``V`` videos, as ``encode_video`` or ``contextualize`` gives them, or as ``precompute`` keeps them.
             method: ``auto``, or one of ``self.methods``.
         """
         output: SimilarityOutput = self.similarity(text, video, method=method)
         return output
 
-    def prepare(self, video: VideoFeatures) -> PreparedVideos:
+    def precompute(self, video: VideoFeatures) -> PrecomputedVideos:
         """What scoring makes of the videos alone, to be used again for other texts while the weights stay the same."""
-        prepared: PreparedVideos = self.similarity.prepare(video)
-        return prepared
+        precomputed: PrecomputedVideos = self.similarity.precompute(video)
+        return precomputed
 
     def search_vectors(self, text: TextFeatures) -> Tensor:
         """Unit vectors ``(T, D)`` that an index of frames or scenes is asked for before pairs are scored."""
@@ -130,8 +149,8 @@ class TextVideoModel(nn.Module):
         """
         if not self.one_vector:
             raise TypeError(
-                f"{self.settings.family} with {self.settings.sim_header} has no single vector per video, since its "
-                "similarity depends on the text; use score()"
+                f"{self.settings.label} has no single vector per video, since its similarity depends on the text; "
+                "use score()"
             )
         refuse_empty("video", video.frame_mask)
         vectors: Tensor = self.similarity.vectors(video)  # type: ignore[operator]
@@ -157,26 +176,28 @@ class TextVideoModel(nn.Module):
     @property
     def max_frames(self) -> int | None:
         """The most frames a video may have; None where any number will do."""
-        limits = []
-        if self.settings.family in ("ea-clip4clip", "xclip"):
-            limits.append(self.settings.max_frames)
-        if self.settings.sim_header == "seqTransf":
-            limits.append(self.settings.positions)
-        if self.settings.sim_header == "tightTransf":
-            limits.append(self.settings.positions - 1)  # the sentence takes one
-        return min(limits, default=None)
+        return _smallest(getattr(self.temporal, "max_frames", None), self.similarity.max_frames)
 
     @property
     def max_words(self) -> int | None:
         """The most token positions a text may have; None where any number will do."""
-        limits = [] if self.backbone is None else [self.backbone.max_words]
-        if self.settings.family == "xclip":
-            limits.append(self.settings.max_words)
-        return min(limits, default=None)
+        return _smallest(None if self.backbone is None else self.backbone.max_words, self.similarity.max_words)
+
+    @property
+    def mask_padding(self) -> bool:
+        """Whether padded words and frames are left out everywhere; False where some part lets them take part."""
+        parts = [part for part in (self.temporal, self.similarity) if part is not None]
+        return all(getattr(module, "mask_padding", True) for part in parts for module in part.modules())
+
+    @property
+    def explains(self) -> tuple[str, ...]:
+        """What ``explain`` has beside the logits, any of ``sentence``, ``words`` and ``parts``."""
+        return self.similarity.explains
 
     @property
     def fingerprint(self) -> str:
         """Short hash of settings and weights on top of the backbone: what stored contextual frames depend on."""
+        # The backbone is left out: what it gives is stored by the library under a fingerprint of its own.
         digest = hashlib.sha256(json.dumps([self.settings.to_dict(), self.dimension], sort_keys=True).encode())
         for name, tensor in sorted(self.state_dict().items()):
             if not name.startswith("backbone."):
@@ -185,16 +206,64 @@ class TextVideoModel(nn.Module):
         return digest.hexdigest()[:16]
 
     def save(self, folder: str | Path) -> None:
-        """Write ``config.json``, ``model.safetensors`` and a model card; ``load_model(folder)`` reads them."""
-        from wordframe.models.checkpoint import save
+        """Write ``config.json``, ``model.safetensors``, a model card, and the vocabulary if the model has one.
 
-        save(self, folder)
+        ``load_model(folder)`` reads them. Files of an earlier save are replaced; a save that is killed leaves those
+        whole.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        self._write(Path(folder), self.trained_on)
 
     def push_to_hub(self, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
         """Save and upload to the Hugging Face Hub; gives the address of the commit."""
-        from wordframe.models.checkpoint import push_to_hub
+        told = self.trained_on
+        if told is not None and Path(told.name).is_absolute():
+            told = replace(told, name=Path(told.name).name)  # where it lies on this machine is nobody's business
+        return upload(repo_id, lambda folder: self._write(folder, told), private=private, token=token)
 
-        return push_to_hub(self, repo_id, private=private, token=token)
+    @classmethod
+    def load(cls, folder: str | Path) -> TextVideoModel:
+        """What ``save`` wrote, in eval mode; ``load_model`` also takes presets and hub ids.
+
+        Raises:
+            CheckpointError: the folder is no checkpoint, is damaged, or its files do not belong together.
+        """
+        from wordframe.encoders import ClipBackbone
+
+        folder = Path(folder)
+        config = read_config(folder)
+        try:
+            trained_on = config.get("trained_on")  # older checkpoints do not tell
+            model = cls(
+                settings=ModelSettings.from_dict(config["settings"]),
+                dimension=config["dimension"],
+                backbone=None if config["backbone"] is None else ClipBackbone(**config["backbone"]),
+                trained=config["trained"],
+                trained_on=None if trained_on is None else EncoderIdentity(**trained_on),
+            )
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise CheckpointError(f"{str(folder / 'config.json')!r} does not describe a model: {error}") from error
+        _fill(model, read_tensors(folder / "model.safetensors"), folder)
+        model.tokenizer = ClipTokenizer.beside(folder)
+        return model.eval()
+
+    def _write(self, folder: Path, trained_on: EncoderIdentity | None) -> None:
+        config = {
+            "format": FORMAT,
+            "version": VERSION,
+            "wordframe_version": wordframe.__version__,
+            "settings": self.settings.to_dict(),
+            "dimension": self.dimension,
+            "backbone": None if self.backbone is None else asdict(self.backbone.sizes),
+            "trained": self.trained,
+            "trained_on": None if trained_on is None else asdict(trained_on),
+        }
+        on_top = {id(p): p.numel() for name, p in self.named_parameters() if not name.startswith("backbone.")}
+        paper = find_family(self.settings.family).paper
+        card = card_text(config, label=self.settings.label, paper=paper, parameters=sum(on_top.values()))
+        write_folder(folder, config=config, tensors=_tensors(self), card=card, tokenizer=self.tokenizer)
 
     def _need_backbone(self, what: str) -> ClipBackbone:
         if self.backbone is None:
@@ -209,6 +278,40 @@ class TextVideoModel(nn.Module):
         sizes = self._need_backbone("encode_text").sizes
         limit = min(self.settings.max_words, sizes.max_words)
         return self.tokenizer(sentences, max_words=limit, vocabulary=sizes.vocabulary)
+
+
+def _tensors(model: TextVideoModel) -> dict[str, Tensor]:
+    """All weights by name, on the CPU. CLIP's scale is one parameter under two names and is kept under the first."""
+    seen: set[int] = set()
+    kept: dict[str, Tensor] = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if id(tensor) not in seen:
+            seen.add(id(tensor))
+            kept[name] = tensor.detach().cpu().contiguous()  # safetensors takes no views
+    return kept
+
+
+@torch.no_grad()
+def _fill(model: TextVideoModel, tensors: Mapping[str, Tensor], folder: Path) -> None:
+    expected = _tensors(model).keys()
+    if missing := sorted(expected - tensors.keys()):
+        raise CheckpointError(f"{len(missing)} tensors are missing in {str(folder)!r}: {', '.join(missing[:5])}")
+    if unknown := sorted(tensors.keys() - expected):
+        raise CheckpointError(f"{len(unknown)} tensors in {str(folder)!r} are unknown: {', '.join(unknown[:5])}")
+    # not load_state_dict, for which the shared scale would be missing under its second name
+    for name, target in model.state_dict().items():
+        if name not in tensors:
+            continue  # CLIP's scale under its second name
+        if tensors[name].shape != target.shape:
+            raise CheckpointError(
+                f"{name} has size {tuple(tensors[name].shape)} in {str(folder)!r}, but config.json asks for "
+                f"{tuple(target.shape)}; the two files do not belong together"
+            )
+        target.copy_(tensors[name])
+
+
+def _smallest(*limits: int | None) -> int | None:
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def _dimension(dimension: int | None, backbone: ClipBackbone | None) -> int:

@@ -1,7 +1,7 @@
 """Published settings by name. A preset is settings, not weights: all but ``zero-shot`` need training.
 
 Numbers are text→video R@1 in percent as the papers report them, without post-processing; each recipe says how to reach
-for them. ``families.py`` turns settings into modules; ``register_preset`` adds one (docs/adding-a-head.md).
+for them. Papers are named by the families (``families.py``); ``register_preset`` adds one (docs/adding-a-head.md).
 """
 
 from __future__ import annotations
@@ -9,12 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from wordframe.models.settings import ModelSettings
-
-_CLIP4CLIP = "CLIP4Clip, Luo et al., Neurocomputing 2022, arXiv 2104.08860"
-_XCLIP = "X-CLIP, Ma et al., ACM MM 2022, arXiv 2207.07285"
-_EA = "EA-CLIP4Clip, Jing, Yang, Chu, Neurocomputing 2024, arXiv 2406.01604"
-_TCMGC = "TC-MGC, Jing, Yang, Chu, Information Fusion 2025, arXiv 2504.04707"
+from wordframe.models.config import ModelSettings, find_family
+from wordframe.models.families import Clip4ClipSettings, EaClip4ClipSettings, TcmgcSettings, XclipSettings
 
 _B32 = "CLIP ViT-B/32"
 _EA_NUMBERS = {"MSR-VTT 1k-A": 43.9, "DiDeMo": 31.0, "ActivityNet": 44.1}
@@ -26,16 +22,22 @@ _TCMGC_NOTE = f"{_B32}; computed from the gains that the paper states"
 class Preset:
     """A named model.
 
-    published: R@1 text→video by benchmark, in percent, empty where we know of none; note: what they were measured with.
+    published: R@1 text→video by benchmark, in percent, empty where we know of none; note: what they were measured
+    with; paper: where it is from, the family's if left out.
     """
 
     name: str
     title: str
-    paper: str
     settings: ModelSettings
     published: Mapping[str, float] = field(default_factory=dict)
     note: str = ""
     needs_training: bool = True
+    paper: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.paper:
+            # the one place where a frozen class is filled: cards, lists and recipes read the paper from here
+            object.__setattr__(self, "paper", find_family(self.settings.family).paper)
 
 
 PRESETS: dict[str, Preset] = {}
@@ -52,7 +54,6 @@ for _preset in (
     Preset(
         name="zero-shot",
         title="untrained language-video attention: the video as the sentence sees it",
-        paper=f"after {_TCMGC}",
         settings=ModelSettings(family="zero-shot"),
         note="needs no training; works on the features of any encoder",
         needs_training=False,
@@ -60,96 +61,78 @@ for _preset in (
     Preset(
         name="tcmgc-msrvtt",
         title="TC-MGC for MSR-VTT: 32 words, 12 frames",
-        paper=_TCMGC,
-        settings=ModelSettings(family="tcmgc", sim_header="seqTransf", keep_rate=0.1),
+        settings=TcmgcSettings(sim_header="seqTransf", keep_rate=0.1),
         published={"MSR-VTT 1k-A": 47.4},
         note=_TCMGC_NOTE,
     ),
     Preset(
         name="tcmgc-didemo",
         title="TC-MGC for DiDeMo: 64 words, 64 frames",
-        paper=_TCMGC,
-        settings=ModelSettings(family="tcmgc", sim_header="seqTransf", max_words=64, max_frames=64, keep_rate=0.1),
+        settings=TcmgcSettings(sim_header="seqTransf", max_words=64, max_frames=64, keep_rate=0.1),
         published={"DiDeMo": 46.2},
         note=_TCMGC_NOTE,
     ),
     Preset(
         name="tcmgc-vatex",
         title="TC-MGC for VATEX: 32 words, 12 frames",
-        paper=_TCMGC,
-        settings=ModelSettings(family="tcmgc", sim_header="seqTransf", keep_rate=0.1),
+        settings=TcmgcSettings(sim_header="seqTransf", keep_rate=0.1),
         published={"VATEX": 60.9},
         note=_TCMGC_NOTE,
     ),
     Preset(
         name="ea-clip4clip-mean",
         title="EA-CLIP4Clip: mean pooling behind excitation and aggregation, r = 4",
-        paper=_EA,
-        settings=ModelSettings(family="ea-clip4clip", se_type="excitation_aggregation", reduction_ratio=4.0),
+        settings=EaClip4ClipSettings(se_type="excitation_aggregation", reduction_ratio=4.0),
         published=_EA_NUMBERS,
         note=_EA_NOTE,
     ),
     Preset(
         name="ea-clip4clip-lstm",
         title="EA-CLIP4Clip: LSTM, then aggregation, r = 0.25",
-        paper=_EA,
-        settings=ModelSettings(
-            family="ea-clip4clip", sim_header="seqLSTM", se_type="aggregation", reduction_ratio=0.25
-        ),
+        settings=EaClip4ClipSettings(sim_header="seqLSTM", se_type="aggregation", reduction_ratio=0.25),
         published=_EA_NUMBERS,
         note=_EA_NOTE,
     ),
     Preset(
         name="ea-clip4clip-transformer",
         title="EA-CLIP4Clip: transformer, then aggregation, r = 0.25",
-        paper=_EA,
-        settings=ModelSettings(
-            family="ea-clip4clip", sim_header="seqTransf", se_type="aggregation", reduction_ratio=0.25
-        ),
+        settings=EaClip4ClipSettings(sim_header="seqTransf", se_type="aggregation", reduction_ratio=0.25),
         published=_EA_NUMBERS,
         note=_EA_NOTE,
     ),
     Preset(
         name="ea-clip4clip-tight",
         title="EA-CLIP4Clip: excitation, r = 4, then the joint transformer",
-        paper=_EA,
-        settings=ModelSettings(
-            family="ea-clip4clip", sim_header="tightTransf", se_type="excitation", reduction_ratio=4.0
-        ),
+        settings=EaClip4ClipSettings(sim_header="tightTransf", se_type="excitation", reduction_ratio=4.0),
         published=_EA_NUMBERS,
         note=_EA_NOTE,
     ),
     Preset(
         name="clip4clip-mean",
         title="CLIP4Clip: mean pooling",
-        paper=_CLIP4CLIP,
-        settings=ModelSettings(family="clip4clip"),
+        settings=Clip4ClipSettings(),
     ),
     Preset(
         name="clip4clip-lstm",
         title="CLIP4Clip: LSTM, then mean pooling",
-        paper=_CLIP4CLIP,
-        settings=ModelSettings(family="clip4clip", sim_header="seqLSTM"),
+        settings=Clip4ClipSettings(sim_header="seqLSTM"),
     ),
     Preset(
         name="clip4clip-transformer",
         title="CLIP4Clip: transformer, then mean pooling",
-        paper=_CLIP4CLIP,
-        settings=ModelSettings(family="clip4clip", sim_header="seqTransf"),
+        settings=Clip4ClipSettings(sim_header="seqTransf"),
         published={"MSR-VTT 1k-A": 44.5, "DiDeMo": 42.8, "ActivityNet": 40.5},
         note=_B32,
     ),
     Preset(
         name="clip4clip-tight",
         title="CLIP4Clip: joint transformer over sentence and frames",
-        paper=_CLIP4CLIP,
-        settings=ModelSettings(family="clip4clip", sim_header="tightTransf"),
+        settings=Clip4ClipSettings(sim_header="tightTransf"),
     ),
     Preset(
         name="xclip",
         title="X-CLIP: multi-grained contrast, attention over the similarity matrix",
-        paper=_XCLIP,
-        settings=ModelSettings(family="xclip", sim_header="seqTransf"),
+        settings=XclipSettings(sim_header="seqTransf"),
         published={"MSR-VTT 1k-A": 46.1, "DiDeMo": 45.2, "VATEX": 60.0, "ActivityNet": 44.3},
         note=f"{_B32}; VATEX is approximate. ViT-B/16: MSR-VTT 49.3, DiDeMo 47.8, ActivityNet 46.2",
     ),

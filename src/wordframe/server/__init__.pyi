@@ -1,2 +1,3 @@
+from .answers import Answers as Answers
 from .application import create_app as create_app
-from .opened import Opened as Opened
+from .served import ServedLibrary as ServedLibrary

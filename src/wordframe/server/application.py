@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 
@@ -13,25 +14,28 @@ from starlette.types import Scope
 
 from wordframe import __version__
 from wordframe.client import Problem, SearchRequest
-from wordframe.server.answers import API
+from wordframe.server.answers import Answers
 from wordframe.server.guard import Guard
 from wordframe.server.indexing import Indexing
-from wordframe.server.opened import Opened
-from wordframe.server.places import Places
+from wordframe.server.pool import WorkerPool
+from wordframe.server.presentation import API
 from wordframe.server.problems import add_handlers
-from wordframe.server.routes import index, library, search
-from wordframe.server.routes.context import Context
+from wordframe.server.requests import Context
+from wordframe.server.routes import router
+from wordframe.server.served import ServedLibrary
 
 STATIC = Path(__file__).parent / "static"
 
 
 def create_app(
-    opened: Opened,
+    served: ServedLibrary,
     *,
     allow_index: bool = False,
     hosts: Collection[str] = (),
     any_address: bool = False,
     token: str | None = None,
+    root_path: str = "",
+    at_once: int | None = None,
     waiting: int = 16,
 ) -> FastAPI:
     """The server of one library.
@@ -39,9 +43,17 @@ def create_app(
     Args:
         allow_index: let callers start and end indexing over the library's own folders.
         hosts, any_address, token: who may ask, see ``guard.py``.
+        root_path: the path that a proxy shows the server under, such as ``/videos``; empty without one.
+        at_once: searches that run side by side; default: as many as this machine has cores.
         waiting: searches that may wait for a place before others are told to come back.
     """
-    context = Context(opened, Indexing(opened, allowed=allow_index), Places(waiting=waiting), Places(waiting=4))
+    context = Context(
+        served,
+        Answers(served, root_path=root_path, allow_index=allow_index),
+        Indexing(served, allowed=allow_index),
+        searching=WorkerPool(at_once=at_once or os.cpu_count() or 1, waiting=waiting),
+        cutting=WorkerPool(at_once=1, waiting=4),
+    )
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -55,6 +67,7 @@ def create_app(
         version=__version__,
         description="Finds the videos, and the moments in them, that a sentence describes.",
         openapi_url=f"{API}/openapi.json",
+        servers=[{"url": root_path}] if root_path else None,
         docs_url=None,  # their pages fetch scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,
@@ -62,12 +75,11 @@ def create_app(
         separate_input_output_schemas=False,
     )
     app.state.context = context
-    add_handlers(app)
-    for routes in (library, search, index):
-        app.include_router(routes.router, prefix=API)
+    add_handlers(app, root_path)
+    app.include_router(router, prefix=API)
     _describe(app)
     app.router.routes.append(_Page("/", StaticFiles(directory=STATIC, html=True)))
-    app.add_middleware(Guard, hosts=hosts, any_address=any_address, token=token)
+    app.add_middleware(Guard, hosts=hosts, any_address=any_address, token=token, root_path=root_path)
     return app
 
 
@@ -88,9 +100,9 @@ def _describe(app: FastAPI) -> None:
         document = plain()
         schemas = document["components"]["schemas"]
         for kind in (Problem, SearchRequest):
-            told = kind.model_json_schema(ref_template="#/components/schemas/{model}")
-            schemas.update(told.pop("$defs", {}))
-            schemas[kind.__name__] = told
+            schema = kind.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas.update(schema.pop("$defs", {}))
+            schemas[kind.__name__] = schema
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]

@@ -1,5 +1,6 @@
 """Who may ask what: checked before anything else, and the headers that every answer carries.
 
+- Below a proxy's path (``/videos``) the path is taken off here, so that nothing behind knows of it.
 - ``Host`` must be one of ours, so that a foreign name pointed at this machine (DNS rebinding) gets nothing.
 - A request to the API that a browser sends from another site is refused: by ``Sec-Fetch-Site``, else by ``Origin``.
 - With a token, the API answers only to who has it: in the cookie that the link with the token sets, or as a bearer.
@@ -16,7 +17,7 @@ from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wordframe.server.problems import MEDIA_TYPE, ProblemError, problem
@@ -40,17 +41,24 @@ class Guard:
     """Middleware around the whole application.
 
     Args:
-        hosts: names that the server goes by, beside those of the loopback.
+        hosts: names and addresses that the server goes by, beside those of the loopback.
         any_address: also take requests that name an IP address, which no foreign page can fake; for servers that
             listen on more than the loopback.
         token: what callers of the API must know; None lets everybody in who reaches the server.
+        root_path: the path that a proxy shows the server under, such as ``/videos``; requests may come with or without.
     """
 
     def __init__(
-        self, app: ASGIApp, *, hosts: Collection[str] = (), any_address: bool = False, token: str | None = None
+        self,
+        app: ASGIApp,
+        *,
+        hosts: Collection[str] = (),
+        any_address: bool = False,
+        token: str | None = None,
+        root_path: str = "",
     ) -> None:
-        self._app, self._any_address, self._token = app, any_address, token
-        self._hosts = LOOPBACK_NAMES | {host.lower() for host in hosts}
+        self._app, self._any_address, self._token, self._root_path = app, any_address, token, root_path
+        self._hosts = LOOPBACK_NAMES | {host.lower().rstrip(".") for host in hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -59,15 +67,27 @@ class Guard:
         if scope["type"] != "http":  # nothing here speaks over a socket
             await send({"type": "websocket.close"})
             return
-        answer = _Answer(send, scope)
+        scope = self._below_root(scope)
+        answer = _Answer(send, scope, self._root_path)
         headers = Headers(scope=scope)
         try:
             self._check(scope, headers)
+            if not scope["path"]:
+                # without the slash at its end the page's relative addresses would lead beside the proxy's path
+                await RedirectResponse(_with_slash(self._root_path, scope), 308)(scope, receive, answer)
+                return
             await self._app(scope, _bounded(receive, _limit(headers)), answer)
         except Exception as error:
             if answer.started:
                 raise
-            await _told(error, scope["path"])(scope, receive, answer)
+            await _error_response(error, self._root_path + scope["path"])(scope, receive, answer)
+
+    def _below_root(self, scope: Scope) -> Scope:
+        """The request without the proxy's path, which some proxies pass on and others take off."""
+        path, root = scope["path"], self._root_path
+        if not root or not f"{path}/".startswith(f"{root}/"):
+            return scope
+        return {**scope, "path": path[len(root) :]}
 
     def _check(self, scope: Scope, headers: Headers) -> None:
         host = headers.get("host", "")
@@ -117,14 +137,16 @@ class Guard:
         """Remember that the page was opened by the link with the token."""
         given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
         if self._token is not None and hmac.compare_digest(given.encode("utf-8", "replace"), self._token.encode()):
-            scope[_GIVEN_COOKIE] = f"{COOKIE}={self._token}; HttpOnly; SameSite=Strict; Path=/"
+            # no other program behind the same proxy gets it; over TLS it is never sent without
+            where = f"Path={self._root_path or '/'}" + ("; Secure" if scope["scheme"] == "https" else "")
+            scope[_GIVEN_COOKIE] = f"{COOKIE}={self._token}; HttpOnly; SameSite=Strict; {where}"
 
 
 class _Answer:
     """Sends an answer with our headers; one of the framework's own errors in plain text becomes a problem document."""
 
-    def __init__(self, send: Send, scope: Scope) -> None:
-        self._send, self._scope, self._path = send, scope, scope["path"]
+    def __init__(self, send: Send, scope: Scope, root_path: str) -> None:
+        self._send, self._scope, self._path, self._root_path = send, scope, scope["path"], root_path
         self._drop_body = False
         self.started = False
 
@@ -147,7 +169,9 @@ class _Answer:
 
     async def _send_problem(self, status: int, headers: MutableHeaders) -> None:
         self._drop_body = True
-        response: Response = problem(status, "the request cannot be answered as it is", None, self._path)
+        response: Response = problem(
+            status, "the request cannot be answered as it is", None, self._root_path + self._path
+        )
         for name in ("content-length", "content-type", "content-disposition", "etag", "last-modified"):
             del headers[name]
         headers["content-type"], headers["content-length"] = MEDIA_TYPE, str(len(response.body))
@@ -155,7 +179,12 @@ class _Answer:
         await self._send({"type": "http.response.body", "body": response.body})
 
 
-def _told(error: Exception, path: str) -> Response:
+def _with_slash(root_path: str, scope: Scope) -> str:
+    query: str = scope["query_string"].decode("latin-1")
+    return f"{root_path}/" + (f"?{query}" if query else "")
+
+
+def _error_response(error: Exception, path: str) -> Response:
     """The answer for what was raised; what nobody expected goes to the log, not to the caller."""
     if isinstance(error, ProblemError):
         return problem(error.status_code, error.detail, dict(error.headers or {}), path)
@@ -166,7 +195,7 @@ def _told(error: Exception, path: str) -> Response:
 def _name_of(host: str) -> str:
     """The name in a ``Host`` header, lower case, without port and brackets; empty if it makes no sense."""
     try:
-        return (urlsplit(f"//{host}").hostname or "").lower()
+        return (urlsplit(f"//{host}").hostname or "").lower().rstrip(".")
     except ValueError:
         return ""
 
@@ -185,8 +214,8 @@ def _limit(headers: Headers) -> int:
 
 
 def _too_large(limit: int) -> ProblemError:
-    told = f"the body is larger than {limit // 1024} KiB, the most that is read; send less"
-    return ProblemError(413, told, {"Connection": "close"})  # or the rest would be taken in all the same
+    detail = f"the body is larger than {limit // 1024} KiB, the most that is read; send less"
+    return ProblemError(413, detail, {"Connection": "close"})  # or the rest would be taken in all the same
 
 
 def _bounded(receive: Receive, limit: int) -> Receive:

@@ -1,7 +1,7 @@
 """Bringing the library up to date from the server: ``wordframe index`` over its own roots, in a process of its own.
 
-What it is told is fixed: no path comes from a request. How it gets on is told by the library's own status file, the
-same as for a run from the command line; only why one died early has no place there, and is read from what it printed.
+Its command is fixed: no path comes from a request. How it gets on is in the library's own status file, the same as for
+a run from the command line; only why one died early has no place there, and is read from what it printed.
 """
 
 from __future__ import annotations
@@ -13,25 +13,30 @@ import sys
 import tempfile
 import threading
 import time
-from typing import IO
+from typing import IO, Literal
 
+from wordframe.client import schemas as wire
+from wordframe.disk import display_path
 from wordframe.library import IndexingStatus, read_status
-from wordframe.server.opened import Opened
+from wordframe.server.presentation import as_date
 from wordframe.server.problems import ProblemError
+from wordframe.server.served import ServedLibrary
 
 _END_SECONDS = 20.0
 _TAIL_BYTES = 16 * 1024
 _MOST_CHARACTERS = 500
+_LEAST_SHARE = 0.01
+"""What must be done of a run before the time that is left is more than a guess."""
 _NAMED = "wordframe: "
 _IN_ORDER = (0, 130, -signal.SIGINT)
-"""What a run ends with that is done, or was asked to end."""
+"""What a run ends with that is done, or was asked to end; 1 is trouble with a file, or the run's own."""
 
 
 class Indexing:
     """At most one run at a time. ``allowed`` is False unless the server was started with ``--allow-index``."""
 
-    def __init__(self, opened: Opened, *, allowed: bool) -> None:
-        self._opened, self.allowed = opened, allowed
+    def __init__(self, served: ServedLibrary, *, allowed: bool) -> None:
+        self._served, self.allowed = served, allowed
         self._process: subprocess.Popen[bytes] | None = None
         self._printed: IO[bytes] | None = None
         self._started = 0.0
@@ -50,13 +55,14 @@ class Indexing:
         """
         self._check_allowed()
         with self._lock:
-            status = read_status(self._opened.folder)
+            status = read_status(self._served.folder)
             if self.running or (status is not None and status.state == "running" and not self.ended_early(status)):
                 raise ProblemError(409, "the library is being indexed already")
-            roots = self._opened.snapshot().roots
+            snapshot = self._served.snapshot()
+            roots = snapshot.roots if snapshot else ()
             if not roots:
                 raise ProblemError(409, "the library knows no folder yet; index the first one from the command line")
-            command = [sys.executable, "-m", "wordframe", "index", *roots, "--library", str(self._opened.folder)]
+            command = [sys.executable, "-m", "wordframe", "index", *roots, "--library", str(self._served.folder)]
             if self._printed is not None:
                 self._printed.close()
             self._printed = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as somebody may ask)
@@ -65,12 +71,51 @@ class Indexing:
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self._printed
             )
 
+    def status(self) -> wire.IndexStatus:
+        """The run that goes on, whoever started it, or the last one; ours is running before its first word, too."""
+        by_server = self.running  # asked before the file is read: a run that is over has written its end
+        status = read_status(self._served.folder)
+        early = not by_server and self.ended_early(status)
+        ended: Literal["never", "finished", "stopped"] = "stopped"
+        if not early and (status is None or status.state == "finished"):
+            ended = "never" if status is None else "finished"
+        problem = self.problem() if early else None
+        is_older = early and not self.is_of_last(status)
+        if status is None or is_older or (by_server and status.state != "running"):
+            return wire.IndexStatus(
+                state="running" if by_server else ended, by_server=by_server,
+                files_done=0, files_total=0, bytes_done=0, bytes_total=0, frames=0, started=None, ended=None,
+                remaining_seconds=None, problem=problem, num_failures=0, failures=[], allow_index=self.allowed,
+            )  # fmt: skip
+        running = status.state == "running" and not early
+        begun = status.bytes_done >= _LEAST_SHARE * status.bytes_total
+        remaining = status.remaining_seconds if running and begun else None
+        return wire.IndexStatus(
+            state="running" if running else ended,
+            by_server=by_server and running,
+            files_done=status.files_done,
+            files_total=status.files_total,
+            bytes_done=status.bytes_done,
+            bytes_total=status.bytes_total,
+            frames=status.frames,
+            started=as_date(status.started),
+            ended=None if running else as_date(status.beat),
+            remaining_seconds=None if remaining is None else round(remaining, 1),
+            problem=problem,
+            num_failures=status.num_failures,
+            failures=[
+                wire.IndexFailure(path=display_path(path), reason=display_path(reason))
+                for path, reason in status.failures
+            ],
+            allow_index=self.allowed,
+        )
+
     def is_of_last(self, status: IndexingStatus | None) -> bool:
-        """Whether ``status`` tells of the last run that this server started."""
+        """Whether ``status`` is that of the last run that this server started."""
         return self._process is not None and status is not None and status.process == self._process.pid
 
     def ended_early(self, status: IndexingStatus | None) -> bool:
-        """Whether the last run here is over and came to no end of its own, and ``status`` tells of no later one."""
+        """Whether the last run here is over and came to no end of its own, and ``status`` is of no later one."""
         if self._process is None or self._process.poll() in (None, 0):
             return False
         if self.is_of_last(status):

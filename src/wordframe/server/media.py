@@ -10,15 +10,16 @@ import os
 import stat
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from starlette.responses import FileResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from wordframe.errors import NotFoundError
-from wordframe.library import VideoEntry, ids_clause, is_below
-from wordframe.server.answers import container_type, picture_version
-from wordframe.server.opened import Opened
+from wordframe.library import Snapshot, VideoEntry, ids_clause
+from wordframe.server.presentation import container_type, picture_version
 from wordframe.server.problems import ProblemError
+from wordframe.server.served import ServedLibrary
 from wordframe.video import export_moment
 
 MAX_CLIP_SECONDS = 60.0
@@ -42,10 +43,11 @@ class PassingFile(FileResponse):
             os.unlink(self.path)
 
 
-def media(opened: Opened, video_id: str, known: str | None) -> Response:
+def media(served: ServedLibrary, video_id: str, known: str | None) -> Response:
     """The file of a video as it is; 304 where the caller has it."""
-    video = opened.video(video_id)
-    path, status = servable(opened, video)
+    snapshot = served.need_snapshot()
+    video = snapshot.video(video_id)
+    path, status = servable(snapshot, video)
     response = RangedFile(
         path,
         media_type=container_type(video),
@@ -60,17 +62,15 @@ def media(opened: Opened, video_id: str, known: str | None) -> Response:
     return response
 
 
-def thumbnail(opened: Opened, segment_id: str, version: str | None, known: str | None) -> Response:
+def thumbnail(served: ServedLibrary, segment_id: str, version: str | None, known: str | None) -> Response:
     """The picture of a segment; 304 where the caller has it. One asked for by its ``version`` may be kept for good."""
-    rows = opened.store().select(ids_clause("segment_id", [segment_id]), ["thumbnail", "content_hash"])
-    if not rows:
-        raise NotFoundError(f"there is no segment {segment_id[:64]!r} in this library, or no longer")
-    tag = f'"{rows[0]["content_hash"]}"'
-    for_good = version == picture_version(rows[0]["content_hash"])
+    row = _segment(served.need_snapshot(), segment_id, ["thumbnail", "content_hash"])
+    tag = f'"{row["content_hash"]}"'
+    for_good = version == picture_version(row["content_hash"])
     headers = {"ETag": tag, "Cache-Control": "private, max-age=31536000, immutable" if for_good else "no-cache"}
     if is_known(tag, known):
         return Response(status_code=304, headers=headers)
-    return Response(rows[0]["thumbnail"], media_type="image/jpeg", headers=headers)
+    return Response(row["thumbnail"], media_type="image/jpeg", headers=headers)
 
 
 def is_known(tag: str, known: str | None) -> bool:
@@ -82,17 +82,16 @@ def is_known(tag: str, known: str | None) -> bool:
     return known is not None and {tag, "*"} & {each.strip().removeprefix("W/") for each in known.split(",")} != set()
 
 
-def clip(opened: Opened, segment_id: str, start: float | None, end: float | None) -> Response:
+def clip(served: ServedLibrary, segment_id: str, start: float | None, end: float | None) -> Response:
     """A moment as an .mp4 that browsers play, of at most a minute: by default the segment itself."""
-    rows = opened.store().select(ids_clause("segment_id", [segment_id]), ["video_id", "start_seconds", "end_seconds"])
-    if not rows:
-        raise NotFoundError(f"there is no segment {segment_id[:64]!r} in this library, or no longer")
-    begin = rows[0]["start_seconds"] if start is None else start
-    stop = rows[0]["end_seconds"] if end is None else end
+    snapshot = served.need_snapshot()
+    row = _segment(snapshot, segment_id, ["video_id", "start_seconds", "end_seconds"])
+    begin = row["start_seconds"] if start is None else start
+    stop = row["end_seconds"] if end is None else end
     if not 0 <= begin < stop <= begin + MAX_CLIP_SECONDS:
         raise ProblemError(422, f"a clip needs 0 <= start < end and at most {MAX_CLIP_SECONDS:g} seconds")
-    video = opened.video(rows[0]["video_id"])
-    path, _ = servable(opened, video)
+    video = snapshot.video(row["video_id"])
+    path, _ = servable(snapshot, video)
     handle, target = tempfile.mkstemp(prefix="wordframe-", suffix=".mp4")
     os.close(handle)
     try:
@@ -104,14 +103,15 @@ def clip(opened: Opened, segment_id: str, start: float | None, end: float | None
     return PassingFile(target, media_type="video/mp4", filename=f"{stem}_{begin:g}-{stop:g}s.mp4")
 
 
-def servable(opened: Opened, video: VideoEntry) -> tuple[str, os.stat_result]:
+def servable(snapshot: Snapshot, video: VideoEntry) -> tuple[str, os.stat_result]:
     """The real path of a video's file and its status.
 
     Raises:
         ProblemError: 410 if it is gone, 409 if it is another than was indexed, 403 if it lies outside of the roots.
     """
+    # links are resolved once, and what comes out is checked and opened: a link cannot be turned in between
     real = os.path.realpath(video.path)
-    if not any(is_below(real, os.path.realpath(root)) for root in opened.snapshot().roots):
+    if not snapshot.holds(real):
         raise ProblemError(403, "this file leads out of the folders that were indexed")
     try:
         status = os.stat(real)
@@ -122,3 +122,10 @@ def servable(opened: Opened, video: VideoEntry) -> tuple[str, os.stat_result]:
     if not os.access(real, os.R_OK):
         raise ProblemError(403, "the server may not read this file; check its permissions")
     return real, status
+
+
+def _segment(snapshot: Snapshot, segment_id: str, columns: list[str]) -> dict[str, Any]:
+    rows = snapshot.select(ids_clause("segment_id", [segment_id]), columns)
+    if not rows:
+        raise NotFoundError(f"{snapshot.folder}: no segment {segment_id[:64]!r} in this library, or no longer")
+    return rows[0]

@@ -14,6 +14,7 @@ from starlette.routing import compile_path
 
 from wordframe.client import Problem
 from wordframe.errors import LibraryError, NotFoundError, VideoError, WordframeError
+from wordframe.server.answers import CursorError
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -47,23 +48,23 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def add_handlers(app: FastAPI) -> None:
-    """Let every error of ``app`` become a problem document."""
+def add_handlers(app: FastAPI, root_path: str = "") -> None:
+    """Let every error of ``app`` become a problem document; ``root_path`` is what callers see before its paths."""
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> JSONResponse:
         headers = dict(error.headers or {})
         if error.status_code == 405:
             headers["Allow"] = ", ".join(_methods(app, request.url.path))
-        return problem(error.status_code, str(error.detail), headers, request.url.path)
+        return problem(error.status_code, str(error.detail), headers, root_path + request.url.path)
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        return problem(422, _told(error.errors()), None, request.url.path)
+        return problem(422, _first_error(error.errors()), None, root_path + request.url.path)
 
     @app.exception_handler(WordframeError)
     async def _wordframe(request: Request, error: WordframeError) -> JSONResponse:
-        return problem(status_of(error), str(error), None, request.url.path)
+        return problem(status_of(error), str(error), None, root_path + request.url.path)
 
 
 def _methods(app: FastAPI, path: str) -> list[str]:
@@ -75,13 +76,13 @@ def _methods(app: FastAPI, path: str) -> list[str]:
 
 def status_of(error: WordframeError) -> int:
     """The status for what the packages below raise."""
-    for kind, status in ((NotFoundError, 404), (VideoError, 422), (LibraryError, 503)):
+    for kind, status in ((CursorError, 400), (NotFoundError, 404), (VideoError, 422), (LibraryError, 503)):
         if isinstance(error, kind):
             return status
     return 422
 
 
-def _told(errors: Sequence[Any]) -> str:
+def _first_error(errors: Sequence[Any]) -> str:
     """The first thing that is wrong with a request, in a line."""
     first = errors[0]
     steps = first["loc"][1:] if first["loc"][:1] in (("body",), ("query",), ("path",), ("header",)) else first["loc"]

@@ -1,11 +1,13 @@
 """Training: a recipe, a training set and a model into checkpoints.
 
-``config.py`` what a recipe holds · ``recipe_file.py`` YAML · ``build.py`` its model · ``plan.py`` what comes of it ·
-``optim.py`` the update · ``distributed.py`` one loss over many processes · ``step.py`` loss and gradients of a
-batch · ``feeding.py`` which pairs come when · ``state.py`` the folder and exact resume · ``validation.py`` the best
-checkpoint · ``run.py`` a step · ``loop.py`` all of them.
+``recipe.py`` what is computed, from YAML · ``sources.py`` on which data · ``build.py`` with which model · ``plan.py``
+which pairs come when · ``optim.py`` the update and its rates · ``distributed.py`` one loss over many processes ·
+``step.py`` loss and gradients of a batch · ``trainer.py`` a step and a validation (``validation.py``) · ``loop.py`` all
+of them · ``run_folder.py`` what is kept, and exact resume · ``dry_run.py`` made-up data.
 
-    result = train(recipe, train_set, model=build_model(recipe, dimension=512), validation=val_set, out=Path("run"))
+    recipe = load_recipe("tcmgc-msrvtt", ["backbone=null"])
+    data = TrainingSetup.from_features(recipe, Path("features"))
+    result = train(recipe, data.train_set, model=data.model, validation=data.validation, out="run")
 """
 
 import lazy_loader

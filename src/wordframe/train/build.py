@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from torch import nn
 
@@ -14,21 +12,19 @@ from wordframe.encoders import (
     ClipBackbone,
     ClipParts,
     ClipSizes,
-    find_folder,
-    load_file,
-    load_folder,
-    quiet_transformers,
 )
-from wordframe.models import ClipTokenizer, TextVideoModel, start_from_clip
-from wordframe.train.config import Recipe
-from wordframe.train.errors import RecipeError
+from wordframe.errors import RecipeError
+from wordframe.features import TextFeatures, VideoFeatures
+from wordframe.models import ClipTokenizer, EncoderIdentity, TextVideoModel, start_from_clip
 from wordframe.train.optim import is_tuned
+from wordframe.train.recipe import Recipe
 
 
 def build_model(
     recipe: Recipe,
     *,
     dimension: int | None = None,
+    trained_on: EncoderIdentity | None = None,
     backbone: ClipBackbone | None = None,
     start: ClipBackbone | None = None,
 ) -> TextVideoModel:
@@ -39,17 +35,21 @@ def build_model(
     Args:
         recipe: its model and its seed.
         dimension: ``D`` of cached features; with a backbone it is the backbone's.
+        trained_on: the encoder that made those features: the checkpoint keeps it, and refuses those of another one.
         backbone: a CLIP that becomes part of the model.
         start: the CLIP that made cached features: transformers and scale start from it, it is no part of the model.
 
     Raises:
         RecipeError: the settings do not make a model.
     """
+    # on the side, so that the caller's random numbers go on as if no model had been made
     devices = range(torch.cuda.device_count())
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(recipe.seed)
         try:
-            model = TextVideoModel(settings=recipe.settings, dimension=dimension, backbone=backbone)
+            model = TextVideoModel(
+                settings=recipe.settings, dimension=dimension, backbone=backbone, trained_on=trained_on
+            )
         except ValueError as error:
             raise RecipeError(f"{recipe.name}: model: {error}") from error
     clip = start if backbone is None else backbone
@@ -61,18 +61,7 @@ def build_model(
     return model
 
 
-def load_clip(name: str) -> ClipParts:
-    """Towers, tokenizer and preprocessing of a CLIP by hub id, folder or OpenAI ``.pt`` file.
-
-    Raises:
-        EncoderError: it is not there or cannot be read.
-    """
-    path = Path(name).expanduser()
-    with quiet_transformers():
-        return load_file(path, None) if path.is_file() else load_folder(find_folder(name), name)
-
-
-def trainable(parts: ClipParts, name: str) -> ClipBackbone:
+def trainable_backbone(parts: ClipParts, name: str) -> ClipBackbone:
     """The towers of ``parts`` as a backbone that can be trained.
 
     Raises:
@@ -113,11 +102,11 @@ def attach_tokenizer(model: TextVideoModel, parts: ClipParts) -> None:
     model.tokenizer = ClipTokenizer(parts.tokenizer)
 
 
-def set_up(model: TextVideoModel, recipe: Recipe) -> None:
+def configure(model: TextVideoModel, recipe: Recipe) -> None:
     """Freeze or free the backbone, and hand the recipe's choices for training to the modules that have them.
 
     Raises:
-        RecipeError: the recipe tunes a backbone and the model has none.
+        RecipeError: the recipe tunes a backbone that the model does not have, or decorrelates parts it does not have.
         ValueError: the model is not the recipe's.
     """
     if model.settings != recipe.settings:
@@ -127,9 +116,15 @@ def set_up(model: TextVideoModel, recipe: Recipe) -> None:
             f"{recipe.name}: the recipe tunes its backbone, which cached features leave no room for; "
             "train from frames or videos, or say --set backbone.tuned=false"
         )
+    if recipe.decorrelation > 0 and not _has_parts(model):
+        raise RecipeError(
+            f"{recipe.name}: loss.decorrelation={recipe.decorrelation} needs a model that puts several similarities "
+            f"together, {recipe.settings.family!r} does not; set it to 0"
+        )
     if model.backbone is not None:
         for parameter in model.backbone.parameters():
             parameter.requires_grad_(recipe.tuned)
+        # the scale of the logits is one parameter with CLIP's, and it is trained even where CLIP is not
         model.backbone.logit_scale.requires_grad_(True)
         if recipe.backbone is not None and recipe.backbone.gradient_checkpointing:
             clip = model.backbone.model
@@ -138,6 +133,19 @@ def set_up(model: TextVideoModel, recipe: Recipe) -> None:
     attention = getattr(model.similarity, "attention", None)
     if attention is not None and hasattr(attention, "dropout_mode"):
         attention.dropout_mode = recipe.dropout_mode
+
+
+@torch.no_grad()
+def _has_parts(model: TextVideoModel) -> bool:
+    """Whether the similarity has parts, asked of one made-up pair: a registered head is known by nothing else."""
+    was_training = model.training
+    model.eval()  # without dropout, which would draw random numbers
+    parameter = next(model.parameters(), torch.zeros(()))  # a model may have none
+    features, mask = parameter.new_ones(1, 1, model.dimension), parameter.new_ones(1, 1, dtype=torch.bool)
+    text, video = TextFeatures(features[:, 0], features, mask), VideoFeatures(features, features, mask)
+    output = model.score(text, video, method=model.methods[-1])  # the plainest, which has nothing to compile
+    model.train(was_training)
+    return len(output.parts) > 1  # one alone has nothing to be decorrelated from
 
 
 def train_mode(model: TextVideoModel) -> None:

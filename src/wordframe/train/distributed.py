@@ -4,55 +4,74 @@ The whole loss is the sum of the processes' shares. So a value that all processe
 batch, collects in its backward pass what each share makes of it, and parameters sum their gradients over the processes
 once a step. Released codes keep only the local slice there, and their gradients depend on the number of GPUs (METHODS
 section 10). Processes are started by torchrun or ``accelerate launch``; in a single one everything here does nothing.
-``step.py`` is the one user.
+``step.py`` computes a batch with it, ``trainer.py`` a step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
-from accelerate import PartialState
-from accelerate.utils import parse_flag_from_env
 from torch import Tensor
 
+from wordframe.errors import needs_extra
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
+
 if dist.is_available():
-    import torch.distributed.nn.functional  # loaded after ``join``, its default arguments would keep the group for good
+    # loaded while there is a group, its default arguments would keep that group and its threads for good
+    import torch.distributed.nn.functional
 
 BUCKET_NUMBERS = 2**24
 """Gradients travel in pieces of about this many numbers: few messages, and no second copy of all of them."""
 
 
-def join() -> PartialState:
+def start_process_group() -> PartialState:
     """This process's place among those that were started together, and its device; the same at every call.
 
-    accelerate waits to be told where several processes are to meet on CPUs.
+    Raises:
+        MissingExtraError: accelerate is not installed.
     """
+    with needs_extra("train", "training"):
+        from accelerate import PartialState
+        from accelerate.utils import parse_flag_from_env
+    # accelerate does not find out by itself that several processes are to meet on CPUs
     return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available())
 
 
-def leave() -> None:
-    """End what ``join`` began. A group whose threads are still there when the interpreter ends can abort it."""
+def end_process_group() -> None:
+    """End what ``start_process_group`` began. A group whose threads are still there when the interpreter ends can abort
+    it."""
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
 
 
-def world() -> tuple[int, int]:
+def rank_and_world_size() -> tuple[int, int]:
     """This process's number and how many there are."""
     if not (dist.is_available() and dist.is_initialized()):
         return 0, 1
     return dist.get_rank(), dist.get_world_size()
 
 
-def shares(count: int, processes: int) -> list[int]:
+def even_shares(count: int, processes: int) -> list[int]:
     """``count`` things over ``processes``, as evenly as can be.
 
-    >>> shares(128, 3)
+    >>> even_shares(128, 3)
     [43, 43, 42]
     """
     return [count // processes + (rank < count % processes) for rank in range(processes)]
+
+
+def gather_objects(own: Any) -> list[Any]:
+    """What each process gives, in their order."""
+    processes = rank_and_world_size()[1]
+    gathered = [own] * processes
+    if processes > 1:
+        dist.all_gather_object(gathered, own)
+    return gathered
 
 
 def gather_rows(x: Tensor, sizes: Sequence[int]) -> Tensor:
@@ -71,7 +90,7 @@ def gather_rows(x: Tensor, sizes: Sequence[int]) -> Tensor:
 class _GatherRows(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, sizes: tuple[int, ...]) -> Tensor:
-        rank, _ = world()
+        rank, _ = rank_and_world_size()
         ctx.own = slice(sum(sizes[:rank]), sum(sizes[: rank + 1]))
         padded = x.new_zeros(max(sizes), *x.shape[1:])  # messages must have one size
         padded[: len(x)] = x
@@ -81,6 +100,8 @@ class _GatherRows(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        # Every process has a gradient for all rows, since each share of the loss saw all of them; the whole loss is the
+        # sum of the shares, so a row's gradient is the sum of what they say.
         total = gradients[0].contiguous().clone()
         dist.all_reduce(total)
         return total[ctx.own], None
@@ -89,7 +110,7 @@ class _GatherRows(torch.autograd.Function):
 def sum_over_processes(x: Tensor) -> Tensor:
     """The sum of ``x`` over all processes, without a gradient."""
     x = x.detach().clone()
-    if world()[1] > 1:
+    if rank_and_world_size()[1] > 1:
         dist.all_reduce(x)
     return x
 
@@ -97,7 +118,7 @@ def sum_over_processes(x: Tensor) -> Tensor:
 def sum_gradients(parameters: Iterable[Tensor]) -> None:
     """Replace each gradient by its sum over all processes. One that is missing is missing in all of them: they differ
     in their pairs, not in what is computed."""
-    if world()[1] == 1:
+    if rank_and_world_size()[1] == 1:
         return
     bucket: list[Tensor] = []
     for gradient in (parameter.grad for parameter in parameters if parameter.grad is not None):
@@ -110,13 +131,14 @@ def sum_gradients(parameters: Iterable[Tensor]) -> None:
 
 def copy_from_first(tensors: Iterable[Tensor]) -> None:
     """Overwrite ``tensors`` by those of the first process, so that all start alike."""
-    if world()[1] > 1:
+    if rank_and_world_size()[1] > 1:
         for tensor in tensors:
             dist.broadcast(tensor.data, src=0)
 
 
 def _reduce(bucket: Sequence[Tensor]) -> None:
-    for dtype in {gradient.dtype for gradient in bucket}:
+    # in the order of the parameters, which is that of all processes; a set's order may differ between them
+    for dtype in dict.fromkeys(gradient.dtype for gradient in bucket):
         alike = [gradient for gradient in bucket if gradient.dtype == dtype]
         flat = torch.cat([gradient.flatten() for gradient in alike])
         dist.all_reduce(flat)

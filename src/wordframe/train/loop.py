@@ -1,30 +1,74 @@
 """A training run from its plan to its report: ``train``.
 
 It is called alike in one process and in each of several, which torchrun or ``accelerate launch`` start: the batch, the
-loss and the gradients are the same. ``run.py`` does a step; when to validate, to save and to stop is decided here.
+loss and the gradients are the same. ``trainer.py`` does a step; when to validate, to save and to stop is decided here.
 """
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import torch
 
 from wordframe.data import TrainingSet
+from wordframe.errors import needs_extra
+from wordframe.evaluate import installed_versions
+from wordframe.library import interrupts_noted
 from wordframe.models import TextVideoModel
-from wordframe.train.build import set_up, train_mode
-from wordframe.train.config import Recipe
-from wordframe.train.distributed import copy_from_first, join
-from wordframe.train.feeding import BatchOrder, feed
-from wordframe.train.logs import RunLog, peak_memory_mb
-from wordframe.train.outcome import Progress, TrainingResult, report
-from wordframe.train.plan import Plan
-from wordframe.train.run import Run, ValidationSet
-from wordframe.train.signals import stops_noted
-from wordframe.train.state import RunFolder
+from wordframe.train.build import configure, train_mode
+from wordframe.train.distributed import copy_from_first, start_process_group
+from wordframe.train.plan import BatchOrder, TrainingPlan, feed
+from wordframe.train.recipe import Recipe
+from wordframe.train.run_folder import RunFolder, RunLog
+from wordframe.train.trainer import Trainer
+from wordframe.train.validation import METRIC, Validation, ValidationSet
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
+
+
+@dataclass(frozen=True)
+class TrainingProgress:
+    """Where a run stands after a step; validation: what was found behind this step, if it was time."""
+
+    step: int
+    total_steps: int
+    epoch: float
+    loss: float
+    pairs_per_second: float
+    seconds_left: float
+    validation: Validation | None = None
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What came of a run, or of the part of it until it was stopped.
+
+    Attributes:
+        out: the run's folder.
+        steps: how many are done of ``plan.total_steps``.
+        interrupted: stopped by a signal; the same call goes on from here.
+        validations: of every validated step: step, metric, t2v and v2t.
+        best: the one of them whose checkpoint is ``out/best``; None without a validation set.
+        seconds: spent in steps, over all parts of the run.
+    """
+
+    out: Path
+    plan: TrainingPlan
+    steps: int
+    interrupted: bool
+    validations: tuple[Mapping[str, Any], ...]
+    best: Mapping[str, Any] | None
+    seconds: float
 
 
 def train(
@@ -37,11 +81,11 @@ def train(
     workers: int = 2,
     save_every_seconds: float = 300.0,
     about_data: Mapping[str, Any] | None = None,
-    on_start: Callable[[Plan], None] = lambda plan: None,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_start: Callable[[TrainingPlan], None] = lambda plan: None,
+    on_progress: Callable[[TrainingProgress], None] = lambda progress: None,
 ) -> TrainingResult:
     """Train ``model`` by ``recipe`` in the folder ``out``, or go on there. ``out/best`` and ``out/last`` are for
-    ``load_model``; ``state.py`` lists the files.
+    ``load_model``; ``run_folder.py`` lists the files.
 
     Args:
         recipe: what to compute.
@@ -51,17 +95,52 @@ def train(
         validation: what chooses ``best``; without it there is ``last`` alone.
         workers: threads that make batches.
         save_every_seconds: least time between two states, beside those behind validations and at a stop.
-        about_data: told in the report.
+        about_data: what the report says of the data beside their fingerprints.
         on_start: called with the plan before the first step, in the first process.
         on_progress: called after each step, in the first process.
 
     Raises:
         TrainingError: the folder is another run's, the data do not fill a batch, or a loss or gradient is not finite.
         RecipeError: the recipe asks for what the model does not have.
+        MissingExtraError: the libraries that only training needs are not installed.
     """
-    place, out = join(), Path(out)
-    set_up(model, recipe)
+    with needs_extra("train", "training"):
+        import tensorboard  # noqa: F401 (asked for here, before anything is written)
+    place, out = start_process_group(), Path(out)
+    trainer = _make_trainer(recipe, train_set, validation, model, place)
+    with ExitStack() as stack:
+        log = None
+        if place.is_main_process:
+            trainer.folder = RunFolder(out, trainer.identity())
+            stack.callback(trainer.folder.close)
+        # only now does the folder of a new run exist, and is that of another run refused
+        place.wait_for_everyone()
+        trainer.resume(out)
+        if trainer.folder is not None:
+            on_start(trainer.plan)
+            if trainer.done < trainer.plan.total_steps:
+                log = stack.enter_context(RunLog(out, done=trainer.done))
+        stop = stack.enter_context(_stops_noted())
+        _go_on(trainer, log, stop, workers, save_every_seconds, on_progress)
+        result = _result(trainer, out)
+        if trainer.folder is not None and not result.interrupted:
+            trainer.folder.save_model(model, "last")
+            trainer.folder.write_json("report.json", _report(trainer, result, about_data or {}))
+        place.wait_for_everyone()
+    return result
+
+
+def _make_trainer(
+    recipe: Recipe,
+    train_set: TrainingSet,
+    validation: ValidationSet | None,
+    model: TextVideoModel,
+    place: PartialState,
+) -> Trainer:
+    """This process's part, with the model as the recipe wants it, on its device, and alike in all processes."""
+    configure(model, recipe)
     model.to(place.device)
+    # weights that were drawn in each process may differ, and then so would all that follows
     copy_from_first([*model.parameters(), *model.buffers()])
     order = BatchOrder(
         pairs=len(train_set.video_of),
@@ -71,88 +150,82 @@ def train(
         processes=place.num_processes,
         rank=place.process_index,
     )
-    run = Run(recipe=recipe, train_set=train_set, validation=validation, model=model, order=order, device=place.device)
-    with ExitStack() as stack:
-        log = None
-        if place.is_main_process:
-            run.folder = RunFolder(out, run.identity())
-            stack.callback(run.folder.close)
-        place.wait_for_everyone()
-        run.resume(out)
-        if run.folder is not None:
-            on_start(run.plan)
-            if run.done < run.plan.total_steps:
-                log = stack.enter_context(RunLog(out, done=run.done))
-        stop = stack.enter_context(stops_noted())
-        _go_on(run, log, stop, workers, save_every_seconds, on_progress)
-        result = _result(run, out)
-        if run.folder is not None and not result.interrupted:
-            run.folder.save_model(model, "last")
-            data = {**run.identity(), **(about_data or {})}
-            del data["recipe"]  # told in full beside it
-            chosen_on = None if validation is None else recipe.validation.split
-            told = report(recipe, result, data=data, chosen_on=chosen_on, device=place.device)
-            run.folder.write_json("report.json", told)
-        place.wait_for_everyone()
-    return result
+    return Trainer(
+        recipe=recipe, train_set=train_set, validation=validation, model=model, order=order, device=place.device
+    )
 
 
 def _go_on(
-    run: Run,
+    trainer: Trainer,
     log: RunLog | None,
     stop: threading.Event,
     workers: int,
     save_every_seconds: float,
-    on_progress: Callable[[Progress], None],
+    on_progress: Callable[[TrainingProgress], None],
 ) -> None:
     """Steps until the plan is done or a signal came."""
-    plan, total = run.plan, run.plan.total_steps
+    plan, total = trainer.plan, trainer.plan.total_steps
     clock = _Clock(save_every_seconds)
-    train_mode(run.model)
-    feeding = feed(run.train_set, run.order, first_step=run.done, last_step=total, workers=workers)
+    train_mode(trainer.model)
+    feeding = feed(trainer.train_set, trainer.order, first_step=trainer.done, last_step=total, workers=workers)
     with closing(feeding) as batches:
         for of_step in batches:
-            update = run.update(of_step, stop=stop.is_set(), save=clock.save_due())
+            # asked in the step, so that all processes learn of it there and end behind the same one
+            update = trainer.update(of_step, stop=stop.is_set(), save=clock.save_due())
             seconds = clock.lap()
-            run.seconds += seconds
-            found = run.validate() if plan.validates_after(run.done) else None
+            trainer.seconds += seconds
+            found = trainer.validate() if plan.validates_after(trainer.done) else None
             if log is not None:
                 speed = plan.pairs_per_step / seconds
-                log.add(run.done, {**update.values, **_about_step(run, seconds, speed)})
+                log.add(trainer.done, {**update.values, "lr": update.rates, **_about_step(trainer, seconds, speed)})
                 if found is not None:
-                    log.add(run.done, {"validation": found.to_json()})
-                left = clock.mean_seconds * (total - run.done)
-                epoch = run.done / plan.steps_per_epoch
-                on_progress(Progress(run.done, total, epoch, update.values["loss"], speed, left, found))
-            if update.saving or update.stopping or plan.validates_after(run.done) or run.done == total:
-                run.save()
+                    log.add(trainer.done, {"validation": found.to_json()})
+                left = clock.mean_seconds * (total - trainer.done)
+                epoch = trainer.done / plan.steps_per_epoch
+                on_progress(TrainingProgress(trainer.done, total, epoch, update.values["loss"], speed, left, found))
+            if update.saving or update.stopping or plan.validates_after(trainer.done) or trainer.done == total:
+                trainer.save()
                 clock.saved()
             if update.stopping:
                 return
             clock.start()
 
 
-def _about_step(run: Run, seconds: float, speed: float) -> dict[str, Any]:
+def _about_step(trainer: Trainer, seconds: float, speed: float) -> dict[str, Any]:
     return {
-        "epoch": run.done / run.plan.steps_per_epoch,
-        "lr": {group["name"]: group["lr"] for group in run.optimizer.param_groups},
-        "scale": run.model.scale,
+        "epoch": trainer.done / trainer.plan.steps_per_epoch,
+        "scale": trainer.model.scale,
         "seconds": seconds,
         "pairs_per_second": speed,
-        "peak_memory_mb": peak_memory_mb(run.device),
+        "peak_memory_mb": _peak_memory_mb(trainer.device),
     }
 
 
-def _result(run: Run, out: Path) -> TrainingResult:
+def _result(trainer: Trainer, out: Path) -> TrainingResult:
     return TrainingResult(
         out=out,
-        plan=run.plan,
-        steps=run.done,
-        interrupted=run.done < run.plan.total_steps,
-        validations=tuple(run.validations),
-        best=run.best,
-        seconds=run.seconds,
+        plan=trainer.plan,
+        steps=trainer.done,
+        interrupted=trainer.done < trainer.plan.total_steps,
+        validations=tuple(trainer.validations),
+        best=trainer.best,
+        seconds=trainer.seconds,
     )
+
+
+@contextlib.contextmanager
+def _stops_noted() -> Iterator[threading.Event]:
+    """Within the block the first Ctrl-C or SIGTERM sets the event, so that the step is finished and its state written.
+    A second one raises KeyboardInterrupt."""
+    with interrupts_noted() as noted:
+        if threading.current_thread() is not threading.main_thread():
+            yield noted
+            return
+        before = signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
+        try:
+            yield noted
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
 
 class _Clock:
@@ -174,7 +247,7 @@ class _Clock:
 
     def lap(self) -> float:
         """Seconds since ``start``."""
-        self._laps = [*self._laps[-100:], max(time.monotonic() - self._start, 1e-9)]
+        self._laps = [*self._laps[-100:], max(time.monotonic() - self._start, 1e-9)]  # > 0: it is divided by
         return self._laps[-1]
 
     def save_due(self) -> bool:
@@ -182,3 +255,38 @@ class _Clock:
 
     def saved(self) -> None:
         self._saved = time.monotonic()
+
+
+def _report(trainer: Trainer, result: TrainingResult, about_data: Mapping[str, Any]) -> dict[str, Any]:
+    """What a reader needs to judge and to repeat the run."""
+    recipe, identity = trainer.recipe, trainer.identity()
+    del identity["recipe"]  # it stands in full beside it
+    return {
+        "recipe": recipe.resolved(),
+        "recipe_fingerprint": recipe.fingerprint,
+        "seed": recipe.seed,
+        "data": {**identity, **about_data},
+        "plan": result.plan.to_json(),
+        "steps": result.steps,
+        "metric": METRIC,
+        "chosen_on": None if trainer.validation is None else recipe.validation.split,
+        "best": result.best,
+        "validations": list(result.validations),
+        "seconds": result.seconds,
+        "peak_memory_mb": _peak_memory_mb(trainer.device),
+        "versions": installed_versions(),
+    }
+
+
+def _peak_memory_mb(device: torch.device) -> float:
+    """The most memory held so far: the device's, or this process's where it computes on the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    if sys.platform == "win32":
+        import psutil  # comes with accelerate
+
+        return psutil.Process().memory_info().peak_wset / 2**20
+    import resource
+
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit

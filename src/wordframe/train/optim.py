@@ -4,7 +4,7 @@ BertAdam is Adam (Kingma and Ba, arXiv 1412.6980) without bias correction and wi
 trained (arXiv 1810.04805): ``m ← β1 m + (1 − β1) g``, ``v ← β2 v + (1 − β2) g²``,
 ``θ ← θ − lr · (m / (√v + ε) + decay · θ)``. torch's AdamW divides by ``1 − β^t`` in addition and scales ``ε`` with it:
 its first steps are larger, and with β2 = 0.98 the two agree to a percent after some 200 steps.
-``loop.py`` steps it; ``config.py`` holds the numbers.
+``trainer.py`` steps it; ``recipe.py`` holds the numbers.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 
 from wordframe.heads import MAX_SCALE
 from wordframe.models import TextVideoModel
-from wordframe.train.config import OptimizerSettings
+from wordframe.train.recipe import OptimizerSettings, Schedule
 
 
 class BertAdam(Optimizer):
@@ -62,21 +63,40 @@ class BertAdam(Optimizer):
         mean.lerp_(gradient, 1 - first)
         square.mul_(second).addcmul_(gradient, gradient, value=1 - second)
         if group["weight_decay"]:
+            # before the step, since decay and gradient both start from the old θ
             parameter.mul_(1 - group["lr"] * group["weight_decay"])
+        # ε outside the root, and neither mean is divided by 1 − β^t
         parameter.addcdiv_(mean, square.sqrt().add_(group["eps"]), value=-group["lr"])
 
 
-def rate_factor(step: int, *, total: int, warmup: int, schedule: str) -> float:
-    """What the rates of step ``step`` (from 0) are multiplied by: a linear rise, then half a cosine down to 0.
+def rate_factor(step: int, *, total: int, warmup: float, schedule: Schedule) -> float:
+    """What the rates of step ``step`` (from 0) are multiplied by, with ``x = step / total``, the progress of the run.
 
-    >>> [round(rate_factor(s, total=10, warmup=2, schedule="cosine"), 3) for s in (0, 1, 2, 6, 9)]
-    [0.5, 1.0, 1.0, 0.5, 0.038]
+    - ``cosine``, as CLIP4Clip and its lineage: ``x / warmup`` below ``warmup``, then ``(1 + cos(π x)) / 2`` of the
+      whole progress. The first step moves nothing, it only starts BertAdam's means; at the end of the warm-up the rate
+      is at once where the cosine is by then (0.976 behind 10 %).
+    - ``cosine-after-warmup``: a rise whose last step has the whole rate, then the cosine of what is left, from 1.
+    - ``constant``: as ``cosine`` below ``warmup``, then 1.
+
+    >>> [round(rate_factor(s, total=10, warmup=0.2, schedule="cosine"), 3) for s in (0, 1, 2, 5, 9)]
+    [0.0, 0.5, 0.905, 0.5, 0.024]
+    >>> [round(rate_factor(s, total=10, warmup=0.2, schedule="cosine-after-warmup"), 3) for s in (0, 1, 2, 5, 9)]
+    [0.5, 1.0, 1.0, 0.691, 0.038]
     """
-    if step < warmup:
-        return (step + 1) / warmup
-    if schedule == "constant":
-        return 1.0
-    return (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup))) / 2
+    progress = step / total
+    if schedule == "cosine-after-warmup":
+        rising = warmup_steps(total, warmup)
+        if step < rising:
+            return (step + 1) / rising
+        return (1 + math.cos(math.pi * (step - rising) / max(1, total - rising))) / 2
+    if progress < warmup:
+        return progress / warmup
+    return 1.0 if schedule == "constant" else (1 + math.cos(math.pi * progress)) / 2
+
+
+def warmup_steps(total: int, warmup: float) -> int:
+    """How many of ``total`` steps belong to the share ``warmup``."""
+    return math.ceil(warmup * total)
 
 
 @dataclass(frozen=True)
@@ -94,6 +114,7 @@ def parameter_groups(model: TextVideoModel, settings: OptimizerSettings) -> list
 
     CLIP's scale, one parameter with the model's, is the backbone's where that is tuned.
     """
+    # by identity: the scale is one tensor under two names, and ``==`` of tensors compares their numbers
     towers = set() if model.backbone is None else {id(parameter) for parameter in model.backbone.parameters()}
     if model.backbone is not None and not is_tuned(model):
         towers.discard(id(model.backbone.logit_scale))
@@ -102,6 +123,7 @@ def parameter_groups(model: TextVideoModel, settings: OptimizerSettings) -> list
         if parameter.requires_grad:
             place = "backbone" if id(parameter) in towers else "head"
             found.setdefault((place, "matrices" if parameter.dim() >= 2 else "others"), []).append(parameter)
+    # sorted, since an optimizer's state is kept by place: a resumed run must find the same order
     return [
         Group(
             name=f"{place} {kind}",
@@ -122,11 +144,11 @@ def is_tuned(model: TextVideoModel) -> bool:
 
 
 def make_optimizer(groups: Iterable[Group], settings: OptimizerSettings) -> BertAdam:
-    """BertAdam over ``groups``; ``base_lr`` of each is what ``rate_factor`` multiplies."""
+    """BertAdam over ``groups``, each at its whole rate, which ``make_scheduler`` multiplies."""
     return BertAdam(
         [
-            {"params": list(g.parameters), "lr": g.lr, "base_lr": g.lr, "weight_decay": g.weight_decay, "name": g.name}
-            for g in groups
+            {"params": list(group.parameters), "lr": group.lr, "weight_decay": group.weight_decay, "name": group.name}
+            for group in groups
         ],
         lr=settings.lr,
         betas=settings.betas,
@@ -134,10 +156,11 @@ def make_optimizer(groups: Iterable[Group], settings: OptimizerSettings) -> Bert
     )
 
 
-def set_rates(optimizer: Optimizer, factor: float) -> None:
-    """Give each group ``factor`` of its own rate."""
-    for group in optimizer.param_groups:
-        group["lr"] = factor * group["base_lr"]
+def make_scheduler(optimizer: Optimizer, settings: OptimizerSettings, *, total: int) -> LambdaLR:
+    """torch's scheduler with ``rate_factor``: it sets the rates of step 0, and each ``step()`` those of the next."""
+    return LambdaLR(
+        optimizer, lambda step: rate_factor(step, total=total, warmup=settings.warmup, schedule=settings.schedule)
+    )
 
 
 @torch.no_grad()

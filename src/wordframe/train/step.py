@@ -7,11 +7,13 @@ columns give the other half. ``distributed.py`` makes the gradients those of one
 Gradient caching (Gao et al., Scaling deep contrastive learning batch size under memory limited setup, 2021, arXiv
 2101.06983): features of all chunks are made without a graph, the loss gives the gradient of each feature, and each
 chunk is encoded again to take it back to the parameters. The batch is as large as without, its graph one chunk's.
+``trainer.py`` makes a step of such batches.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -23,8 +25,7 @@ from wordframe.data import Batch
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.losses import contrastive_share, decorrelation_share
 from wordframe.models import TextVideoModel
-from wordframe.train.distributed import gather_rows, world
-from wordframe.train.randomness import random_state, replayed
+from wordframe.train.distributed import gather_rows, rank_and_world_size
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,11 @@ def loss_share(
         sizes: the ``B`` of every process.
         decorrelation: weight of SDR.
     """
-    first = sum(sizes[: world()[0]])
+    first = sum(sizes[: rank_and_world_size()[0]])
     output = model.score(text, gather_videos(video, sizes))  # (B, N)
     columns = gather_rows(output.logits, sizes)[:, first : first + len(text)]  # (N, B)
     contrast = contrastive_share(output.logits, columns, first=first)
-    if not decorrelation:
+    if not decorrelation:  # its weight of 0 would not save its computing
         return LossShare(contrast, torch.stack([contrast, torch.zeros_like(contrast)]).detach())
     apart = decorrelation_share(output.parts, first=first)
     return LossShare(contrast + decorrelation * apart, torch.stack([contrast, apart]).detach())
@@ -63,7 +64,7 @@ def gather_videos(video: VideoFeatures, sizes: Sequence[int]) -> VideoFeatures:
     """The videos of all processes, with their gradients; their times are left out."""
     if len(sizes) == 1:
         return video
-    mask = gather_rows(video.frame_mask.to(torch.uint8), sizes).bool()
+    mask = gather_rows(video.frame_mask.to(torch.uint8), sizes).bool()  # not every backend sends bool
     if video.contextual is video.frames:
         frames = gather_rows(video.frames, sizes)
         return VideoFeatures(frames, frames, mask)
@@ -113,6 +114,7 @@ def backward(
     (weight * share.total).backward()  # type: ignore[no-untyped-call]
     start = 0
     for some, state in zip(chunks, states, strict=True):
+        # the same dropout as when the features were made, else these were the gradients of other features
         with replayed(state, device):
             outputs = _tensors(*encode(model, some, bfloat16=bfloat16))
         _take_back(outputs, leaves.gradients(slice(start, start + len(some))))
@@ -125,6 +127,7 @@ def encode(model: TextVideoModel, batch: Batch, *, bfloat16: bool = False) -> tu
     with autocast(batch.captions.device, bfloat16):
         text, video = batch.encode(model)
     dtype = torch.promote_types(text.sentence.dtype, torch.float32)
+    # one tensor stays one: its gradient is then taken back once, and it is sent to the other processes once
     same = video.contextual is video.frames
     video = video.to(dtype=torch.promote_types(video.frames.dtype, torch.float32))
     return text.to(dtype=dtype), video.with_contextual(video.frames) if same else video
@@ -133,6 +136,32 @@ def encode(model: TextVideoModel, batch: Batch, *, bfloat16: bool = False) -> tu
 def autocast(device: torch.device, bfloat16: bool) -> AbstractContextManager[Any]:
     """bfloat16 in matrix products where asked for; weights, gradients and the update stay float32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=bfloat16)
+
+
+def random_state(device: torch.device) -> dict[str, Tensor]:
+    """The generators' states: the CPU's, and the device's where it has its own."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type != "cpu":
+        state[device.type] = torch.get_device_module(device).get_rng_state()
+    return state
+
+
+def set_random_state(state: Mapping[str, Tensor], device: torch.device) -> None:
+    """Put back what ``random_state`` took."""
+    torch.set_rng_state(state["cpu"])
+    if device.type != "cpu":
+        torch.get_device_module(device).set_rng_state(state[device.type])
+
+
+@contextlib.contextmanager
+def replayed(state: Mapping[str, Tensor], device: torch.device) -> Iterator[None]:
+    """Random numbers as they were at ``state`` within the block, and behind it as if the block had drawn none."""
+    before = random_state(device)
+    set_random_state(state, device)
+    try:
+        yield
+    finally:
+        set_random_state(before, device)
 
 
 @dataclass(frozen=True)

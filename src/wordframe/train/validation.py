@@ -1,8 +1,8 @@
 """R@1 on a validation set while training: what chooses the best checkpoint.
 
 Cached features are ranked as they are. Pixels go through the model first, each process encoding its share of every
-block, so that nothing is counted twice or lost. Ranking is ``evaluation.evaluate_features``, the same code as the
-reports', in the first process.
+block, so that nothing is counted twice or lost. Ranking is ``evaluate.evaluate_features``, the same code as the
+reports', in the first process. ``trainer.py`` asks for it.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ from wordframe.data import PixelBatch
 from wordframe.evaluate import RetrievalMetrics, evaluate_features
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.models import TextVideoModel
-from wordframe.train.distributed import gather_rows, shares, world
+from wordframe.train.distributed import even_shares, gather_rows, rank_and_world_size
 from wordframe.train.step import autocast
 
 METRIC = "mean of text→video and video→text R@1 in percent"
 BLOCK_TEXTS = 256
 BLOCK_VIDEOS = 16
+"""Encoded at a time, over all processes: 16 videos of 64 frames are 1,024 images, fewer than a training step holds."""
 
 
 @runtime_checkable
 class FeatureValidation(Protocol):
-    """A validation set whose features are there already, such as ``data.dataset.FeatureSet``."""
+    """A validation set whose features are there already, such as ``data.FeatureSet``."""
 
     @property
     def video_of(self) -> Sequence[int]: ...
@@ -47,7 +48,7 @@ class FeatureValidation(Protocol):
 
 @runtime_checkable
 class PixelValidation(Protocol):
-    """A validation set for a model with a backbone, such as ``data.dataset.FrameSet``."""
+    """A validation set for a model with a backbone, such as ``sources.HeldOutPixels``."""
 
     @property
     def video_of(self) -> Sequence[int]: ...
@@ -60,6 +61,9 @@ class PixelValidation(Protocol):
         ...
 
     def batch(self, captions: Sequence[int]) -> PixelBatch: ...
+
+
+ValidationSet = FeatureValidation | PixelValidation
 
 
 @dataclass(frozen=True)
@@ -80,19 +84,18 @@ class Validation:
         return {"step": self.step, "metric": self.metric, "t2v": asdict(self.t2v), "v2t": asdict(self.v2t)}
 
 
-def validate(
-    model: TextVideoModel, held_out: FeatureValidation | PixelValidation, *, step: int, bfloat16: bool = False
-) -> Validation | None:
+def validate(model: TextVideoModel, held_out: ValidationSet, *, step: int, bfloat16: bool = False) -> Validation | None:
     """Rank all captions and videos of ``held_out``; None in all processes but the first. Leaves eval mode behind."""
     model.eval()
     texts: Sequence[TextFeatures]
     if isinstance(held_out, FeatureValidation):
-        if world()[0]:
+        # nothing to share out; the others wait for the first one at the next step's first message
+        if rank_and_world_size()[0]:
             return None
         texts, videos = held_out.text_blocks(BLOCK_TEXTS), held_out.all_videos()
     else:
         texts, videos = encode_pixels(model, held_out, bfloat16=bfloat16)
-        if world()[0]:
+        if rank_and_world_size()[0]:
             return None
     ranks = evaluate_features(model, texts, videos, torch.as_tensor(held_out.video_of, dtype=torch.long))
     return Validation(step, *ranks.metrics())
@@ -104,6 +107,7 @@ def encode_pixels(
 ) -> tuple[list[TextFeatures], VideoFeatures]:
     """All texts in blocks and the raw frames of all videos, on the CPU of each process."""
     owners = list(held_out.video_of)
+    # a batch is asked for by captions; of each video the first one, whatever text comes with it is not looked at
     caption_of = {video: caption for caption, video in reversed(list(enumerate(owners)))}
     device = next(model.parameters()).device
     texts, frames, masks = [], [], []
@@ -118,24 +122,24 @@ def encode_pixels(
             video = model.encode_video(pixels=batch.pixels, frame_mask=batch.frame_mask)
         frames.append(_together(video.frames, sizes))
         masks.append(_together(video.frame_mask, sizes))
-    together = torch.cat(frames)
+    together = torch.cat(frames)  # raw: ranking puts the temporal head on top, as it does for cached features
     return texts, VideoFeatures(together, together, torch.cat(masks))
 
 
 def _shared_out(numbers: range, size: int) -> Iterator[tuple[list[int], list[int]]]:
     """Blocks of ``size``: what this process takes of each, and how many each process does. One with nothing left to
     take repeats the block's first, which ``_together`` leaves out."""
-    rank, processes = world()
+    rank, processes = rank_and_world_size()
     for start in range(0, len(numbers), size):
         block = numbers[start : start + size]
-        sizes = shares(len(block), processes)
+        sizes = even_shares(len(block), processes)
         first = sum(sizes[:rank])
         yield list(block[first : first + sizes[rank]]) or [block[0]], sizes
 
 
 def _together(x: Tensor, sizes: Sequence[int]) -> Tensor:
     """The rows of all processes on the CPU, float32 or bool."""
-    own = x[: sizes[world()[0]]]
+    own = x[: sizes[rank_and_world_size()[0]]]
     if x.dtype == torch.bool:
         return gather_rows(own.to(torch.uint8), sizes).bool().cpu()
     return gather_rows(own.float(), sizes).cpu()

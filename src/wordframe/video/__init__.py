@@ -1,7 +1,7 @@
 """Videos into frames at given seconds, and frames into segments.
 
-``decode`` (frames of any file) on top of ``reader``, ``plan``, ``picture``, ``frame`` · ``sampling`` (which seconds) ·
-``segments`` (parts of a video) · ``cut`` (a moment into a file of its own) · ``thumbnail`` (a small JPEG).
+``decode`` (frames of any file) on top of ``_reader``, ``_plan``, ``_picture`` · ``sampling`` (which seconds) ·
+``segments`` (parts of a video) · ``export`` (a moment into a file of its own).
 """
 
 import lazy_loader

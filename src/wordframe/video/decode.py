@@ -2,12 +2,12 @@
 
 For each wanted time ``t`` (seconds from the start of the file) the frame being shown then: the last one whose time is
 ``<= t``, and the first one for a ``t`` before it. Times come from the file's timestamps, never from frame numbers.
-Only the packets that wanted frames need are decoded (``plan.py``), only wanted frames are converted, and they are
+Only the packets that wanted frames need are decoded (``_plan.py``), only wanted frames are converted, and they are
 scaled while being converted. Should a jump over packets not land on a clean picture, the file is read again from its
 start without jumps, so damaged or misdeclared files give the same frames as plain decoding.
 
-Neighbours: ``reader.py`` (packets of a file), ``plan.py`` (which of them), ``picture.py`` (size and orientation),
-``sampling.py`` (which times), ``cut.py`` (writes a moment to a file).
+Neighbours: ``_reader.py`` (packets of a file), ``_plan.py`` (which of them), ``_picture.py`` (frames, their size and
+orientation), ``sampling.py`` (which times), ``export.py`` (writes a moment to a file).
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
+from wordframe.disk import one_line
 from wordframe.errors import VideoError
-from wordframe.video.frame import Frame, VideoInfo
-from wordframe.video.picture import Orientation, fit_short_side, orientation, shown_size
-from wordframe.video.plan import Plan, Step, WantedTimes
-from wordframe.video.reader import MAX_GAP_SECONDS, MAX_PIXELS, NeedsPlainReadingError, Reader, VideoPath, printable
-
-__all__ = ["MAX_PIXELS", "Frame", "FrameStream", "VideoInfo", "VideoPath", "open_frames", "probe"]
+from wordframe.video._picture import Frame, Orientation, VideoInfo, fit_short_side, orientation, shown_size
+from wordframe.video._plan import DecodePlan, Step, WantedTimes
+from wordframe.video._reader import MAX_GAP_SECONDS, MAX_PIXELS, NeedsPlainReadingError, Reader, VideoPath
 
 _MAX_PACKETS_WITHOUT_FRAME = 1000
+"""A decoder that took this many wanted packets and gave nothing will not recover in this file."""
 _CODECS_THAT_SKIP_EXACTLY = frozenset({"h264", "hevc", "mpeg4", "mpeg2video", "mpeg1video"})
+"""Their decoders leave out, when asked, just the pictures that no other refers to. Others ignore the question."""
 _ROUNDING_SECONDS = (0.5, 5.0)
 """A length in a header may be off by its hundredth part, but at least and at most this; more missing is a loss."""
 
@@ -94,14 +94,16 @@ class FrameStream:
         self._path, self._threads = path, threads
         self._reformatter = VideoReformatter()
         self._start(Reader(path, threads=threads))
+        # The first picture is decoded here and now: its size and orientation are true where the header's may not be,
+        # and a file without any picture is refused before a caller makes plans for it.
         try:
             self._pictures = self._decode_with_jumps()
             first = next(self._pictures, None)
             if first is None:
-                raise VideoError(f"{printable(path)} cannot be read as a video: no frame could be decoded")
+                raise VideoError(f"{one_line(path)} cannot be read as a video: no frame could be decoded")
             self.info = self._describe(first[1], short_side)
             self._wanted = WantedTimes(times(self.info) if callable(times) else times)
-        except BaseException:
+        except BaseException:  # nobody else can close the file yet
             self._reader.container.close()
             raise
         self._plan.wanted = self._wanted
@@ -131,7 +133,7 @@ class FrameStream:
         self._reader = reader
         reader.before_seek = self._empty_decoder
         self._emptied: list[Any] = []  # the last frames before a jump
-        self._plan = Plan(reader)
+        self._plan = DecodePlan(reader)
         self._skips_exactly = reader.codec.name in _CODECS_THAT_SKIP_EXACTLY
         self._last_stamp: int | None = None
         self._first_dts: int | None = None
@@ -141,8 +143,10 @@ class FrameStream:
 
     def _describe(self, frame: Any, short_side: int | None) -> VideoInfo:
         """Fix the orientation and the size of all frames by the first one."""
+        # Frames carry the container's matrix, too, and a stream's own (some phones write it into the H.264).
         matrix = frame.side_data.get("DISPLAYMATRIX")
         self._orientation: Orientation = orientation(None if matrix is None else bytes(matrix))
+        # the stream's aspect and not the frame's: where container and codec differ, players follow the container
         aspect = self._reader.stream.sample_aspect_ratio
         width, height = shown_size(frame.width, frame.height, float(aspect) if aspect else None)
         self._size = fit_short_side(width, height, short_side)
@@ -159,6 +163,7 @@ class FrameStream:
 
     def _frames_at_wanted_times(self, shown_from: float, shown: Any) -> Iterator[Frame]:
         """Each wanted time with the picture shown then: a picture is known to have been shown when the next comes."""
+        # Between ``shown`` and the next picture may lie some that the plan left out: no wanted time falls into theirs.
         limit = self.info.duration_seconds or math.inf
         is_given = False
         for seconds, picture in self._pictures:
@@ -167,7 +172,7 @@ class FrameStream:
                 yield frame
             time = self._wanted.peek()
             if time is None or time >= limit:
-                break
+                break  # the rest of the file is not read, so nothing can be said of it
             shown_from, shown = seconds, picture
         else:
             for frame in self._frames_before(self._end_seconds(), shown):
@@ -179,7 +184,7 @@ class FrameStream:
         self._reader.container.close()
 
     def _frames_before(self, stop: float, picture: Any) -> Iterator[Frame]:
-        rgb: NDArray[np.uint8] | None = None
+        rgb: NDArray[np.uint8] | None = None  # converted once, however many times it is shown
         while (time := self._wanted.peek()) is not None and time < stop:
             rgb = self._rgb(picture) if rgb is None else rgb
             yield Frame(self._wanted.pop(), rgb)
@@ -187,12 +192,14 @@ class FrameStream:
     def _rgb(self, picture: Any) -> NDArray[np.uint8]:
         width, height = self._size
         try:
+            # Scaled and converted in one step: no RGB picture of the full size is ever made. In one thread: the
+            # scaler's own would fight over the cores with the other videos' decoders.
             converted = self._reformatter.reformat(
                 picture, width, height, format="rgb24", interpolation="BICUBIC", threads=1
             )
         except (av.FFmpegError, ValueError) as error:
             name = picture.format.name
-            raise VideoError(f"{printable(self._path)}: cannot convert pictures of pixel format {name}") from error
+            raise VideoError(f"{one_line(self._path)}: cannot convert pictures of pixel format {name}") from error
         rgb: NDArray[np.uint8] = converted.to_ndarray()  # type: ignore[assignment]
         return self._orientation.apply(rgb)
 
@@ -201,6 +208,8 @@ class FrameStream:
         try:
             yield from self._decode()
         except NeedsPlainReadingError:
+            # The new plan has no wanted times and so decodes everything. Pictures come a second time from the start;
+            # their wanted times are gone by then, so none is given out twice.
             self._reader.container.close()
             self._start(Reader(self._path, threads=self._threads))
             yield from self._decode()
@@ -209,12 +218,13 @@ class FrameStream:
         packets_without_frame = 0
         for step in self._plan:
             if step.restart:
+                # Frames still inside the decoder, for reordering or in its threads, are shown before the jump.
                 self._empty_decoder()
                 yield from self._on_clock(self._emptied)
                 self._emptied = []
-                if self._landing_seconds is not None:
+                if self._landing_seconds is not None:  # the jump before this one never landed
                     raise NeedsPlainReadingError
-                self._reader.codec.flush_buffers()
+                self._reader.codec.flush_buffers()  # an emptied decoder is at its end and takes no packet without this
                 self._landing_seconds = step.planned.seconds
             frames = self._send(step)
             yield from self._on_clock(frames)
@@ -235,10 +245,11 @@ class FrameStream:
         """Give the decoder a packet, None for its last frames; the frames that it gives back."""
         codec = self._reader.codec
         if step is not None:
+            # set for each packet: with threads a packet keeps the word that held when it was sent
             codec.skip_frame = "NONREF" if self._skips_exactly and not step.is_wanted else "DEFAULT"
         try:
             return list(codec.decode(None if step is None else step.planned.packet))
-        except (av.FFmpegError, ValueError):
+        except (av.FFmpegError, ValueError):  # a damaged packet; decoding goes on with the next
             self._decode_errors += step is not None
             return []
 
@@ -249,6 +260,8 @@ class FrameStream:
                 self._tell(f"damaged: a frame of {frame.width} × {frame.height} pixels")
                 self._is_broken = True
             seconds = self._time_of(frame)
+            # Clean after a jump is a keyframe at its own time. Pictures shown before it lean on what was left out. A
+            # later one first means that the keyframe was none: a recovery point of a rolling refresh, a wrong flag.
             if self._landing_seconds is not None:
                 if seconds < self._landing_seconds:
                     continue
@@ -257,7 +270,7 @@ class FrameStream:
                 self._landing_seconds = None
             if self._is_broken:
                 return
-            self._decode_errors += frame.is_corrupt
+            self._decode_errors += frame.is_corrupt  # concealed by the decoder: shown as it is, and told
             end = seconds + min(self._reader.in_seconds(frame.duration), MAX_GAP_SECONDS)
             self.decoded_until_seconds = max(self.decoded_until_seconds, end)
             yield seconds, frame
@@ -268,13 +281,16 @@ class FrameStream:
         if last is None:
             reader.set_origin_near(frame.pts)
         stamp = frame.pts
+        # An AVI has decoding times alone. Frames leave the decoder in the order of display, each with the decoding time
+        # of the packet that pushed it out: spaced as they should be, and all late by the decoder's delay, the first's.
         if stamp is None and frame.dts is not None and (last is None or self._first_dts is not None):
             self._first_dts = frame.dts if self._first_dts is None else self._first_dts
             stamp = reader.ticks(0) + frame.dts - self._first_dts
         if stamp is None:
+            # raw streams have no times at all: at the stated frame rate, else at television's
             step = frame.duration or reader.ticks(1 / (reader.frame_rate() or 25.0)) - reader.ticks(0)
             stamp = reader.ticks(0) if last is None else last + step
-        self._last_stamp = stamp if last is None else max(last, stamp)
+        self._last_stamp = stamp if last is None else max(last, stamp)  # a damaged time must not run backwards
         return reader.seconds(self._last_stamp)
 
     def _tell(self, problem: str) -> None:
@@ -289,7 +305,7 @@ class FrameStream:
         end = self._reader.video_end_seconds() or duration
         rounding = max(_ROUNDING_SECONDS[0], min(0.01 * end, _ROUNDING_SECONDS[1]), 2 / rate if rate else 0.0)
         if end - until <= rounding:
-            return duration
+            return duration  # as told beforehand, so that a caller gets the number of frames that it counted on
         self._tell(f"ends early: decoded until {self.decoded_until_seconds:.1f} s of {end:.1f} s")
         return until
 

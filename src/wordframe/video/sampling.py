@@ -2,8 +2,7 @@
 
 Two rules matter. ``index_times`` is the library's: one frame a second, and at least a few for a short video.
 ``benchmark_indices`` is the one of CLIP4Clip (Luo et al., 2021), which all papers of the family follow: one
-frame a second, then, if there are more than ``num_frames``, that many of them spread uniformly. ``head`` and ``tail``
-are that protocol's other two slicings.
+frame a second, then, if there are more than ``num_frames``, that many of them spread uniformly.
 Neighbours: ``decode.py`` gives the frames at these times, ``segments.py`` groups them.
 """
 
@@ -15,7 +14,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from wordframe.video.frame import VideoInfo
+from wordframe.video._picture import VideoInfo
 
 
 def uniform(start_seconds: float, end_seconds: float, num_frames: int) -> list[float]:
@@ -40,28 +39,9 @@ def per_second(rate: float, start_seconds: float = 0.0, end_seconds: float | Non
         raise ValueError(f"rate must be a positive number of frames a second, got {rate}")
     if end_seconds is not None:
         _check_span(start_seconds, end_seconds)
+    # each from its number and none from the one before, or the error of 1 / rate would grow with the video
     times = (start_seconds + number / rate for number in itertools.count())
     return times if end_seconds is None else itertools.takewhile(lambda seconds: seconds < end_seconds, times)
-
-
-def head(start_seconds: float, end_seconds: float, num_frames: int, *, rate: float = 1.0) -> list[float]:
-    """The first ``num_frames`` of ``per_second``.
-
-    >>> head(0.0, 10.0, 3)
-    [0.0, 1.0, 2.0]
-    """
-    _check_num_frames(num_frames)
-    return list(itertools.islice(per_second(rate, start_seconds, end_seconds), num_frames))
-
-
-def tail(start_seconds: float, end_seconds: float, num_frames: int, *, rate: float = 1.0) -> list[float]:
-    """The last ``num_frames`` of ``per_second``.
-
-    >>> tail(0.0, 10.0, 3)
-    [7.0, 8.0, 9.0]
-    """
-    _check_num_frames(num_frames)
-    return list(per_second(rate, start_seconds, end_seconds))[-num_frames:]
 
 
 def benchmark_indices(num_sampled: int, num_frames: int) -> list[int]:
@@ -77,6 +57,7 @@ def benchmark_indices(num_sampled: int, num_frames: int) -> list[int]:
         raise ValueError(f"num_sampled must be at least 0, got {num_sampled}")
     if num_sampled <= num_frames:
         return list(range(num_sampled))
+    # cut down, not rounded, as CLIP4Clip does: the published numbers are of these very frames
     return [int(place) for place in np.linspace(0, num_sampled - 1, num_frames, dtype=int)]
 
 
@@ -91,6 +72,7 @@ def index_times(info: VideoInfo, *, rate: float = 1.0, min_frames: int = 8) -> I
     ([0.25, 0.75, 1.25, 1.75], [0.16666666666666666, 0.5])
     """
     _check_num_frames(min_frames)
+    # centres, not starts: the first and last frame of a video are often black, or the title of something else
     duration = info.duration_seconds
     if duration is not None and duration * rate < min_frames:
         return iter(uniform(0.0, duration, min_frames))

@@ -64,6 +64,7 @@ def frame_edges(seconds: NDArray[np.floating], duration_seconds: float) -> NDArr
         raise ValueError(f"seconds must be (N,), N at least 1, from 0 on and ascending, got {times.tolist()[:8]}")
     if not (math.isfinite(duration_seconds) and duration_seconds > 0):
         raise ValueError(f"duration_seconds must be a positive number, got {duration_seconds}")
+    # a header's length may end before the last frame that was found, and a segment needs a length
     last = max(duration_seconds, float(np.nextafter(times[-1], math.inf)))
     return np.concatenate([[0.0], (times[:-1] + times[1:]) / 2, [last]])
 
@@ -145,12 +146,13 @@ def _window_runs(
         if last == stop:
             return runs
         step = (edges[last] - edges[first]) * (1 - overlap)
+        # the small number keeps a sum such as 0.1 + 0.2 from passing over the edge that it means
         next_first = int(np.searchsorted(edges, edges[first] + step - 1e-9, side="left"))
         first = min(max(first + 1, next_first), last)
 
 
 def _unit_rows(features: NDArray[np.floating], num_frames: int) -> NDArray[np.float64]:
-    rows = np.asarray(features, np.float64)
+    rows = np.asarray(features, np.float64)  # sums over hours of frames are subtracted below: float32 would leave noise
     if rows.ndim != 2 or len(rows) != num_frames or not np.isfinite(rows).all():
         raise ValueError(f"features must be finite, (N, D) with N = {num_frames}, got shape {rows.shape}")
     units: NDArray[np.float64] = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
@@ -179,6 +181,7 @@ def _best_partition(
         fits = lengths <= max_seconds + 1e-9
         fits[-1] = True  # one frame always is a segment
         firsts, lengths = firsts[fits], lengths[fits]
+        # of unit vectors: sum |x - mean|² = n - |sum x|² / n, so that a segment costs one difference of running sums
         scatter = (last - firsts) - np.sum((sums[last] - sums[firsts]) ** 2, axis=1) / (last - firsts)
         totals = cost[firsts] + scatter + price + too_short * (lengths < min_seconds - 1e-9)
         best = int(np.argmin(totals))

@@ -1,6 +1,7 @@
 // The server, by its addresses. What goes wrong becomes a Problem with a line for people.
 
-const API = "/api/v1";
+// beside this script's folder, wherever that is: a proxy may show the server below a path of its own
+const API = new URL("../api/v1", import.meta.url).pathname;
 const PATIENCE = 4;
 
 export class Problem extends Error {
@@ -41,6 +42,9 @@ export const indexing = () => ask("/index");
 export const startIndexing = () => ask("/index", { method: "POST" });
 export const stopIndexing = () => ask("/index", { method: "DELETE" });
 export const video = (id, signal) => ask(`/videos/${encodeURIComponent(id)}`, { signal });
+
+export const thumbnailUrl = (segment) => `${API}/segments/${encodeURIComponent(segment)}/thumbnail`;
+export const clipUrl = (segment, start, end) => `${API}/segments/${segment}/clip?start=${start}&end=${end}`;
 
 export function videos(state, { limit, cursor, signal } = {}) {
   return ask(`/videos?${parameters({ ...filters(state), limit, cursor })}`, { signal });

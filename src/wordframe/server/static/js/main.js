@@ -50,7 +50,7 @@ function drawAsked() {
   const place = byId("asked");
   place.hidden = !state.picture && !state.like;
   if (place.hidden) return;
-  const source = state.like ? `/api/v1/segments/${encodeURIComponent(state.like)}/thumbnail` : picture() && URL.createObjectURL(picture());
+  const source = state.like ? api.thumbnailUrl(state.like) : picture() && URL.createObjectURL(picture());
   place.replaceChildren(
     source ? el("img", { src: source, alt: "", height: 32, onload: (event) => URL.revokeObjectURL(event.target.src) }) : "",
     el("span", { class: "asked-name" }, state.picture || "Similar to this moment"),

@@ -281,7 +281,7 @@ function nearest(time) {
 
 /** The moment that is shown now. */
 const moment = () => nearest(position());
-const clipUrl = (found) => `/api/v1/segments/${found.segment_id}/clip?start=${found.start_seconds}&end=${Math.min(found.end_seconds, found.start_seconds + 60)}`;
+const clipUrl = (found) => api.clipUrl(found.segment_id, found.start_seconds, Math.min(found.end_seconds, found.start_seconds + 60));
 
 function actionsOf() {
   return el("div", { class: "actions" },

@@ -1,0 +1,278 @@
+"""From the name that a user gives to the parts of a CLIP-type encoder: towers, tokenizer and preprocessing.
+
+A name is a file in OpenAI's layout, a folder in transformers' format, one of our checkpoints (whose CLIP is taken), or
+a hub id, answered from the hub's cache when there is no network. Only what loading needs is fetched: configuration,
+tokenizer, and weights as safetensors where the model has them.
+
+The published ``.pt`` files are TorchScript archives, which hold tensors and TorchScript but no pickled Python; other
+``.pt`` files are read with ``weights_only=True``, so a file that carries code is refused. Such a file holds no
+vocabulary: it must lie beside the file, or in a folder that is named.
+Neighbours: ``clip.py`` (the encoder), ``backbone.py`` (OpenAI's layout), ``_dual.py`` (the model types).
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import pickle
+import warnings
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wordframe.encoders._dual import DualEncoder, model_type_of, quiet_transformers
+from wordframe.encoders.backbone import ClipBackbone, ClipSizes
+from wordframe.encoders.preprocess import Preprocessing
+from wordframe.errors import EncoderError
+
+_CHECKPOINT_FORMAT, _CHECKPOINT_CLIP = "wordframe-model", "backbone.model."
+"""How ``models/checkpoint.py`` marks a checkpoint, and calls the tensors of its CLIP."""
+_WEIGHT_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")
+_TOKENIZER_FILES = (("tokenizer.json",), ("vocab.json", "merges.txt"))
+_OPENAI_VOCABULARY = "bpe_simple_vocab_16e6.txt.gz"
+_MERGES = 49152 - 256 - 2  # of the 49,408 tokens: 2 × 256 bytes, these merges, SOS and EOS
+_SMALL_FILES = ["*.json", "*.txt", "*.model"]
+_WITHOUT_NETWORK = "without a network use --encoder offline, or the path of a folder that holds the model"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipParts:
+    """What one model's files give; tokenizer: transformers' own; max_words: of the model's training, if it is told."""
+
+    towers: DualEncoder
+    tokenizer: Any
+    preprocessing: Preprocessing
+    max_words: int | None = None
+
+
+def load_clip(name: str, *, tokenizer: str | Path | None = None) -> ClipParts:
+    """What ``name`` holds: a weights file, a folder, one of our checkpoints, or a model of the hub.
+
+    Args:
+        name: where it is.
+        tokenizer: folder of the vocabulary, for a weights file or a checkpoint of ours that has none beside it.
+
+    Raises:
+        EncoderError: it is not there, cannot be read, or is of a kind that is not supported.
+    """
+    path = Path(name).expanduser()
+    if path.is_file() and path.suffix not in _WEIGHT_SUFFIXES:
+        raise EncoderError(f"{name} is no weights file; allowed endings: {', '.join(_WEIGHT_SUFFIXES)}")
+    with quiet_transformers():
+        return _load_file(path, tokenizer) if path.is_file() else _load_folder(_find_folder(name), name, tokenizer)
+
+
+def _load_file(path: Path, tokenizer: str | Path | None) -> ClipParts:
+    """From a weights file in OpenAI's layout, with the vocabulary from the folder ``tokenizer`` or beside it."""
+    if (path.parent / "open_clip_config.json").is_file():
+        raise EncoderError(
+            f"{path} is an OpenCLIP file, whose activation is not told by its weights: "
+            "use the model's transformers version, by hub id or folder"
+        )
+    backbone = ClipBackbone.from_openai(_read_state_dict(path))
+    if backbone.unused_keys:
+        raise EncoderError(
+            f"{path} holds more than a CLIP, among it {', '.join(backbone.unused_keys[:3])}: "
+            "a checkpoint of a trained model is loaded with load_authors_checkpoint"
+        )
+    return ClipParts(
+        towers=DualEncoder(model=backbone.model),
+        tokenizer=load_tokenizer(path, tokenizer),
+        preprocessing=backbone_preprocessing(backbone),
+    )
+
+
+def backbone_preprocessing(backbone: ClipBackbone) -> Preprocessing:
+    """CLIP's own, at the size the image tower takes."""
+    side = backbone.sizes.image_size
+    return Preprocessing(height=side, width=side)
+
+
+def _load_folder(folder: Path, name: str, tokenizer_folder: str | Path | None = None) -> ClipParts:
+    """From a ``folder`` in transformers' format, or of one of our checkpoints; ``name`` is what the user called it."""
+    from transformers import AutoModel, AutoTokenizer
+
+    settings = _read_json(folder / "config.json")
+    if settings is None:
+        raise EncoderError(f"{folder} holds no config.json: it is no model in transformers' format")
+    if settings.get("format") == _CHECKPOINT_FORMAT:
+        return _load_checkpoint(folder, name, settings, tokenizer_folder)
+    if tokenizer_folder is not None:
+        raise EncoderError(f"tokenizer= goes with a weights file only, or a checkpoint; {name} brings its own")
+    model_type_of(settings.get("model_type", "unknown"))
+    preprocessing = _load_preprocessing(folder)
+    try:
+        # float32 by name: transformers would keep a half-precision file's type, which CPUs compute slowly and worse
+        model, report = AutoModel.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    except Exception as error:
+        # transformers raises OSError, ValueError, KeyError, RuntimeError, ImportError … for a bad or missing file
+        raise EncoderError(f"cannot load the model {name}: {(str(error) or repr(error)).splitlines()[0]}") from error
+    if missing := sorted(report["missing_keys"]):
+        raise EncoderError(f"the weights of {name} lack {len(missing)} tensors, among them {', '.join(missing[:3])}")
+    return ClipParts(towers=DualEncoder(model=model), tokenizer=tokenizer, preprocessing=preprocessing)
+
+
+def _load_checkpoint(folder: Path, name: str, config: dict[str, Any], tokenizer_folder: str | Path | None) -> ClipParts:
+    """The CLIP inside a checkpoint that ``TextVideoModel.save`` wrote; its head is not read."""
+    from safetensors import SafetensorError, safe_open
+
+    if config.get("backbone") is None:
+        raise EncoderError(
+            f"{name} is a model without a CLIP of its own: it scores the features of another encoder; name that one"
+        )
+    path = folder / "model.safetensors"
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = file.keys()
+            towers = [name for name in names if name.startswith(_CHECKPOINT_CLIP)]
+            weights = {name.removeprefix(_CHECKPOINT_CLIP): file.get_tensor(name) for name in towers}
+        backbone = ClipBackbone.from_weights(ClipSizes(**config["backbone"]), weights)
+        max_words = int(config["settings"]["max_words"])
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise EncoderError(
+            f"cannot load the checkpoint {name}: {(str(error) or repr(error)).splitlines()[0]}"
+        ) from error
+    return ClipParts(
+        towers=DualEncoder(model=backbone.model),
+        tokenizer=load_tokenizer(path, tokenizer_folder),
+        preprocessing=backbone_preprocessing(backbone),
+        max_words=max_words,
+    )
+
+
+def _load_preprocessing(folder: Path) -> Preprocessing:
+    """From the processor's file, where newer versions of transformers keep it, or the image processor's own."""
+    config = (_read_json(folder / "processor_config.json") or {}).get("image_processor")
+    config = config or _read_json(folder / "preprocessor_config.json")
+    if config is None:
+        raise EncoderError(f"{folder} holds no preprocessor_config.json: it does not say how frames become pixels")
+    if "max_num_patches" in config:
+        # SigLIP 2 with free aspect: a square of all its patches, so that frames of any shape fit one batch
+        side = config["patch_size"] * math.isqrt(config["max_num_patches"])
+        config = {**config, "size": {"height": side, "width": side}}
+    return Preprocessing.from_config(config)
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise EncoderError(f"{path} is no valid JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise EncoderError(f"{path} must hold a JSON object, got {type(content).__name__}")
+    return content
+
+
+def _find_folder(name: str) -> Path:
+    """The folder called ``name``, else the files of the hub's model ``name``.
+
+    Raises:
+        EncoderError: there is neither, or it cannot be fetched; the message says what to do.
+    """
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path
+    if name.startswith(("/", ".", "~")) or name.count("/") > 1 or "\\" in name:
+        raise EncoderError(f"no encoder at {name}: give a folder, an OpenAI .pt file, a hub id, or 'offline'")
+    return _fetch(name)
+
+
+def _fetch(hub_id: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
+
+    try:
+        folder = Path(snapshot_download(hub_id, allow_patterns=[*_SMALL_FILES, "model*.safetensors"]))
+        if not any(folder.glob("*.safetensors")):
+            folder = Path(snapshot_download(hub_id, allow_patterns=[*_SMALL_FILES, "pytorch_model*.bin"]))
+    except HFValidationError as error:
+        raise EncoderError(f"{hub_id!r} is no folder, and no hub id either: a hub id looks like owner/model") from error
+    except GatedRepoError as error:
+        raise EncoderError(
+            f"the model {hub_id} is gated: accept its terms on its hub page, then log in with `hf auth login`"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise EncoderError(
+            f"the hub has no model {hub_id}, or it is private: check the spelling, or log in with `hf auth login`"
+        ) from error
+    except OSError as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise EncoderError(f"cannot fetch {hub_id} from the hub ({reason}); {_WITHOUT_NETWORK}") from error
+    return folder
+
+
+def _read_state_dict(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file by name.
+
+    Raises:
+        EncoderError: it cannot be read, carries code, or is no flat state dict.
+    """
+    try:
+        weights = _read(path)
+    except pickle.UnpicklingError as error:
+        raise EncoderError(f"{path} is no weights file, or carries code, and was not loaded") from error
+    except Exception as error:
+        # torch and safetensors raise half a dozen unrelated types on a damaged file
+        raise EncoderError(f"cannot read the weights in {path}: {str(error).splitlines()[0]}") from error
+    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise EncoderError(f"{path} is no plain state dict of tensors; save model.state_dict() alone")
+    return weights
+
+
+def _read(path: Path) -> Any:
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    if _is_torchscript(path):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # TorchScript is deprecated; the published files stay what they are
+            jit: Any = torch.jit
+            return dict(jit.load(path, map_location="cpu").state_dict())
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _is_torchscript(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def load_tokenizer(weights: Path, folder: str | Path | None) -> Any:
+    """CLIP's tokenizer from ``folder``, else from the folder of the ``weights`` file.
+
+    Raises:
+        EncoderError: there is none.
+    """
+    from transformers import CLIPTokenizer
+
+    place = weights.parent if folder is None else Path(folder).expanduser()
+    if any(all((place / file).is_file() for file in files) for files in _TOKENIZER_FILES):
+        return CLIPTokenizer.from_pretrained(str(place))
+    if (place / _OPENAI_VOCABULARY).is_file():
+        return CLIPTokenizer(**_read_openai_vocabulary(place / _OPENAI_VOCABULARY))
+    raise EncoderError(
+        f"{weights.name} holds no vocabulary and {place} has none: put there tokenizer.json, or vocab.json and "
+        f"merges.txt, of any OpenAI CLIP, or {_OPENAI_VOCABULARY} of OpenAI's, or name their folder by tokenizer="
+    )
+
+
+def _read_openai_vocabulary(path: Path) -> dict[str, Any]:
+    """Vocabulary and merges: ids run over the bytes, the bytes that end a word, the merges, SOS and EOS."""
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    lines = gzip.decompress(path.read_bytes()).decode("utf-8").splitlines()[1 : 1 + _MERGES]
+    merges = [(left, right) for left, right in (line.split() for line in lines)]
+    symbols = list(bytes_to_unicode().values())
+    tokens = [*symbols, *(symbol + "</w>" for symbol in symbols), *(left + right for left, right in merges)]
+    tokens += ["<|startoftext|>", "<|endoftext|>"]
+    return {"vocab": {token: index for index, token in enumerate(tokens)}, "merges": merges}

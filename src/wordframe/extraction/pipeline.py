@@ -1,0 +1,328 @@
+"""Decodes and encodes videos at the same time, in bounded memory; what goes wrong with one costs that one alone.
+
+    jobs ──► decoder threads ──► frames (bounded) ──► encoder threads ──► chunks of features (bounded) ──► caller
+             one video each      across videos        batches
+
+PyAV and torch release the interpreter lock in their loops, so threads are enough. On a CPU there is one decoder and
+one encoder thread a core, each running on one core: whichever side is slower gets the machine, and the sum of both is
+what the time is spent on. On a GPU one encoder thread feeds the device and the cores decode.
+Neighbours: ``_results.py`` (what comes out, and how it waits); frames come from ``wordframe.video``, features from a
+``wordframe.encoders.Encoder``; the library's indexer and the evaluation of a folder are the callers.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import queue
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from wordframe.disk import one_line
+from wordframe.encoders import Encoder
+from wordframe.errors import EncoderError, VideoError
+from wordframe.extraction._results import (
+    CallerGoneError,
+    Chunk,
+    End,
+    Failure,
+    Job,
+    OpenChunk,
+    Results,
+    Video,
+    WaitingFrame,
+)
+from wordframe.video import Frame, VideoInfo, open_frames
+
+_POLL_SECONDS = 0.1
+_BATCH_WAIT_SECONDS = 0.05
+_RESULT_BYTES = 32 << 20
+"""Results a core that wait for the caller: seconds of work, as much as a commit of the library takes."""
+_MAX_REASON = 300
+
+
+def usable_cores() -> int:
+    """How many cores this process may use: those it is bound to, and no more than its control group's quota."""
+    if hasattr(os, "process_cpu_count"):  # from Python 3.13 on
+        cores = os.process_cpu_count() or 1
+    elif hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    try:
+        return min(cores, _quota_cores(Path("/sys/fs/cgroup/cpu.max").read_text()))
+    except OSError:  # another system, or control groups of the first version
+        return cores
+
+
+def _quota_cores(quota: str) -> int:
+    """Whole cores of a control group's ``cpu.max``, "microseconds period"; at least 1.
+
+    >>> _quota_cores("150000 100000"), _quota_cores("1000 100000"), _quota_cores("max 100000") > 1_000
+    (2, 1, True)
+    """
+    allowed, period = quota.split()
+    return 1 << 20 if allowed == "max" else max(1, math.ceil(int(allowed) / int(period)))
+
+
+class _Pipeline:
+    """The threads and queues of one ``extract`` call."""
+
+    def __init__(
+        self,
+        jobs: Iterator[Job],
+        encoder: Encoder,
+        times: Callable[[VideoInfo], Iterable[float]],
+        keep: Callable[[Frame], bytes] | None,
+        should_stop: Callable[[], bool],
+        *,
+        chunk_frames: int,
+        batch_size: int,
+        decoders: int,
+        encoders: int,
+    ) -> None:
+        self._jobs, self._encoder, self._times, self._keep = jobs, encoder, times, keep
+        self._should_stop = should_stop
+        self._chunk_frames, self._batch_size = chunk_frames, batch_size
+        self._jobs_lock = threading.Lock()
+        self._jobs_error: Exception | None = None
+        # twice what is being encoded: a batch waits ready whenever one is done
+        self._frames: queue.Queue[WaitingFrame | None] = queue.Queue(2 * batch_size * encoders)
+        self._results = Results(_RESULT_BYTES * decoders)
+        self._stop = threading.Event()
+        # daemons: a program that ends while its iterator is open must not hang on them
+        self._decoding = [self._thread(self._decode) for _ in range(decoders)]
+        self._encoding = [self._thread(self._encode) for _ in range(encoders)]
+        self._closing = self._thread(self._end_when_done)
+
+    def _thread(self, work: Callable[[], None]) -> threading.Thread:
+        return threading.Thread(target=self._guard, args=(work,), daemon=True)
+
+    def run(self) -> Generator[Chunk | Failure, None, None]:
+        threads_before = torch.get_num_threads()
+        started: list[threading.Thread] = []
+        try:
+            for thread in (*self._decoding, *self._encoding, self._closing):
+                thread.start()
+                started.append(thread)
+            while not self._should_stop():
+                item = self._results.get(_POLL_SECONDS)
+                if isinstance(item, End):
+                    if item.error is not None:
+                        raise item.error
+                    return
+                if item is None:
+                    continue
+                video, result = item
+                # Threads finish in any order. That no chunk follows a video's failure is seen to here, where all meet.
+                if isinstance(result, Failure) or not video.has_failed:
+                    yield result
+        finally:
+            self._stop.set()
+            self._results.close()
+            for thread in started:
+                thread.join()
+            torch.set_num_threads(threads_before)  # a part of what the threads set is the whole process's (MKL)
+
+    def _guard(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except CallerGoneError:
+            pass
+        except BaseException as error:  # an interrupt, an exit, no encoder, a fault of this module: they end the run
+            self._results.end(error)
+            self._stop.set()
+
+    def _end_when_done(self) -> None:
+        for thread in self._decoding:
+            thread.join()
+        for _ in self._encoding:
+            self._put_frame(None)
+        for thread in self._encoding:
+            thread.join()
+        self._results.end(self._jobs_error)
+
+    def _fail(self, video: Video, reason: str) -> None:
+        if video.fail():
+            self._results.put(video, Failure(video.job.key, reason))
+
+    # Decoder threads -------------------------------------------------------------------------------------------------
+
+    def _decode(self) -> None:
+        torch.set_num_threads(1)  # this thread's share is one core: more would fight over the others
+        while not self._stop.is_set():
+            job = self._next_job()
+            if job is None:
+                return
+            video = Video(job)
+            try:
+                self._decode_video(video)
+            except (CallerGoneError, EncoderError):
+                raise
+            except Exception as error:
+                self._fail(video, _reason(job.path, error))
+
+    def _next_job(self) -> Job | None:
+        with self._jobs_lock:
+            if self._jobs_error is not None:
+                return None
+            try:
+                return next(self._jobs, None)
+            except Exception as error:  # no video's fault: what is under way is finished, then the caller is told
+                self._jobs_error = error
+                return None
+
+    def _decode_video(self, video: Video) -> None:
+        job, encoder = video.job, self._encoder
+        with open_frames(job.path, self._times, short_side=encoder.short_side, threads=job.threads) as frames:
+            chunk = OpenChunk(video, 0, frames.info, encoder.dimension)
+            for frame in frames:
+                if video.has_failed:
+                    return
+                if len(chunk.seconds) == self._chunk_frames:
+                    self._put_result(video, chunk.close(is_last=False, problem=None))
+                    chunk = OpenChunk(video, chunk.index + 1, frames.info, encoder.dimension)
+                # here and not with the encoder: preprocessing is the cores' work on a GPU, too
+                pixels = encoder.preprocess(frame.rgb[None])[0]
+                row = chunk.add(frame.seconds, None if self._keep is None else self._keep(frame))
+                self._put_frame(WaitingFrame(chunk, row, pixels))
+            problem = frames.problem
+        # when the file is closed, so that no failure can follow a video's last chunk
+        self._put_result(video, chunk.close(is_last=True, problem=problem))
+
+    def _put_frame(self, frame: WaitingFrame | None) -> None:
+        while not self._stop.is_set():
+            try:
+                return self._frames.put(frame, timeout=_POLL_SECONDS)
+            except queue.Full:
+                continue
+        raise CallerGoneError
+
+    def _put_result(self, video: Video, chunk: Chunk | None) -> None:
+        if chunk is not None:
+            self._results.put(video, chunk)
+
+    # Encoder threads -------------------------------------------------------------------------------------------------
+
+    def _encode(self) -> None:
+        torch.set_num_threads(1)
+        is_ended = False
+        while not is_ended and not self._stop.is_set():
+            batch, is_ended = self._next_batch()
+            self._encode_batch(batch)
+
+    def _next_batch(self) -> tuple[list[WaitingFrame], bool]:
+        """Up to ``batch_size`` frames; a short wait fills a batch, a longer one must not starve the caller."""
+        batch: list[WaitingFrame] = []
+        while len(batch) < self._batch_size and not self._stop.is_set():
+            try:
+                frame = self._frames.get(timeout=_BATCH_WAIT_SECONDS if batch else _POLL_SECONDS)
+            except queue.Empty:
+                if batch:
+                    break
+                continue
+            if frame is None:
+                return batch, True
+            batch.append(frame)
+        return batch, False
+
+    def _encode_batch(self, batch: list[WaitingFrame]) -> None:
+        batch = [frame for frame in batch if not frame.chunk.video.has_failed]
+        if not batch:
+            return
+        try:
+            features = self._features(batch)
+        except EncoderError:  # there is no encoder: no video's fault, and each would only say the same
+            raise
+        except Exception as error:
+            if len(batch) == 1:
+                video = batch[0].chunk.video
+                return self._fail(video, _reason(video.job.path, error))
+            for frame in batch:  # a batch is of many videos: alone each frame shows whether it is at fault
+                self._encode_batch([frame])
+            return
+        for frame, feature in zip(batch, features, strict=True):
+            video = frame.chunk.video
+            if np.isfinite(feature).all():
+                self._put_result(video, frame.chunk.deliver(frame.row, feature))
+            else:
+                told = f"the features of the frame at {frame.chunk.seconds[frame.row]:g} s are not finite"
+                self._fail(video, f"{one_line(video.job.path)}: {told}")
+
+    def _features(self, batch: list[WaitingFrame]) -> NDArray[np.float32]:
+        """``(N, D)``, checked."""
+        given = self._encoder.encode_pixels(torch.stack([frame.pixels for frame in batch]))
+        if given.shape != (len(batch), self._encoder.dimension):
+            wanted = (len(batch), self._encoder.dimension)
+            raise ValueError(f"the encoder must give features of shape {wanted}, it gave {tuple(given.shape)}")
+        return np.asarray(given.numpy(), np.float32)
+
+
+def _reason(path: str, error: Exception) -> str:
+    """One line that names the file and the error.
+
+    >>> _reason("a.mp4", RuntimeError("out of memory\\nat frame 3")), _reason("a.mp4", MemoryError())
+    ('a.mp4: RuntimeError: out of memory', 'a.mp4: MemoryError')
+    """
+    if isinstance(error, VideoError):
+        return str(error)  # complete by itself
+    line = next(iter(str(error).strip().splitlines()), "")
+    told = f": {one_line(line)}" if line else ""
+    reason = f"{one_line(path)}: {type(error).__name__}{told}"
+    return reason if len(reason) <= _MAX_REASON else f"{reason[:_MAX_REASON]}…"
+
+
+def extract(
+    jobs: Iterable[Job],
+    encoder: Encoder,
+    *,
+    times: Callable[[VideoInfo], Iterable[float]],
+    keep: Callable[[Frame], bytes] | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+    chunk_frames: int = 600,
+    batch_size: int | None = None,
+    cores: int | None = None,
+) -> Generator[Chunk | Failure, None, None]:
+    """Frame features of many videos, in the order in which they are done.
+
+    Whatever goes wrong with one video (reading it, ``times``, ``keep``, preprocessing, encoding, features that are not
+    finite) is its Failure; the others go on. An error of the encoder or of the caller's functions that strikes every
+    video therefore comes as a Failure of each. An error of ``jobs`` is raised once the videos drawn before are done.
+    Ctrl-C, an exit and an encoder that cannot be loaded end the run: what is finished comes, then they are raised.
+
+    Args:
+        jobs: drawn one by one from the decoder threads (under a lock), so it may do a little work of its own.
+        times: the wanted seconds of a video, ascending; may be endless.
+        keep: makes something small of each decoded frame, such as a thumbnail.
+        should_stop: asked ten times a second; True ends the iteration early, in order.
+        chunk_frames: a longer video comes in several chunks, so that memory does not grow with its length.
+        batch_size: frames an encoder call; default 8 on a CPU, 64 on a GPU.
+        cores: the caller's share of the machine; default ``usable_cores()``.
+
+    Yields:
+        For each job either its Chunks (indices may come out of order; the one marked ``last`` has the highest) or one
+        Failure: some Chunks may come before it, and then do not count; nothing of that video follows. A caller that is
+        slow makes the threads wait, so memory stays bounded. Closing the iterator stops all threads.
+    """
+    cores = usable_cores() if cores is None else cores
+    for name, value in (("cores", cores), ("chunk_frames", chunk_frames), ("batch_size", batch_size or 1)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+    on_cpu = encoder.device.type == "cpu"
+    pipeline = _Pipeline(
+        iter(jobs),
+        encoder,
+        times,
+        keep,
+        should_stop,
+        chunk_frames=chunk_frames,
+        batch_size=batch_size or (8 if on_cpu else 64),
+        decoders=cores,
+        encoders=cores if on_cpu else 1,
+    )
+    return pipeline.run()

@@ -1,0 +1,137 @@
+"""What a library's folder says of itself beside its tables: ``wordframe.json`` and ``roots.json``.
+
+The manifest (format and encoder) is written once, when the library is made, and compared at every opening: features of
+two encoders never mix. The roots are the folders and files that were given to be indexed: a server hands out nothing
+that lies elsewhere, and can bring the library up to date without being told a path.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from wordframe.disk import write_whole
+from wordframe.encoders import Encoder
+from wordframe.errors import LibraryError
+
+MANIFEST_NAME = "wordframe.json"
+ROOTS_NAME = "roots.json"
+FORMAT = 4
+OLDEST_FORMAT = 3
+"""``wordframe upgrade`` brings libraries from this format on up to ``FORMAT``."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What every row of the library has in common.
+
+    encoder: the name to load it by; fingerprint: hash of its weights and preprocessing; dimension: ``D``.
+    """
+
+    schema_version: int
+    encoder: str
+    fingerprint: str
+    dimension: int
+
+    @classmethod
+    def of(cls, encoder: Encoder) -> Manifest:
+        """The manifest of a new library made with ``encoder``."""
+        return cls(FORMAT, encoder.name, encoder.fingerprint, encoder.dimension)
+
+    @classmethod
+    def read(cls, folder: Path, *, formats: Iterable[int] = (FORMAT,)) -> Manifest | None:
+        """The manifest of the library in ``folder``; None if there is no library.
+
+        Raises:
+            LibraryError: the file is damaged, unreadable, or of a format that is not among ``formats``.
+        """
+        path = folder / MANIFEST_NAME
+        damaged = f"{path}: damaged; restore it from a backup or index into a new folder"
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise LibraryError(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
+        except ValueError:
+            raise LibraryError(damaged) from None
+        version = values.get("schema_version") if isinstance(values, dict) else None
+        if version not in tuple(formats):
+            raise LibraryError(_other_format(folder, version))
+        try:
+            return cls(**values)
+        except TypeError:
+            raise LibraryError(damaged) from None
+
+    def write(self, folder: Path) -> None:
+        """Write into ``folder``, whole or not at all.
+
+        Raises:
+            LibraryError: the folder cannot be written, or the disk is full.
+        """
+        write_json(folder / MANIFEST_NAME, asdict(self))
+
+    def check(self, encoder: Encoder, folder: Path) -> None:
+        """Raise LibraryError unless ``encoder`` is the one whose features the library holds."""
+        if encoder.fingerprint != self.fingerprint:
+            raise LibraryError(
+                f"{folder}: its features were made with the encoder {self.encoder!r} (fingerprint {self.fingerprint}), "
+                f"not with {encoder.name!r} (fingerprint {encoder.fingerprint}); "
+                "use that encoder, or index into a new folder"
+            )
+
+
+def _other_format(folder: Path, version: object) -> str:
+    found = f"{folder}: made with library format {version}, this wordframe reads format {FORMAT}; "
+    if isinstance(version, int) and OLDEST_FORMAT <= version < FORMAT:
+        return found + f"bring it up to date with: wordframe upgrade --library {folder}"
+    if isinstance(version, int) and version > FORMAT:
+        return found + "use a newer wordframe"
+    return found + "index its videos into a new folder"
+
+
+def write_json(path: Path, values: object) -> None:
+    """Write plain values as JSON, whole or not at all.
+
+    Raises:
+        LibraryError: the folder cannot be written, or the disk is full.
+    """
+    try:
+        write_whole(path, json.dumps(values, indent=2) + "\n")
+    except OSError as error:
+        raise LibraryError(f"{path.parent}: cannot be written ({(error.strerror or str(error)).lower()})") from None
+
+
+def read_roots(folder: Path) -> list[str]:
+    """The roots of the library in ``folder``, absolute, links not resolved; none where none were kept."""
+    try:
+        return [str(root) for root in json.loads((folder / ROOTS_NAME).read_text(encoding="utf-8"))]
+    except (OSError, ValueError):
+        return []
+
+
+def add_roots(folder: Path, paths: Iterable[str]) -> None:
+    """Remember absolute ``paths`` beside what is known."""
+    known = read_roots(folder)
+    roots = without_nested([*known, *paths])
+    if roots != known:
+        write_json(folder / ROOTS_NAME, roots)
+
+
+def without_nested(paths: Iterable[str]) -> list[str]:
+    """Sorted, without those that lie in another.
+
+    >>> without_nested(["/a/b", "/a", "/ab", "/a-c", "/"])
+    ['/']
+    >>> without_nested(["/a/b", "/a", "/ab", "/a-c"])
+    ['/a', '/a-c', '/ab']
+    """
+    kept: list[str] = []
+    # with a slash at its end a folder stands right before all that lies in it, so one look back is enough
+    for path in sorted({path.rstrip(os.sep) + os.sep for path in paths}):
+        if not kept or not path.startswith(kept[-1]):
+            kept.append(path)
+    return sorted(path.rstrip(os.sep) or os.sep for path in kept)

@@ -1,0 +1,158 @@
+"""The table that a library keeps for one model: one row a segment, made of the segment's frames.
+
+A model with one vector a video is searched by ``vector (D,)`` float32, with its ``code`` for the vector index. One with
+a temporal head scores ``contextual`` frames ``(F, D)`` float16; a similarity may keep ``statistics`` float32 of each
+segment's frames that take long to make (TC-MGC). Any other model works on the stored frames and has no table. A row
+carries the key of what it was made of: segment, content of the file, number of frames. One whose key no segment has any
+more is stale: never used, and removed by the next indexing or preparing.
+Neighbours: ``_store.py`` opens the tables, ``_prepare.py`` fills them, ``snapshot.py`` reads them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from wordframe.features import VideoFeatures
+from wordframe.library._store import MODEL_PREFIX, Store, library_errors
+from wordframe.library._vector_index import VectorIndex, to_codes
+from wordframe.models import TextVideoModel, contextualize, video_statistics, video_vectors
+
+_ROW_FORMAT = 1  # counts up when the same segment and model would give another cell
+_DELETED_AT_ONCE = 1000
+Cells = dict[str, NDArray[Any]]
+"""What is kept of a segment for a model, flat, by column."""
+KEY_COLUMNS = ("segment_id", "content_hash", "num_frames")
+_KEYS = [("segment_id", pa.string()), ("video_id", pa.string()), ("key", pa.string())]
+_BINARY = {"contextual": np.float16, "statistics": np.float32}
+
+
+def columns_of(model: TextVideoModel) -> list[str]:
+    """What is kept for a model: some of ``vector``, ``contextual`` and ``statistics``, or nothing."""
+    if model.one_vector:
+        return ["vector"]
+    contextual = [] if model.temporal is None else ["contextual"]
+    return contextual + ["statistics"] * model.similarity.keeps_statistics
+
+
+def table_name(model: TextVideoModel) -> str:
+    """The name of a model's table; other weights give another."""
+    return MODEL_PREFIX + "-".join([model.fingerprint, *columns_of(model)])
+
+
+def cells_of(model: TextVideoModel, raw: VideoFeatures) -> list[Cells]:
+    """What is kept of each of some segments, from their stored frames ``(V, F, D)``.
+
+    A search makes it of segments that have no row yet, with the same result: contextual frames are rounded to float16
+    in both ways, and statistics are made of the rounded ones.
+    """
+    video = contextualize(model, raw)
+    columns: dict[str, Sequence[NDArray[Any]]] = {}
+    wanted = columns_of(model)
+    if "vector" in wanted:
+        columns["vector"] = list(video_vectors(model, video).numpy())
+    if "contextual" in wanted:
+        half, mask = video.contextual.half(), video.frame_mask.numpy()
+        columns["contextual"] = [frames[real].ravel() for frames, real in zip(half.numpy(), mask, strict=True)]
+        video = video.with_contextual(half.float())
+    if "statistics" in wanted:
+        columns["statistics"] = video_statistics(model, video)
+    return [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
+
+
+def model_schema(columns: Sequence[str], dimension: int) -> pa.Schema:
+    """Rows with some of the columns ``vector``, ``contextual`` and ``statistics``; those two as binary cells."""
+    types = {"vector": pa.list_(pa.float32(), dimension)} | dict.fromkeys(_BINARY, pa.large_binary())
+    code = [("code", pa.binary())] if "vector" in columns else []
+    return pa.schema([*_KEYS, *((name, types[name]) for name in columns), *code])
+
+
+def keys_of(segments: pa.Table) -> pa.Array:
+    """The key of each row from its ``KEY_COLUMNS``.
+
+    >>> keys_of(pa.table({"segment_id": ["a-00000"], "content_hash": ["ff"], "num_frames": [8]})).to_pylist()
+    ['a-00000 ff 8 1']
+    """
+    frames = pc.cast(segments["num_frames"], pa.string())
+    keys = pc.binary_join_element_wise(segments["segment_id"], segments["content_hash"], frames, str(_ROW_FORMAT), " ")
+    return keys.combine_chunks()
+
+
+class ModelTable:
+    """Rows of one model, at the version that the handle ``table`` met.
+
+    Args:
+        before: the same table at an earlier version, whose index is used again.
+    """
+
+    def __init__(self, folder: Path, table: Any, before: ModelTable | None = None) -> None:
+        self._folder, self._table = folder, table
+        self.version = int(table.version)
+        self._columns = [name for name in table.schema.names if name == "vector" or name in _BINARY]
+        if "vector" in self._columns:
+            dimension = table.schema.field("vector").type.list_size
+            self._index: VectorIndex = VectorIndex(table, "code", dimension, None if before is None else before._index)
+
+    def _errors(self, doing: str) -> contextlib.AbstractContextManager[None]:
+        return library_errors(self._folder, doing)
+
+    def keys(self) -> tuple[NDArray[np.int64], pa.Array]:
+        """Row ids and keys of all rows."""
+        with self._errors("read"):
+            found = self._table.search().select(["key"]).with_row_id(True).to_arrow()
+        return found["_rowid"].to_numpy().astype(np.int64), found["key"].combine_chunks()
+
+    def take(self, row_ids: Sequence[int]) -> dict[str, Cells]:
+        """What some rows hold, by key."""
+        if not row_ids:
+            return {}
+        with self._errors("read"):
+            found = self._table.take_row_ids(list(row_ids)).select(["key", *self._columns]).to_arrow()
+        columns = [_arrays(name, found[name]) for name in self._columns]
+        cells = (dict(zip(self._columns, row, strict=True)) for row in zip(*columns, strict=True))
+        return dict(zip(found["key"].to_pylist(), cells, strict=True))
+
+    def nearest(self, vector: NDArray[np.float32], limit: int, among: NDArray[np.int64] | None) -> list[int]:
+        """Row ids of the ``limit`` vectors nearest to ``vector (D,)``, best first; ``among`` these rows, or all."""
+        with self._errors("read"):
+            return self._index.nearest(vector, limit, among)
+
+    # Writing ---------------------------------------------------------------------------------------------------------
+
+    def add(self, store: Store, segments: pa.Table, cells: Sequence[Cells]) -> None:
+        """Add the rows of some segments (``KEY_COLUMNS`` and ``video_id``), in one commit."""
+        keys = keys_of(segments).to_pylist()
+        rows = [
+            {"segment_id": fact["segment_id"], "video_id": fact["video_id"], "key": key}
+            | {name: cell.astype(_BINARY[name]).tobytes() if name in _BINARY else cell for name, cell in one.items()}
+            | ({"code": to_codes(one["vector"]).tobytes()} if "vector" in one else {})
+            for fact, key, one in zip(segments.to_pylist(), keys, cells, strict=True)
+        ]
+        with store.commit():
+            self._table.add(pa.Table.from_pylist(rows, schema=self._table.schema))
+
+    def drop_stale(self, store: Store, valid: pa.Array) -> None:
+        """Remove the rows whose key is not among ``valid``."""
+        _, keys = self.keys()
+        stale = keys.filter(pc.invert(pc.is_in(keys, value_set=valid))).to_pylist()
+        for start in range(0, len(stale), _DELETED_AT_ONCE):
+            with store.commit():
+                listed = ", ".join(f"'{key}'" for key in stale[start : start + _DELETED_AT_ONCE])
+                self._table.delete(f"key IN ({listed})")
+
+    def tidy(self, store: Store) -> None:
+        """Merge small files, and drop old versions."""
+        store.tidy_table(self._table)
+
+
+def _arrays(name: str, column: pa.ChunkedArray) -> list[NDArray[Any]]:
+    if name in _BINARY:
+        return [np.frombuffer(cell, _BINARY[name]) for cell in column.to_pylist()]
+    return list(column.combine_chunks().flatten().to_numpy().reshape(len(column), -1))

@@ -1,0 +1,43 @@
+"""Bringing a library of an older format up to the one that this version reads and writes.
+
+Each step leaves a library of the next format, and may be done again after it was cut short. The manifest is written
+last, so a library that is half-way is still known as the older one.
+
+3 → 4: the column ``scenes`` is called ``centroids``; tables of models, which are made again by ``wordframe prepare``,
+had no list and other column names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import lancedb
+
+from wordframe.library._durable import DurableTables
+from wordframe.library._manifest import FORMAT, OLDEST_FORMAT, Manifest
+from wordframe.library._store import MODEL_PREFIX, library_errors
+
+_MANY = 100_000
+
+
+def upgrade_in_place(folder: Path) -> bool:
+    """Do all steps; False if the library has the newest format already. The caller holds the lock."""
+    manifest = Manifest.read(folder, formats=range(OLDEST_FORMAT, FORMAT + 1))
+    if manifest is None or manifest.schema_version == FORMAT:
+        return False
+    with library_errors(folder, "upgrade"):
+        _from_3(folder)
+        DurableTables(folder).sync()
+    replace(manifest, schema_version=FORMAT).write(folder)
+    return True
+
+
+def _from_3(folder: Path) -> None:
+    database = lancedb.connect(folder / "tables")
+    segments = database.open_table("segments")
+    if "scenes" in segments.schema.names:
+        segments.alter_columns({"path": "scenes", "rename": "centroids"})
+    for name in database.list_tables(limit=_MANY).tables:
+        if name.startswith(MODEL_PREFIX):
+            database.drop_table(name)

@@ -1,0 +1,429 @@
+"""A snapshot: one committed state of a library, seen through one model. It never changes, whatever is written.
+
+    snapshot = library.snapshot()
+    rows = snapshot.candidates(vector, 300)       # stage one of a search: where to look
+    segments = snapshot.segments(rows)           # stage two: what the model scores
+
+Everything that depends on a state hangs on its snapshot: the table's version, the vector index (which shares memory
+with the snapshot before), which segments the model is prepared for, and the segments that were read last. So any number
+of threads search one snapshot at once, each sees one state from the first look to the last, and nothing is ever out of
+date. A row id means something in its own snapshot only.
+Neighbours: ``library.py`` makes them, ``wordframe.search`` ranks by them, ``_model_table.py`` is what a model keeps.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from cachetools import LRUCache
+from numpy.typing import NDArray
+from torch import Tensor
+
+from wordframe.encoders import Encoder
+from wordframe.errors import NotFoundError
+from wordframe.features import VideoFeatures
+from wordframe.library._manifest import Manifest
+from wordframe.library._model_table import KEY_COLUMNS, Cells, ModelTable, cells_of, columns_of, keys_of
+from wordframe.library._rows import VideoEntry
+from wordframe.library._store import SegmentTable, ids_clause, library_errors
+from wordframe.library._vector_index import VectorIndex
+from wordframe.models import TextVideoModel, fit_frames
+
+CACHE_MB = 256
+"""For candidates of earlier searches: some 17,000 segments of 12 frames at D = 512."""
+MOST_KEPT_AT_ONCE = 1024
+MADE_AT_ONCE = 512
+SAMPLE = 256
+_ROW_OVERHEAD_BYTES = 2000
+"""What a row's facts and the objects around its arrays take, about."""
+_FACTS = ("segment_id", "video_id", "path_bytes", "duration_seconds", "start_seconds", "end_seconds")
+
+
+@dataclass(frozen=True)
+class SegmentFacts:
+    """What a search shows of a segment. path, duration_seconds: of its video."""
+
+    segment_id: str
+    video_id: str
+    path: str
+    duration_seconds: float
+    start_seconds: float
+    end_seconds: float
+
+
+@dataclass(frozen=True)
+class SegmentRow:
+    """One segment as it is read. frames: ``(F, D)`` float16, raw; seconds: ``(F,)``; cells: what the model keeps."""
+
+    facts: SegmentFacts
+    frames: NDArray[np.float16]
+    seconds: NDArray[np.float32]
+    cells: Cells
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes, about."""
+        cells = sum(cell.nbytes for cell in self.cells.values())
+        return _ROW_OVERHEAD_BYTES + self.frames.nbytes + self.seconds.nbytes + cells
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Some segments as a model scores them.
+
+    video: ``V`` videos with ``seconds``; statistics: what its similarity keeps of each, None where it keeps nothing.
+    """
+
+    facts: list[SegmentFacts]
+    video: VideoFeatures
+    statistics: list[NDArray[np.float32]] | None
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Which row of the model's table belongs to which segment.
+
+    segments: row ids ``(N,)``, ascending; rows: row ids in the model's table, -1 where there is none.
+    """
+
+    segments: NDArray[np.int64]
+    rows: NDArray[np.int64]
+
+    def of(self, row_ids: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
+        """The model's rows of some segments."""
+        if not len(self.segments):
+            return np.full(len(row_ids), -1, np.int64)
+        return self.rows[np.searchsorted(self.segments, np.asarray(row_ids, np.int64))]
+
+
+class Snapshot:
+    """One state of a library and a model. Made by ``Library.snapshot``.
+
+    Attributes:
+        version: the number of the state; it grows with each commit.
+
+    Raises:
+        LibraryError: from every method, when the library's files are damaged, in one line.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        manifest: Manifest,
+        table: SegmentTable,
+        *,
+        model: Callable[[], TextVideoModel],
+        encoder: Callable[[], Encoder],
+        roots: Callable[[], list[str]],
+        model_table: ModelTable | None = None,
+        before: Snapshot | None = None,
+    ) -> None:
+        self.folder, self.manifest = folder, manifest
+        self.version = table.version
+        self._table, self.model_table = table, model_table
+        self._load_model, self._load_encoder, self._read_roots = model, encoder, roots
+        index_before = None if before is None else before._index
+        self._index: VectorIndex = VectorIndex(table.table, "centroids", manifest.dimension, index_before)
+        self._kept: LRUCache[int, SegmentRow] = LRUCache(CACHE_MB * 2**20, getsizeof=lambda row: row.nbytes)
+        self._keeping, self._matching = threading.Lock(), threading.Lock()
+
+    def is_of(self, table: SegmentTable, model_table: ModelTable | None) -> bool:
+        """Whether these tables are at the versions that the snapshot reads."""
+        mine = None if self.model_table is None else self.model_table.version
+        theirs = None if model_table is None else model_table.version
+        return (self.version, mine) == (table.version, theirs)
+
+    @cached_property
+    def model(self) -> TextVideoModel:
+        """What scores: the model asked for, or the untrained language-video attention."""
+        return self._load_model()
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The encoder whose features the library holds, loaded at first use.
+
+        Raises:
+            LibraryError, EncoderError: it cannot be had, or is another by now.
+        """
+        return self._load_encoder()
+
+    # What the library holds ------------------------------------------------------------------------------------------
+
+    @cached_property
+    def num_segments(self) -> int:
+        """How many segments there are."""
+        return self.count()
+
+    @cached_property
+    def num_videos(self) -> int:
+        """How many videos there are."""
+        return self.count_videos()
+
+    @cached_property
+    def roots(self) -> tuple[str, ...]:
+        """The folders and files that were given to be indexed, absolute."""
+        return tuple(self._read_roots())
+
+    @cached_property
+    def real_roots(self) -> frozenset[str]:
+        """The roots with links resolved, once: what a served file must lie in."""
+        return frozenset(map(os.path.realpath, self.roots))
+
+    def holds(self, path: str) -> bool:
+        """Whether a file, links resolved, lies in a folder that was given to be indexed."""
+        real = Path(os.path.realpath(path))
+        return any(str(place) in self.real_roots for place in (real, *real.parents))
+
+    def count(self, where: str | None = None) -> int:
+        """How many segments pass an SQL condition, such as ``Filters.where`` makes."""
+        return self._table.count(where)
+
+    def count_videos(self, where: str | None = None) -> int:
+        """How many videos pass an SQL condition."""
+        return self._table.count("segment_index = 0" if where is None else f"segment_index = 0 AND ({where})")
+
+    def videos(self, where: str | None = None) -> list[VideoEntry]:
+        """The videos that pass an SQL condition, or all, by path."""
+        if where is None:
+            return list(self._all_videos)
+        return self._table.videos(where)
+
+    @cached_property
+    def _all_videos(self) -> list[VideoEntry]:
+        return self._table.videos()
+
+    def videos_by_id(self, video_ids: Sequence[str]) -> dict[str, VideoEntry]:
+        """Some videos; those that are not here are left out."""
+        return {video.video_id: video for video in self._table.videos(ids_clause("video_id", video_ids))}
+
+    def video(self, video_id: str) -> VideoEntry:
+        """A video by its id.
+
+        Raises:
+            NotFoundError: the library does not hold it.
+        """
+        found = self.videos_by_id([video_id]).get(video_id)
+        if found is None:
+            raise NotFoundError(f"{self.folder}: no video {video_id[:64]!r} in this library, or no longer")
+        return found
+
+    def video_rows(self, video_id: str) -> list[int]:
+        """Row ids of a video's segments.
+
+        Raises:
+            NotFoundError: the library does not hold it.
+        """
+        found = self.row_ids(ids_clause("video_id", [video_id]))
+        if not found:
+            raise NotFoundError(f"{self.folder}: no video {video_id[:64]!r} in this library, or no longer")
+        return found
+
+    def segment_row(self, segment_id: str) -> int:
+        """Row id of a segment.
+
+        Raises:
+            NotFoundError: the library does not hold it.
+        """
+        found = self.row_ids(ids_clause("segment_id", [segment_id]))
+        if not found:
+            raise NotFoundError(f"{self.folder}: no segment {segment_id[:64]!r} in this library, or no longer")
+        return found[0]
+
+    def facts(self, row_ids: Sequence[int]) -> list[SegmentFacts]:
+        """What a search shows of some segments, from memory where they were read before."""
+        with self._keeping:
+            kept = [self._kept.get(row_id) for row_id in row_ids]
+        missing = [row_id for row_id, row in zip(row_ids, kept, strict=True) if row is None]
+        rest = iter(_facts_of(self._table.take(missing, _FACTS)))
+        return [next(rest) if row is None else row.facts for row in kept]
+
+    def select(self, where: str, columns: Sequence[str]) -> list[dict[str, Any]]:
+        """Some columns of the segments that pass an SQL condition, by the names of the table."""
+        rows: list[dict[str, Any]] = self._table.select(where, columns).to_pylist()
+        return rows
+
+    def row_ids(self, where: str | None = None) -> list[int]:
+        """Row ids of the segments that pass an SQL condition, or of all."""
+        return self._table.row_ids(where)
+
+    @cached_property
+    def sample(self) -> list[int]:
+        """Row ids of at most 256 segments, evenly spread, so that the same library gives the same sample."""
+        rows = self.row_ids()
+        if len(rows) <= SAMPLE:
+            return rows
+        return [rows[place * len(rows) // SAMPLE] for place in range(SAMPLE)]
+
+    # Stage one -------------------------------------------------------------------------------------------------------
+
+    def candidates(self, vector: NDArray[np.float32], size: int, where: str | None = None) -> list[int]:
+        """Row ids of at most ``size`` segments worth a score, the nearest to ``vector (D,)`` by the model's index.
+
+        A model with one vector a video is asked by that vector, which is exact. Where it is not prepared for some
+        segments, the best ``size`` of these by their centroids come in addition, so the work stays bounded.
+
+        Args:
+            where: an SQL condition on segments; a library of no more than ``size`` is given whole.
+        """
+        allowed = None if where is None else np.array(self.row_ids(where), np.int64)
+        if (self.num_segments if allowed is None else len(allowed)) <= size:
+            return self.row_ids() if allowed is None else allowed.tolist()
+        if not self.model.one_vector:
+            return self._nearest(vector, size, allowed)
+        rows = self._places.segments if allowed is None else allowed
+        places = self._places.of(rows)
+        without = rows[places < 0]
+        found = self._nearest(vector, size, without) if len(without) else []
+        if self.model_table is not None and len(without) < len(rows):
+            order = np.argsort(places)
+            nearest = self.model_table.nearest(vector, size, places[places >= 0])
+            found += rows[order[np.searchsorted(places, nearest, sorter=order)]].tolist()
+        return found
+
+    def _nearest(self, vector: NDArray[np.float32], size: int, among: NDArray[np.int64] | None) -> list[int]:
+        with library_errors(self.folder, "read"):
+            return self._index.nearest(vector, size, among)
+
+    # Stage two -------------------------------------------------------------------------------------------------------
+
+    def segments(self, row_ids: Sequence[int]) -> Segments:
+        """Some segments as the model scores them, in that order: from memory, the disk, or made of their frames."""
+        rows = self._rows(row_ids)
+        video = fit_frames(_padded_video(rows, self.manifest.dimension), self.model.max_frames)
+        if "contextual" in self._columns:
+            cells = [row.cells["contextual"] for row in rows]
+            video = video.with_contextual(_padded(cells, video.frame_mask, self.manifest.dimension))
+        statistics = [row.cells["statistics"] for row in rows] if "statistics" in self._columns else None
+        return Segments([row.facts for row in rows], video, statistics)
+
+    def vectors(self, row_ids: Sequence[int]) -> tuple[list[SegmentFacts], Tensor]:
+        """Facts of some segments and the model's one vector of each, ``(V, D)``; frames are read where none is kept."""
+        found = self._table.take(row_ids, list(dict.fromkeys([*_FACTS, *KEY_COLUMNS])))
+        if not len(found):
+            return [], torch.empty(0, self.manifest.dimension)
+        cells = self._cells(row_ids, keys_of(found).to_pylist())
+        return _facts_of(found), torch.from_numpy(np.stack([cell["vector"] for cell in cells]))
+
+    def frames(self, row_ids: Sequence[int]) -> VideoFeatures:
+        """The raw frames of some segments, with ``seconds``; they stand in for contextual ones, too."""
+        return _padded_video(self._rows(row_ids, with_cells=False), self.manifest.dimension)
+
+    def _rows(self, row_ids: Sequence[int], *, with_cells: bool = True) -> list[SegmentRow]:
+        """Rows from memory or the disk; what a whole scan reads passes memory by."""
+        with_cells = with_cells and bool(self._columns) and not self.model.one_vector
+        with self._keeping:
+            kept = [self._kept.get(row_id) for row_id in row_ids]
+        if with_cells:
+            kept = [row if row is not None and row.cells else None for row in kept]
+        missing = [row_id for row_id, row in zip(row_ids, kept, strict=True) if row is None]
+        fresh = self._read_rows(missing, with_cells=with_cells)
+        if len(row_ids) <= MOST_KEPT_AT_ONCE:
+            with self._keeping:
+                for row_id, row in zip(missing, fresh, strict=True):
+                    if row.nbytes <= self._kept.maxsize:
+                        self._kept[row_id] = row
+        rest = iter(fresh)
+        return [next(rest) if row is None else row for row in kept]
+
+    def _read_rows(self, row_ids: Sequence[int], *, with_cells: bool) -> list[SegmentRow]:
+        if not row_ids:
+            return []
+        names = list(dict.fromkeys([*_FACTS, *KEY_COLUMNS]))
+        table = self._table.take(row_ids, [*names, "frames", "seconds"])
+        cells = self._cells(row_ids, keys_of(table).to_pylist()) if with_cells else [Cells()] * len(table)
+        frames = (np.frombuffer(cell, np.float16) for cell in table["frames"].to_pylist())
+        shaped = [cell.reshape(-1, self.manifest.dimension) for cell in frames]
+        seconds = [np.array(cell, np.float32) for cell in table["seconds"].to_pylist()]
+        return [SegmentRow(*parts) for parts in zip(_facts_of(table), shaped, seconds, cells, strict=True)]
+
+    # What the model keeps --------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _columns(self) -> list[str]:
+        return columns_of(self.model)
+
+    def unprepared(self) -> list[int]:
+        """Row ids of the segments that nothing is kept for, though the model needs it."""
+        if not self._columns:
+            return []
+        rows: list[int] = self._places.segments[self._places.rows < 0].tolist()
+        return rows
+
+    def key_columns(self, row_ids: Sequence[int]) -> pa.Table:
+        """What a model's table wants to know of some segments."""
+        return self._table.take(row_ids, ["video_id", *KEY_COLUMNS])
+
+    def keys(self) -> pa.Array:
+        """The keys of all segments, in no order."""
+        return keys_of(self._table.select(None, KEY_COLUMNS))
+
+    @property
+    def _places(self) -> _Places:
+        with self._matching:  # it takes memory for each segment: one thread does it, the others wait
+            return self._matched
+
+    @cached_property
+    def _matched(self) -> _Places:
+        """Match the model's table with the segments: once, since neither changes."""
+        found = self._table.select(None, KEY_COLUMNS, row_ids=True)
+        segments = found["_rowid"].to_numpy().astype(np.int64)
+        rows = np.full(len(segments), -1, np.int64)
+        if self.model_table is not None:
+            ids, known = self.model_table.keys()
+            index = pc.fill_null(pc.index_in(keys_of(found), value_set=known), -1).to_numpy(zero_copy_only=False)
+            rows[index >= 0] = ids[index[index >= 0]]
+        order = np.argsort(segments)
+        return _Places(segments[order], rows[order])
+
+    def _cells(self, row_ids: Sequence[int], keys: Sequence[str]) -> list[Cells]:
+        """What the model keeps of each segment: stored under the key it has now, else made of its frames."""
+        stored: dict[str, Cells] = {}
+        if self.model_table is not None:
+            places = self._places.of(row_ids)
+            stored = self.model_table.take(places[places >= 0].tolist())
+        found = [stored.get(key) for key in keys]
+        unknown = [row_id for row_id, cells in zip(row_ids, found, strict=True) if cells is None]
+        made = iter(self._made(unknown))
+        return [next(made) if cells is None else cells for cells in found]
+
+    def _made(self, row_ids: Sequence[int]) -> list[Cells]:
+        made: list[Cells] = []
+        for start in range(0, len(row_ids), MADE_AT_ONCE):
+            made += cells_of(self.model, self.frames(row_ids[start : start + MADE_AT_ONCE]))
+        return made
+
+
+def _facts_of(table: pa.Table) -> list[SegmentFacts]:
+    cells = {name: table[name].to_pylist() for name in _FACTS}
+    cells["path_bytes"] = list(map(os.fsdecode, cells["path_bytes"]))
+    return [SegmentFacts(*row) for row in zip(*cells.values(), strict=True)]
+
+
+def _padded_video(rows: Sequence[SegmentRow], dimension: int) -> VideoFeatures:
+    counts = torch.tensor([len(row.frames) for row in rows], dtype=torch.long)
+    mask = torch.arange(int(counts.max()) if rows else 1) < counts[:, None]
+    frames = _padded([row.frames for row in rows], mask, dimension)
+    seconds = _padded([row.seconds for row in rows], mask, 1)[..., 0]
+    return VideoFeatures(frames, frames, mask, seconds)
+
+
+def _padded(cells: Sequence[NDArray[Any]], mask: Tensor, size: int) -> Tensor:
+    """Numbers of the real frames of each video, ``size`` a frame, as ``(V, F, size)`` float32; padding holds zeros."""
+    if not cells:
+        return torch.zeros(*mask.shape, size)
+    real = torch.from_numpy(np.concatenate([cell.ravel() for cell in cells])).float().view(-1, size)
+    if mask.all():
+        return real.view(*mask.shape, size)
+    out = torch.zeros(*mask.shape, size)
+    out[mask] = real
+    return out

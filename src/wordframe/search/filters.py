@@ -1,0 +1,108 @@
+"""Which videos a search may look at, as a condition that the library's tables work out."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+from dataclasses import dataclass
+
+from wordframe.disk import display_path
+
+
+@dataclass(frozen=True)
+class Filters:
+    """All of them must hold.
+
+    folder: a folder, absolute, with all below it; path: a glob, matched against the whole path, or against its end if
+    it starts with neither ``/`` nor ``*``; ``*`` crosses folders. min_seconds, max_seconds: length of the video. after,
+    before: date of the file, ``[after, before)`` in local time.
+    """
+
+    folder: str | None = None
+    path: str | None = None
+    min_seconds: float | None = None
+    max_seconds: float | None = None
+    after: datetime.date | None = None
+    before: datetime.date | None = None
+
+    def where(self) -> str | None:
+        """The SQL condition on segments; None if nothing is filtered."""
+        clauses = []
+        if self.min_seconds is not None:
+            clauses.append(f"duration_seconds >= {_number(self.min_seconds)}")
+        if self.max_seconds is not None:
+            clauses.append(f"duration_seconds <= {_number(self.max_seconds)}")
+        if self.after is not None:
+            clauses.append(f"modified_ns >= {_nanoseconds(self.after)}")
+        if self.before is not None:
+            clauses.append(f"modified_ns < {_nanoseconds(self.before)}")
+        if self.folder is not None:
+            clauses.append(_below(self.folder))
+        if self.path is not None:
+            pattern = glob_expression(_whole(display_path(self.path)))
+            clauses.append("regexp_like(path, '" + pattern.replace("'", "''") + "')")
+        return " AND ".join(clauses) or None
+
+
+def _below(folder: str) -> str:
+    """Paths that begin with the folder, as bytes: a name that is not UTF-8 is no other name than itself."""
+    start = os.fsencode(folder.rstrip(os.sep) + os.sep)
+    after = start[:-1] + bytes([start[-1] + 1])
+    return f"path_bytes >= X'{start.hex()}' AND path_bytes < X'{after.hex()}'"
+
+
+def _whole(pattern: str) -> str:
+    return pattern if pattern.startswith(("/", "*")) else f"*/{pattern}"
+
+
+def glob_expression(pattern: str) -> str:
+    """A glob as a regular expression of the kind that the tables know (Rust's, which has no look-around).
+
+    Python's ``fnmatch.translate`` gives atomic groups, which it has not.
+
+    >>> glob_expression("*/a?.mp4"), glob_expression("[!a]*"), glob_expression("a[")
+    ('(?s)^.*/a.\\\\.mp4$', '(?s)^[^\\\\x{61}-\\\\x{61}].*$', '(?s)^a\\\\[$')
+    """
+    parts = re.findall(r"\*|\?|\[!?\]?[^\]]*\]|.", pattern, re.DOTALL)
+    return "(?s)^" + "".join(map(_expression, parts)) + "$"
+
+
+def _expression(part: str) -> str:
+    if part == "*":
+        return ".*"
+    if part == "?":
+        return "."
+    if len(part) == 1:
+        return re.escape(part)
+    return _character_class(part[2:-1] if part[1] == "!" else part[1:-1], negated=part[1] == "!")
+
+
+def _character_class(inside: str, *, negated: bool) -> str:
+    """What lies between brackets of a glob; a range that runs backwards holds nothing."""
+    items, place = "", 0
+    while place < len(inside):
+        is_range = inside[place + 1 : place + 2] == "-" and place + 2 < len(inside)
+        first, last = inside[place], inside[place + 2 if is_range else place]
+        place += 3 if is_range else 1
+        if first <= last:
+            items += f"\\x{{{ord(first):x}}}-\\x{{{ord(last):x}}}"
+    if not items:
+        return "." if negated else "[^\\x{0}-\\x{10ffff}]"
+    return f"[{'^' * negated}{items}]"
+
+
+def _number(value: float) -> str:
+    """As SQL; infinity has no literal.
+
+    >>> _number(2.5), _number(float("inf"))
+    ("CAST('2.5' AS DOUBLE)", "CAST('inf' AS DOUBLE)")
+    """
+    return f"CAST('{float(value)!r}' AS DOUBLE)"
+
+
+def _nanoseconds(day: datetime.date) -> int:
+    """Since 1970; days that no file system knows count as the first or the last that it does."""
+    moment = day if isinstance(day, datetime.datetime) else datetime.datetime.combine(day, datetime.time())
+    first, last = datetime.datetime(1902, 1, 1), datetime.datetime(2200, 1, 1)
+    return int(min(max(moment, first), last).timestamp() * 1e9)

@@ -1,0 +1,231 @@
+"""Finding: plain functions of a snapshot and a query. Nothing is kept here, so any number of threads may ask at once.
+
+    snapshot = library.snapshot()
+    query = encode(snapshot, Query(text="a child laughs"))
+    hits = search(snapshot, query, top=5)
+    why = explain(snapshot, query, hits[0].moments[0].segment_id)
+
+Stage one takes candidates by the centroids of the segments' frames (or by the model's one vector a video), stage two
+reads their frame features and runs the model; ``exact`` runs the model on everything, in blocks.
+Neighbours: ``queries.py`` makes queries, ``results.py`` is what comes back, ``library/snapshot.py`` reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from wordframe.errors import LibraryError, WordframeError
+from wordframe.features import TextFeatures, VideoFeatures
+from wordframe.library import SegmentFacts, Snapshot, ids_clause
+from wordframe.models import score
+from wordframe.search._background import BackgroundScores, background_scores
+from wordframe.search._explain import explain_segment
+from wordframe.search._grouping import Scores, group_by_video
+from wordframe.search._heat import video_heat
+from wordframe.search.filters import Filters
+from wordframe.search.queries import EncodedQuery, Query, encode
+from wordframe.search.results import Explanation, Heat, Hit, RankedText
+
+BLOCK_SEGMENTS = 4096
+"""So many segments are scored at once: memory stays bounded however large the library is."""
+SHORTLIST = 300
+"""What keeps over 99 % of the exact top 10 of 100,000 segments whose scenes differ (``benchmarks/two_stage.py``)."""
+
+
+def search(
+    snapshot: Snapshot,
+    query: EncodedQuery,
+    *,
+    top: int = 10,
+    moments: int = 3,
+    filters: Filters | None = None,
+    exact: bool = False,
+    shortlist: int = SHORTLIST,
+    explained: bool = False,
+) -> list[Hit]:
+    """The ``top`` videos that fit a query, best first.
+
+    Args:
+        moments: at most so many moments a video.
+        exact: score every segment, not only the shortlist.
+        shortlist: how many segments stage one hands to the model; where they belong to fewer than ``top`` videos, as
+            many again of the other videos follow.
+        explained: say of each hit why its best moment fits.
+
+    Raises:
+        WordframeError: the library is empty or damaged.
+        ValueError: a number below 1.
+    """
+    if top < 1 or moments < 1 or shortlist < 1:
+        raise ValueError(f"top, moments and shortlist must be at least 1, got {top}, {moments}, {shortlist}")
+    if snapshot.num_segments == 0:
+        raise LibraryError(f"{snapshot.folder}: the library is empty; index some videos into it first")
+    where = None if filters is None else filters.where()
+    scores = Scores()
+    if exact:
+        _score_into(scores, snapshot, query, snapshot.row_ids(where))
+    else:
+        _score_shortlists(scores, snapshot, query, top=top, size=shortlist, where=where)
+    rows = scores.of_best_videos(top)
+    hits = group_by_video(snapshot.facts(list(rows)), list(rows.values()), top=top, moments=moments)
+    row_of = dict(zip((facts.segment_id for facts in snapshot.facts(list(rows))), rows, strict=True))
+    hits = _with_peaks(snapshot, query, hits, row_of)
+    if not explained:
+        return hits
+    best = [row_of[hit.moments[0].segment_id] for hit in hits]
+    return [
+        hit.model_copy(update={"explanation": _explain(snapshot, query, row)})
+        for hit, row in zip(hits, best, strict=True)
+    ]
+
+
+def _score_shortlists(
+    scores: Scores, snapshot: Snapshot, query: EncodedQuery, *, top: int, size: int, where: str | None
+) -> None:
+    """Score the nearest segments, and then those of videos not met yet, until ``top`` videos or all are there.
+
+    Videos that were met are left out of the next look, so a few long videos cannot fill every shortlist.
+    """
+    look = where
+    while True:
+        rows = candidates(snapshot, query, size, look)
+        _score_into(scores, snapshot, query, rows)
+        if len(rows) < size or scores.num_videos >= top:
+            return
+        met = f"NOT ({ids_clause('video_id', scores.videos())})"
+        look = met if where is None else f"({where}) AND {met}"
+
+
+@torch.inference_mode()
+def candidates(snapshot: Snapshot, query: EncodedQuery, size: int, where: str | None = None) -> list[int]:
+    """Stage one: row ids of segments worth a score."""
+    return snapshot.candidates(snapshot.model.search_vectors(query.features)[0].numpy(), size, where)
+
+
+def score_segments(
+    snapshot: Snapshot, query: EncodedQuery, row_ids: Sequence[int]
+) -> tuple[list[SegmentFacts], NDArray[np.float32]]:
+    """Stage two: facts and scores ``(V,)`` of some segments, a few thousand at most."""
+    facts, (found,) = _scored(snapshot, [query.features], row_ids)
+    if found.isnan().any():
+        raise WordframeError(f"{snapshot.folder}: a score is not a number; the library's features are damaged")
+    return facts, found.numpy()
+
+
+def _score_into(scores: Scores, snapshot: Snapshot, query: EncodedQuery, row_ids: Sequence[int]) -> None:
+    for start in range(0, len(row_ids), BLOCK_SEGMENTS):
+        block = row_ids[start : start + BLOCK_SEGMENTS]
+        facts, found = score_segments(snapshot, query, block)
+        scores.add(block, [fact.video_id for fact in facts], found)
+
+
+def score_block(snapshot: Snapshot, texts: Sequence[TextFeatures], row_ids: Sequence[int]) -> NDArray[np.float32]:
+    """Scores ``(T, V)`` of some segments, read once, for several queries, each of ``T = 1``."""
+    return np.stack([found.numpy() for found in _scored(snapshot, texts, row_ids)[1]])
+
+
+@torch.inference_mode()
+def _scored(
+    snapshot: Snapshot, texts: Sequence[TextFeatures], row_ids: Sequence[int]
+) -> tuple[list[SegmentFacts], list[Tensor]]:
+    model = snapshot.model
+    if model.one_vector:
+        facts, vectors = snapshot.vectors(row_ids)
+        return facts, [vectors @ _unit(text) for text in texts]
+    segments = snapshot.segments(row_ids)
+    logits = (score(model, text, segments.video, segments.statistics) for text in texts)
+    return segments.facts, [of_text[0] / model.scale for of_text in logits]
+
+
+def explain(snapshot: Snapshot, query: EncodedQuery, segment_id: str) -> Explanation:
+    """Why a segment of the library fits a query, or does not.
+
+    Raises:
+        NotFoundError: there is no such segment.
+    """
+    return _explain(snapshot, query, snapshot.segment_row(segment_id))
+
+
+def _explain(snapshot: Snapshot, query: EncodedQuery, row_id: int) -> Explanation:
+    segments = snapshot.segments([row_id])
+    return explain_segment(snapshot.model, query.features, query.words, segments.video, segments.facts[0].segment_id)
+
+
+def background(snapshot: Snapshot, query: EncodedQuery) -> BackgroundScores:
+    """What scores the query gets from an even sample of the library: the level of chance."""
+    _, found = score_segments(snapshot, query, snapshot.sample)
+    return background_scores(found.tolist(), snapshot.num_segments)
+
+
+def heat(snapshot: Snapshot, query: EncodedQuery, video_id: str) -> Heat:
+    """How much each moment of a video answers a query, with the video's segments as moments.
+
+    Raises:
+        NotFoundError: there is no such video.
+    """
+    row_ids = snapshot.video_rows(video_id)
+    video = snapshot.segments(row_ids).video
+    level = background(snapshot, query).median
+    strip = video_heat(snapshot.model, query.features, query.words, video, nothing=level)
+    hit = _one_video(snapshot, query, row_ids, moments=len(row_ids))
+    return Heat(video_id=video_id, seconds=strip.seconds, values=strip.values, words=strip.words, moments=hit.moments)
+
+
+def rank_texts(snapshot: Snapshot, texts: Sequence[str], video_id: str) -> list[RankedText]:
+    """Sentences by how well a video answers them, best first.
+
+    Raises:
+        WordframeError: a text is empty or too long, or there is no such video.
+    """
+    queries = [encode(snapshot, Query(text=text)) for text in texts]
+    row_ids = snapshot.video_rows(video_id)
+    found = [_one_video(snapshot, query, row_ids, moments=1) for query in queries]
+    order = sorted(range(len(texts)), key=lambda place: (-found[place].score, place))
+    return [
+        RankedText(rank=rank, place=place, text=texts[place], score=found[place].score, moment=found[place].moments[0])
+        for rank, place in enumerate(order, start=1)
+    ]
+
+
+def _one_video(snapshot: Snapshot, query: EncodedQuery, row_ids: Sequence[int], *, moments: int) -> Hit:
+    """A video as a hit."""
+    facts, found = score_segments(snapshot, query, row_ids)
+    hits = group_by_video(facts, found.tolist(), top=1, moments=moments)
+    row_of = dict(zip((fact.segment_id for fact in facts), row_ids, strict=True))
+    return _with_peaks(snapshot, query, hits, row_of)[0]
+
+
+def _with_peaks(snapshot: Snapshot, query: EncodedQuery, hits: Sequence[Hit], row_of: dict[str, int]) -> list[Hit]:
+    """The hits with the time of each moment's frame that is nearest to the query, by cosine."""
+    segments = [moment.segment_id for hit in hits for moment in hit.moments]
+    video = snapshot.frames([row_of[segment] for segment in segments])
+    peaks = dict(zip(segments, _peaks(query.features, video), strict=True))
+    return [
+        hit.model_copy(
+            update={
+                "moments": tuple(
+                    moment.model_copy(update={"peak_seconds": peaks[moment.segment_id]}) for moment in hit.moments
+                )
+            }
+        )
+        for hit in hits
+    ]
+
+
+def _unit(text: TextFeatures) -> Tensor:
+    return F.normalize(text.sentence[0], dim=0)
+
+
+@torch.inference_mode()
+def _peaks(text: TextFeatures, video: VideoFeatures) -> list[float]:
+    assert video.seconds is not None
+    cosines = F.normalize(video.frames, dim=-1) @ _unit(text)  # (V, F)
+    best = cosines.masked_fill(~video.frame_mask, -torch.inf).argmax(dim=1, keepdim=True)
+    peaks: list[float] = video.seconds.gather(1, best)[:, 0].tolist()
+    return peaks

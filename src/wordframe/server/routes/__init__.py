@@ -1,1 +1,0 @@
-"""The addresses of ``/api/v1``, by what they are about."""
