@@ -6,7 +6,7 @@ Against float32 frames and float32 products, on the made-up features of ``two_st
 setting (each text asks for the video it was made from, and finds it: there the exact order of the others tells more),
 and, with ``--clips``, on real clips with their ``captions.json`` and the offline encoder. The model is TC-MGC near its
 identity start. Per option: the largest and the mean error of a logit (logits reach 100), R@1, R@5 and R@10 and their
-difference in points, how much of the exact first and first ten is kept, pairs scored a second once videos are precomputed,
+difference in points, how much of the exact first and first ten is kept, pairs scored a second once videos are ready,
 bytes of a stored video, and milliseconds to prepare 200 videos from what is stored. Speeds are the best of several
 rounds through all options in one run. ``read_200_ms``: to read 200 of 10,000 such rows at random from a table.
 

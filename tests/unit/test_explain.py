@@ -10,7 +10,7 @@ import torch
 
 from tests.colours import ColourEncoder
 from tests.unit.clip_models import clip_tokenizer, letter_tokenizer
-from wordframe.cli.reasons import heat_strip, reason_lines
+from wordframe.cli._terminal import heat_strip, reason_lines
 from wordframe.encoders import MODEL_TYPES, SentenceTokenizer, load_encoder
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.models import PRESETS, ModelSettings, TextVideoModel

@@ -1,4 +1,3 @@
-from ._terminal import counted as counted
 from ._terminal import timecode as timecode
 from .main import entry_point as entry_point
 from .main import main as main

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from wordframe.disk import one_line
-from wordframe.errors import WordframeError
+from wordframe.errors import WordframeError, counted
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -70,14 +70,6 @@ def duration(seconds: float) -> str:
     if seconds < 3600:
         return f"{int(seconds // 60)} min {int(seconds % 60)} s"
     return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60)} min"
-
-
-def counted(number: int, noun: str) -> str:
-    """
-    >>> counted(1, "video"), counted(2, "video")
-    ('1 video', '2 videos')
-    """
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 # Reasons -------------------------------------------------------------------------------------------------------------

@@ -124,8 +124,8 @@ def _as_json(model: TextVideoModel, to: Path) -> dict[str, object]:
 
 
 def _tell(model: TextVideoModel, to: Path) -> None:
-    from wordframe.cli._terminal import counted
     from wordframe.disk import one_line
+    from wordframe.errors import counted
 
     place = one_line(str(to))
     print(f"{place}: {model.settings.label}, {_own_parameters(model):,} parameters on top of CLIP")

@@ -113,7 +113,7 @@ def read_benchmark(
 
 
 def _check(split: Split, videos: Path, deep: bool) -> SplitCheck:
-    from wordframe.cli.progress import counting_progress
+    from wordframe.cli._terminal import counting_progress
     from wordframe.data import check_split
 
     with counting_progress(f"Checking {split}", len(split)) as on_progress:

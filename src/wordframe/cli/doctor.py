@@ -184,8 +184,9 @@ def _extra(name: str, is_there: bool) -> str:
 
 
 def _show_library(found: dict[str, Any]) -> None:
-    from wordframe.cli._terminal import counted, duration
+    from wordframe.cli._terminal import duration
     from wordframe.disk import one_line
+    from wordframe.errors import counted
 
     if "problem" in found:
         print(f"BROKEN:   library: {one_line(found['problem'])}")

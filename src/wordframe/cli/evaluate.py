@@ -292,7 +292,7 @@ def _load(encoder: str | None, name: str, untrained: bool, words: int | None) ->
 @contextlib.contextmanager
 def _bars() -> Iterator[Callable[[str, int, int], None]]:
     """One bar after the other: call with what is done, how much of it, and the total."""
-    from wordframe.cli.progress import counting_progress
+    from wordframe.cli._terminal import counting_progress
 
     with contextlib.ExitStack() as stack:
         bars: dict[str, Callable[[int], None]] = {}

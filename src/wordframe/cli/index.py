@@ -77,8 +77,9 @@ def _print_problems(summary: IndexSummary) -> None:
 
 
 def _print_summary(summary: IndexSummary, library: Path) -> None:
-    from wordframe.cli._terminal import counted, duration
+    from wordframe.cli._terminal import duration
     from wordframe.disk import one_line
+    from wordframe.errors import counted
 
     parts = [f"{counted(len(summary.indexed), 'video')} indexed"]
     if summary.indexed:

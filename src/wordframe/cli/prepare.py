@@ -77,7 +77,7 @@ def _bar() -> Iterator[tuple[Callable[[int, int], None], dict[str, int]]]:
 
 
 def _summary(model: str, made: int, total: int) -> str:
-    from wordframe.cli._terminal import counted
+    from wordframe.errors import counted
 
     if not total:
         return f"nothing to do: the library has all that {model} needs"

@@ -211,7 +211,7 @@ def _run(recipe: Recipe, setup: TrainingSetup, folder: Path, workers: int, *, qu
 @contextlib.contextmanager
 def _shown(quiet: bool) -> Iterator[tuple[Callable[[TrainingPlan], None], Callable[[TrainingProgress], None]]]:
     """The plan before the first step, a bar, and a line for each validation; nothing where JSON is wanted."""
-    from wordframe.cli.progress import counting_progress
+    from wordframe.cli._terminal import counting_progress
 
     with contextlib.ExitStack() as stack:
         bars: list[Callable[[int], None]] = []
@@ -235,7 +235,7 @@ def _shown(quiet: bool) -> Iterator[tuple[Callable[[TrainingPlan], None], Callab
 
 
 def _lines(progress: TrainingProgress, *, early: bool) -> list[str]:
-    from wordframe.cli.text import duration
+    from wordframe.cli._terminal import duration
 
     lines = []
     if early and progress.step < progress.total_steps:
@@ -252,7 +252,7 @@ def _lines(progress: TrainingProgress, *, early: bool) -> list[str]:
 
 
 def _print_plan(plan: TrainingPlan) -> None:
-    from wordframe.cli.text import counted
+    from wordframe.errors import counted
 
     per_process = "+".join(map(str, plan.batch_per_process))
     spread = f" ({per_process} over {plan.processes} processes)" if plan.processes > 1 else ""
@@ -284,7 +284,7 @@ def _print_plan(plan: TrainingPlan) -> None:
 
 
 def _print_result(result: TrainingResult, *, kept: bool, quiet: bool) -> None:
-    from wordframe.cli.text import duration
+    from wordframe.cli._terminal import duration
 
     if result.interrupted:
         print(

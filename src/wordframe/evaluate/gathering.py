@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wordframe.data import CachedFeatures, MatchedVideos, in_order, read_captions_file, read_sampled
+from wordframe.data import CachedFeatures, MatchedVideos, in_order, read_sampled
 from wordframe.encoders import Encoder
 from wordframe.errors import AnnotationError, VideoError
 from wordframe.evaluate.report import Skipped
@@ -179,16 +179,14 @@ _READERS: dict[Sampling, _Reader] = {"uniform": _read_uniform, "seconds": _read_
 # From a cache of features ------------------------------------------------------------------------------------------
 
 
-def gather_cached(cache: CachedFeatures, folder: Path, *, num_frames: int, num_words: int) -> Gathered:
-    """All of a cache in ``folder``: at most ``num_frames`` frames a video, ``num_words`` token positions a caption."""
+def gather_cached(cache: CachedFeatures, *, num_frames: int, num_words: int) -> Gathered:
+    """All of a cache: at most ``num_frames`` frames a video, ``num_words`` token positions a caption."""
     frames = [cache.frames(video) for video in range(len(cache.video_ids))]
     chosen = [each[benchmark_indices(len(each), num_frames)] for each in frames]
-    there = set(cache.video_ids)
-    captions = [caption for video, several in read_captions_file(folder) if video in there for caption in several]
     left_out = cache.description.left_out
     return Gathered(
         names=tuple(cache.video_ids),
-        captions=tuple(captions),
+        captions=tuple(cache.captions()),
         caption_video=torch.from_numpy(cache.video_of),
         texts=CachedTexts(cache, numbers=None, num_words=num_words),
         videos=VideoFeatures.from_ragged(chosen),

@@ -182,7 +182,7 @@ def evaluate_cached(
     num_frames = min(limit for limit in (num_frames, stored.num_frames, model.max_frames) if limit is not None)
     num_words = min(limit for limit in (num_words, stored.max_words, model.max_words) if limit is not None)
     return _evaluate_gathered(
-        gather_cached(cache, Path(folder), num_frames=num_frames, num_words=num_words),
+        gather_cached(cache, num_frames=num_frames, num_words=num_words),
         model,
         model_name=model_name,
         encoder=stored.encoder,

@@ -297,7 +297,7 @@ def feature_tiles(model: TextVideoModel, texts: Texts, videos: VideoFeatures, *,
     def group(start: int) -> TileScorer:
         some = fit_frames(videos[start : start + group_size], model.max_frames)
         ready = contextualize(model, some.to(parameter.device, parameter.dtype))
-        if model.settings.mask_padding:
+        if model.mask_padding:
             return tile_scorer(model, texts_there, ready)
         return lambda rows, columns: score(model, texts_there(rows), ready[columns])
 

@@ -46,13 +46,12 @@ def in_blocks(
         for t in range(0, len(text), rows)
     ]
 
-    def glue(pick: Callable[[SimilarityOutput], Tensor]) -> Tensor:
-        return torch.cat([torch.cat([pick(block) for block in row], dim=1) for row in grid], dim=0)
+    def joined(part: str | None = None) -> Tensor:
+        """A part, or the logits, of all blocks."""
+        rows = [[block.logits if part is None else block.parts[part] for block in row] for row in grid]
+        return torch.cat([torch.cat(row, dim=1) for row in rows], dim=0)
 
-    names = grid[0][0].parts
-    return SimilarityOutput(
-        glue(lambda block: block.logits), {name: glue(lambda block, name=name: block.parts[name]) for name in names}
-    )
+    return SimilarityOutput(joined(), {part: joined(part) for part in grid[0][0].parts})
 
 
 def in_recomputed_tiles(

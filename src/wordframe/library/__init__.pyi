@@ -9,9 +9,10 @@ from ._segmenting import run_centroids as run_centroids
 from ._store import FailureEntry as FailureEntry
 from ._store import ModelEntry as ModelEntry
 from ._store import ids_clause as ids_clause
+from ._vector_index import PLAIN_BYTES as PLAIN_BYTES
 from .indexer import small_picture as small_picture
-from .interrupts import interrupts_noted as interrupts_noted
 from .library import Library as Library
+from .snapshot import MOST_KEPT_AT_ONCE as MOST_KEPT_AT_ONCE
 from .snapshot import SegmentFacts as SegmentFacts
 from .snapshot import Segments as Segments
 from .snapshot import Snapshot as Snapshot

@@ -23,6 +23,7 @@ from cachetools import LRUCache
 from wordframe.disk import hold_lock, sync, write_whole
 from wordframe.encoders import Encoder, load_encoder
 from wordframe.errors import LibraryError, WordframeError
+from wordframe.interrupts import interrupts_noted
 from wordframe.library._durable import DURABLE_NAME, boot_id, go_back, note_durable
 from wordframe.library._files import expanded
 from wordframe.library._manifest import FORMAT, OLDEST_FORMAT, Manifest, add_roots, read_roots, without_nested
@@ -31,7 +32,6 @@ from wordframe.library._prepare import fill
 from wordframe.library._rows import SegmentEntry, VideoEntry, segment_rows
 from wordframe.library._store import FailureEntry, ModelEntry, Store
 from wordframe.library._upgrade import upgrade_in_place
-from wordframe.library.interrupts import interrupts_noted
 from wordframe.library.snapshot import Snapshot
 from wordframe.library.status import IndexProgress, IndexSummary, keeping_status
 from wordframe.models import TextVideoModel, load_model, load_ready, refuse_other_features
@@ -263,6 +263,15 @@ class Library:
         with self.locked():
             self._open_for_writing()
             self._store.add([row for video, segments in videos for row in segment_rows(video, segments)])
+
+    def tidy(self) -> None:
+        """Merge small files, as each ``index`` does at its end.
+
+        Raises:
+            LibraryError: the library is being written, or cannot be.
+        """
+        with self.locked():
+            self._store.tidy()
 
     def _open_for_writing(self) -> None:
         self._manifest = Manifest.read(self.folder) or self._create()

@@ -279,18 +279,23 @@ class Snapshot:
         if (self.num_segments if allowed is None else len(allowed)) <= size:
             return self.row_ids() if allowed is None else allowed.tolist()
         if not self.model.one_vector:
-            return self._nearest(vector, size, allowed)
+            return self.nearest(vector, size, allowed)
         rows = self._places.segments if allowed is None else allowed
         places = self._places.of(rows)
         without = rows[places < 0]
-        found = self._nearest(vector, size, without) if len(without) else []
+        found = self.nearest(vector, size, without) if len(without) else []
         if self.model_table is not None and len(without) < len(rows):
             order = np.argsort(places)
             nearest = self.model_table.nearest(vector, size, places[places >= 0])
             found += rows[order[np.searchsorted(places, nearest, sorter=order)]].tolist()
         return found
 
-    def _nearest(self, vector: NDArray[np.float32], size: int, among: NDArray[np.int64] | None) -> list[int]:
+    def nearest(self, vector: NDArray[np.float32], size: int, among: NDArray[np.int64] | None = None) -> list[int]:
+        """Row ids of the ``size`` segments with a centroid nearest to ``vector (D,)``, best first.
+
+        Args:
+            among: ids of the rows that may be given; None for all.
+        """
         with library_errors(self.folder, "read"):
             return self._index.nearest(vector, size, among)
 

@@ -163,7 +163,7 @@ class TrainingSetup:
         # not the encoder's own, which reads up to 77 words: the recipe's max_words cut here as they do in training
         tokenize = SentenceTokenizer(
             tokenizer=parts.tokenizer,
-            family=FAMILIES["clip"],
+            model_type=MODEL_TYPES["clip"],
             max_words=recipe.settings.max_words,
             vocabulary=parts.towers.vocabulary,
         )
