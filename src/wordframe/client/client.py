@@ -239,7 +239,7 @@ def _wait_seconds(answer: httpx.Response) -> float | None:
 
 
 def _part(name: str) -> str:
-    """One step of an address, whatever is in it; dots alone would lead elsewhere."""
+    """One step of an address, whatever is in it; dots alone would lead elsewhere, since clients resolve ``..``."""
     return quote(name, safe="").replace(".", "%2E")
 
 
