@@ -39,7 +39,7 @@ from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.heads import in_threads, product
 from wordframe.library import MOST_KEPT_AT_ONCE
 from wordframe.models import ModelSettings, TextVideoModel
-from wordframe.search import SearchEngine
+from wordframe.search import EncodedQuery, score_segments
 
 WORDS, FRAMES, DIMENSION = 32, 12, 512
 LIBRARY_SEGMENTS = 10_000
@@ -195,14 +195,15 @@ def rerank_in_library(segments: int, candidates: int = 200) -> dict[str, float]:
     world = World(segments, 0.75)
     with tempfile.TemporaryDirectory() as place:
         library = build(Path(place), world)
-        engine, query = SearchEngine(library, make_model()), world.queries(1)
-        engine.prepared.prepare()
-        row_ids = torch.tensor(library.store.row_ids())
-        engine.score_segments(query, row_ids[: 2 * MOST_KEPT_AT_ONCE].tolist())  # so many are not kept in memory
+        model = make_model()
+        library.prepare(model)
+        snapshot, query = library.snapshot(model), EncodedQuery(world.queries(1), ())
+        row_ids = torch.tensor(snapshot.row_ids())
+        score_segments(snapshot, query, row_ids[: 2 * MOST_KEPT_AT_ONCE].tolist())  # so many are not kept in memory
         lists = [row_ids[torch.randperm(segments)[:candidates]].tolist() for _ in range(20)]
         figures: dict[str, float] = {"segments": segments, "candidates": candidates}
         for name in ("from_disk_ms", "from_memory_ms"):  # the second round finds what the first one kept
-            times = [_timed(partial(engine.score_segments, query, rows)) for rows in lists]
+            times = [_timed(partial(score_segments, snapshot, query, rows)) for rows in lists]
             figures[name] = round(1000 * statistics.median(times), 2)
     return figures
 

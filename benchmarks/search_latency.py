@@ -17,8 +17,8 @@ import numpy as np
 from results import save
 
 from wordframe.encoders import load_encoder
-from wordframe.library import Library, Manifest, Segment, VideoEntry, scene_vectors, segment_rows
-from wordframe.search import DEFAULT_SIZE, SearchEngine, plain_sentences
+from wordframe.library import Library, SegmentEntry, VideoEntry, run_centroids
+from wordframe.search import SHORTLIST, Query, SearchEngine, candidates, encode, plain_sentences, score_segments
 
 SEGMENTS_A_VIDEO, FRAMES = 10, 8
 
@@ -26,10 +26,9 @@ SEGMENTS_A_VIDEO, FRAMES = 10, 8
 def made_up_library(folder: Path, segments: int, *, picture: bytes = b"") -> Library:
     """A library on disk whose features nobody decoded; ``picture``: the thumbnail of all segments."""
     encoder = load_encoder("offline")
-    Manifest.of(encoder).write(folder)
     library = Library.open(folder, encoder=encoder)
     chance = np.random.default_rng(0)
-    rows = []
+    videos = []
     for number in range(segments // SEGMENTS_A_VIDEO):
         centre = chance.standard_normal(encoder.dimension)
         video = VideoEntry(
@@ -41,15 +40,16 @@ def made_up_library(folder: Path, segments: int, *, picture: bytes = b"") -> Lib
             start = 8.0 * part
             seconds = np.arange(FRAMES, dtype=np.float32) + 8 * part
             parts.append(
-                Segment(start, start + 8, frames.astype(np.float16), seconds, scene_vectors(frames[None])[0], picture)
+                SegmentEntry(
+                    start, start + 8, frames.astype(np.float16), seconds, run_centroids(frames[None])[0], picture
+                )
             )
-        rows += segment_rows(video, parts)
-        if len(rows) >= 5000:
-            library.store.add(rows)
-            rows = []
-    if rows:
-        library.store.add(rows)
-    library.store.tidy()
+        videos.append((video, parts))
+        if len(videos) >= 500:
+            library.add_videos(videos)
+            videos = []
+    library.add_videos(videos)
+    library.tidy()
     return library
 
 
@@ -68,11 +68,12 @@ def main() -> None:
             t0 = time.perf_counter()
             engine.search(sentence)
             t1 = time.perf_counter()
-            query = engine.encode_query(text=sentence)
+            snapshot = engine.snapshot()
+            query = encode(snapshot, Query(text=sentence))
             t2 = time.perf_counter()
-            listed = engine.shortlist(query, DEFAULT_SIZE)
+            listed = candidates(snapshot, query, SHORTLIST)
             t3 = time.perf_counter()
-            engine.score_segments(query, listed)
+            score_segments(snapshot, query, listed)
             t4 = time.perf_counter()
             for times, seconds in zip((whole, encoding, listing, scoring), np.diff([t0, t1, t2, t3, t4]), strict=True):
                 times.append(1000 * seconds)

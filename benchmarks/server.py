@@ -36,7 +36,7 @@ from results import save
 from search_latency import made_up_library
 
 from wordframe.client import Client
-from wordframe.library import Library, Segment, VideoEntry, segment_rows
+from wordframe.library import Library, SegmentEntry, VideoEntry
 from wordframe.search import plain_sentences
 
 FILE_BYTES = 256 * 2**20
@@ -60,8 +60,8 @@ def add_file(library: Library, path: Path, duration_seconds: int) -> None:
     for start in range(0, duration_seconds, 8):
         frames = chance.standard_normal((8, dimension)).astype(np.float32)
         seconds = np.arange(8, dtype=np.float32) + start
-        segments.append(Segment(start, start + 8, frames.astype(np.float16), seconds, frames[:1], picture(chance)))
-    library.store.add(segment_rows(entry, segments))
+        segments.append(SegmentEntry(start, start + 8, frames.astype(np.float16), seconds, frames[:1], picture(chance)))
+    library.add_videos([(entry, segments)])
 
 
 def picture(chance: np.random.Generator) -> bytes:

@@ -37,9 +37,9 @@ from torch import Tensor
 
 from wordframe.encoders import Encoder
 from wordframe.features import TextFeatures
-from wordframe.library import PLAIN_BYTES, Library, Manifest, Segment, VideoEntry, scene_vectors, segment_rows
+from wordframe.library import PLAIN_BYTES, Library, SegmentEntry, Snapshot, VideoEntry, run_centroids
 from wordframe.models import ModelSettings, TextVideoModel
-from wordframe.search import DEFAULT_SIZE, SearchEngine
+from wordframe.search import SHORTLIST, EncodedQuery, candidates, score_segments
 
 D, SCENES, FRAMES_A_SCENE, WORDS, VIDEOS_A_TOPIC = 512, 3, 4, 10, 100
 BLOCK = 2000
@@ -122,20 +122,20 @@ def make_model() -> TextVideoModel:
 def build(folder: Path, world: World) -> Library:
     """The library in ``folder``; what is there already stays. Video ``number`` is named by its number."""
     encoder = NoEncoder()
-    Manifest.of(encoder).write(folder)
     library = Library.open(folder, encoder=encoder)
     started = time.perf_counter()
-    for start in world.starts()[-(-library.store.count() // BLOCK) :]:
+    there = library.snapshot().num_segments if library.exists else 0
+    for start in world.starts()[-(-there // BLOCK) :]:
         frames = world.frames(start)
-        rows = []
-        for number, (vectors, features) in enumerate(zip(scene_vectors(frames), frames, strict=True), start):
+        videos = []
+        for number, (vectors, features) in enumerate(zip(run_centroids(frames), frames, strict=True), start):
             entry = VideoEntry(f"{number:09d}", f"/{number}.mp4", 1, 1, "", 12.0, 640, 360, "h264", "mp4", None, 1)
             seconds = np.arange(len(features), dtype=np.float32)
-            rows += segment_rows(entry, [Segment(0.0, 12.0, features.astype(np.float16), seconds, vectors, b"")])
-        library.store.add(rows)
+            part = SegmentEntry(0.0, 12.0, features.astype(np.float16), seconds, vectors, b"")
+            videos.append((entry, [part]))
+        library.add_videos(videos)
     written = time.perf_counter()
-    library.store.tidy()
-    library.store.refresh()
+    library.tidy()
     print(f"written in {written - started:.0f} s, tidied in {time.perf_counter() - written:.1f} s", flush=True)
     return library
 
@@ -158,16 +158,16 @@ class Best:
 
 
 @torch.inference_mode()
-def exhaustive(engine: SearchEngine, queries: TextFeatures) -> tuple[list[list[int]], float]:
+def exhaustive(snapshot: Snapshot, queries: TextFeatures) -> tuple[list[list[int]], float]:
     """Numbers of the best videos of each query, all scored; and pairs a second, reading included."""
-    row_ids = engine.library.store.row_ids()
+    row_ids = snapshot.row_ids()
     best = Best(len(queries), TOP)
     numbers: list[int] = []
     started = time.perf_counter()
     for start in range(0, len(row_ids), BLOCK):
-        facts, video = engine.prepared.features(row_ids[start : start + BLOCK], ["video_id"])
-        numbers += [int(fact["video_id"]) for fact in facts]
-        best.add(engine.model.score(queries, video).logits, start)
+        segments = snapshot.segments(row_ids[start : start + BLOCK])
+        numbers += [int(fact.video_id) for fact in segments.facts]
+        best.add(snapshot.model.score(queries, segments.video).logits, start)
     rate = len(queries) * len(row_ids) / (time.perf_counter() - started)
     return [[numbers[place] for place in places] for places in best.columns.tolist()], rate
 
@@ -177,7 +177,7 @@ def compared_with_all(queries: TextFeatures, truth: Sequence[Sequence[int]], wor
     best = {name: Best(len(queries), min(200, world.count)) for name in ("mean", "scenes", "frames")}
     for start in world.starts():
         frames = world.frames(start)
-        kinds = {"mean": unit(frames.mean(axis=1, keepdims=True)), "scenes": scene_vectors(frames), "frames": frames}
+        kinds = {"mean": unit(frames.mean(axis=1, keepdims=True)), "scenes": run_centroids(frames), "frames": frames}
         for name, vectors in kinds.items():
             flat = queries.sentence @ torch.from_numpy(vectors).flatten(0, 1).T  # (T, N · K)
             best[name].add(flat.unflatten(1, vectors.shape[:2]).amax(dim=2), start)
@@ -189,20 +189,19 @@ def recall(truth: Sequence[Sequence[int]], found: Sequence[Sequence[int]]) -> fl
 
 
 def measure(library: Library, queries: TextFeatures, truth: Sequence[Sequence[int]], size: int) -> dict[str, float]:
-    """One size of shortlist, by an engine that has answered nothing yet."""
-    engine = SearchEngine(library, make_model())
+    """One size of shortlist, by a snapshot that has answered nothing yet."""
+    snapshot = library.snapshot(make_model())
     found = []
     whole, first_stage = [], []
     read_before = psutil.Process().io_counters().read_chars
     for number in range(len(truth)):
-        query = queries[number : number + 1]
+        query = EncodedQuery(queries[number : number + 1], ())
         started = time.perf_counter()
-        listed = engine.shortlist(query, size)
+        listed = candidates(snapshot, query, size)
         first_stage.append(1000 * (time.perf_counter() - started))
-        rows = engine.score_segments(query, listed)
+        facts, scores = score_segments(snapshot, query, listed)
         whole.append(1000 * (time.perf_counter() - started))
-        best = sorted(rows, key=lambda row: row["score"], reverse=True)[:TOP]
-        found.append([int(row["video_id"]) for row in best])
+        found.append([int(facts[place].video_id) for place in np.argsort(-scores, kind="stable")[:TOP]])
     return {
         "candidates": size,
         "recall_at_1": float(np.mean([a[0] == b[0] for a, b in zip(truth, found, strict=True)])),
@@ -218,14 +217,15 @@ def measure(library: Library, queries: TextFeatures, truth: Sequence[Sequence[in
 def setting(folder: Path, world: World, num_queries: int) -> dict[str, Any]:
     """All figures of one library."""
     library = build(folder / "library", world)
-    engine = SearchEngine(library, make_model())
+    model = make_model()
     started = time.perf_counter()
-    engine.prepared.prepare()
+    library.prepare(model)
+    snapshot = library.snapshot(model)
     print(f"prepared for the model in {time.perf_counter() - started:.0f} s", flush=True)
     queries = world.queries(num_queries)
     answers = folder / f"answers_{num_queries}.npz"
     if not answers.exists():
-        truth, rate = exhaustive(engine, queries)
+        truth, rate = exhaustive(snapshot, queries)
         recalls = compared_with_all(queries, truth, world)
         np.savez(answers, truth=np.array(truth), rate=rate, **recalls)
     kept = np.load(answers)
@@ -234,13 +234,13 @@ def setting(folder: Path, world: World, num_queries: int) -> dict[str, Any]:
     print(f"\n{world.count} segments, share {world.share:g}; exhaustive: {rate:,.0f} pairs a second")
     print("recall of the top 10 in 200 by " + ", ".join(f"{name} {value:.3f}" for name, value in recalls.items()))
     started = time.perf_counter()
-    library.store.nearest(queries.sentence[0].numpy(), TOP)
+    snapshot.nearest(queries.sentence[0].numpy(), TOP)
     index = {"index_bytes": world.count * SCENES * D, "first_stage_one_seconds": time.perf_counter() - started}
     told = f"read and searched once in {index['first_stage_one_seconds']:.2f} s"
     print(f"index of {index['index_bytes'] / 1e6:,.0f} MB, {told}")
     for _ in range(1 + PLAIN_BYTES // index["index_bytes"]):  # as after a while of serving
-        library.store.nearest(queries.sentence[0].numpy(), TOP)
-    measure(library, queries, truth[:5], DEFAULT_SIZE)
+        snapshot.nearest(queries.sentence[0].numpy(), TOP)
+    measure(library, queries, truth[:5], SHORTLIST)
     rows = [measure(library, queries, truth, size) for size in SIZES if size <= world.count]
     for row in rows:
         print("  " + "  ".join(f"{name} {value:,.4g}" for name, value in row.items()), flush=True)
@@ -281,10 +281,10 @@ def main() -> None:
         figures[world.count].append(setting(place, world, wanted.queries))
         figures[world.count].sort(key=lambda found: -found["share"])
         save(name_of(world.count), {"queries": wanted.queries, "settings": figures[world.count]})
-    print(f"\nhow cost grows, {DEFAULT_SIZE} candidates: segments, share, median ms, of it stage one, recall@10")
+    print(f"\nhow cost grows, {SHORTLIST} candidates: segments, share, median ms, of it stage one, recall@10")
     for count, settings in figures.items():
         for found in settings:
-            row = next(row for row in found["shortlists"] if row["candidates"] == DEFAULT_SIZE)
+            row = next(row for row in found["shortlists"] if row["candidates"] == SHORTLIST)
             median, first = row["median_ms"], row["stage_one_median_ms"]
             print(f"{count:>9,} {found['share']:>5g} {median:>7.1f} {first:>7.1f} {row['recall_at_10']:>7.4f}")
 

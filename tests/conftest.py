@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+collect_ignore = ["mutants_plugin.py"]  # needs a library that `make mutants` alone installs
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:

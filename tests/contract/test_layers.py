@@ -11,7 +11,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "wordframe"
 LAYERS = [
-    {"disk", "errors", "features"},
+    {"disk", "errors", "features", "interrupts"},
     {"encoders", "heads", "losses", "video"},
     {"models", "extraction"},
     {"data", "train", "evaluate", "library"},
@@ -66,6 +66,14 @@ def test_a_module_imports_only_packages_below_its_own(path: Path) -> None:
             continue
         assert LEVEL[theirs] <= LEVEL[mine], f"{path.name} ({mine}) imports {name}, which lies above it"
         assert not any({mine, theirs} <= group for group in STRANGERS), f"{mine} and {theirs} must not know each other"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_a_package_is_known_to_others_by_its_public_names_alone(path: Path) -> None:
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] == "wordframe" and len(parts) > 2 and parts[1] != package_of(path):
+            assert not (SOURCE / parts[1]).is_dir(), f"{path.name} imports {name}; take it from wordframe.{parts[1]}"
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(SOURCE)))

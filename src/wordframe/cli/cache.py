@@ -73,7 +73,7 @@ def frames(
     """
     from wordframe.cli._terminal import counting_progress
     from wordframe.data import QUALITY, FrameSettings, build_frame_cache, match_videos
-    from wordframe.library import interrupts_noted
+    from wordframe.interrupts import interrupts_noted
 
     chosen, part = _choose(benchmark, annotations, captions, split)
     matched = match_videos(videos, part.captions)
@@ -137,7 +137,7 @@ def features(
         wordframe cache features --captions clips/captions.json --frame-cache frames --to features/clips
     """
     from wordframe.data import build_feature_cache, open_frames_of
-    from wordframe.library import interrupts_noted
+    from wordframe.interrupts import interrupts_noted
 
     if (videos is None) == (frame_cache is None):
         raise typer.BadParameter("give either --videos or --frame-cache")

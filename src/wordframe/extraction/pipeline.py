@@ -56,7 +56,7 @@ def usable_cores() -> int:
         cores = os.cpu_count() or 1
     try:
         return min(cores, _quota_cores(Path("/sys/fs/cgroup/cpu.max").read_text()))
-    except OSError:  # another system, or control groups of the first version
+    except (OSError, ValueError):  # another system, or control groups of the first version
         return cores
 
 

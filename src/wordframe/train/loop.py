@@ -22,7 +22,7 @@ import torch
 from wordframe.data import TrainingSet
 from wordframe.errors import needs_extra
 from wordframe.evaluate import installed_versions
-from wordframe.library import interrupts_noted
+from wordframe.interrupts import interrupts_noted
 from wordframe.models import TextVideoModel
 from wordframe.train.build import configure, train_mode
 from wordframe.train.distributed import copy_from_first, start_process_group
