@@ -222,6 +222,7 @@ class Client:
             try:
                 answer = self._http.request(method, API + path, **options)
             except httpx.HTTPError as error:
+                # not asked again: the server may have begun what was asked for, and a wrong address stays wrong
                 raise ServerError(f"{self.url}: no answer ({error}); is wordframe serve running?") from None
             wait = _wait_seconds(answer)
             if wait is None or not left:
