@@ -198,7 +198,7 @@ def _adder(server: MCPServer[Any]) -> Callable[[Callable[Given, Answer]], Callab
     """Adds a function as a tool; what the library refuses, the agent reads in the library's own words."""
 
     def add(function: Callable[Given, Answer]) -> Callable[Given, Answer]:
-        @functools.wraps(function)
+        @functools.wraps(function)  # the protocol's schema is made of the names, types and words of the function
         def tool(*given: Given.args, **named: Given.kwargs) -> Answer:
             try:
                 return function(*given, **named)

@@ -222,6 +222,7 @@ class Client:
             try:
                 answer = self._http.request(method, API + path, **options)
             except httpx.HTTPError as error:
+                # not asked again: the server may have begun what was asked for, and a wrong address stays wrong
                 raise ServerError(f"{self.url}: no answer ({error}); is wordframe serve running?") from None
             wait = _wait_seconds(answer)
             if wait is None or not left:
@@ -239,7 +240,7 @@ def _wait_seconds(answer: httpx.Response) -> float | None:
 
 
 def _part(name: str) -> str:
-    """One step of an address, whatever is in it; dots alone would lead elsewhere."""
+    """One step of an address, whatever is in it; dots alone would lead elsewhere, since clients resolve ``..``."""
     return quote(name, safe="").replace(".", "%2E")
 
 

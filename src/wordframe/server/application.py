@@ -70,9 +70,9 @@ def create_app(
         servers=[{"url": root_path}] if root_path else None,
         docs_url=None,  # their pages fetch scripts from elsewhere
         redoc_url=None,
-        redirect_slashes=False,
+        redirect_slashes=False,  # an unknown address is 404; a redirect would forget the proxy's path
         lifespan=lifespan,
-        separate_input_output_schemas=False,
+        separate_input_output_schemas=False,  # one schema an object, as the client has it
     )
     app.state.context = context
     add_handlers(app, root_path)
