@@ -64,7 +64,7 @@ def test_a_file_that_is_gone_or_changed_is_told_in_words(page: Page, site: Site)
 def test_an_unknown_video_and_an_unknown_folder(page: Page, site: Site) -> None:
     page.goto(f"{site.address}?v=nothing")
     expect(page.locator("#player")).to_contain_text("This video cannot be shown")
-    expect(page.locator("#player")).to_contain_text("there is no video 'nothing' in this library")
+    expect(page.locator("#player")).to_contain_text("no video 'nothing' in this library")
     page.keyboard.press("Escape")
     expect(page.locator("#player")).to_be_hidden()
     page.wait_for_url(f"{site.address}/")  # the address follows a moment after the player is gone
