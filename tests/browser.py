@@ -23,6 +23,7 @@ from wordframe.library import Library
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
 SCRIPT_NAME = "<img src=x onerror=document.title='broken'>.mp4"
 NUM_VIDEOS = 34
+expect.set_options(timeout=15_000)  # the first search loads and compiles; a busy machine takes its time
 NO_BROWSER = "no browser found; install Chromium, or say where it is with WORDFRAME_BROWSER"
 DROP = """([bytes, name, type, kinds]) => {
   const transfer = new DataTransfer();

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,20 +19,25 @@ from filelock import FileLock, Timeout
 __all__ = ["content_hash", "display_path", "hold_lock", "one_line", "replacing", "short_hash", "sync", "write_whole"]
 
 
+_KEPT_OF_NAME = 32
+"""Characters: a file system takes 255 bytes, and a character may be four."""
+
+
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """Write to the path given in the block; at its end the file is synced and takes the place of ``path``.
 
     If the block raises, ``path`` stays as it was and nothing is left behind. The unfinished file is hidden, beside its
     place (a rename is whole only within one file system), keeps the ending (writers choose the format by it) and names
-    the process, so that two writers never share one.
+    process and thread, so that two writers never share one; of a long name it keeps the beginning.
 
     Raises:
         OSError: the folder cannot be written, or the disk is full.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    writer = f"{os.getpid()}-{threading.get_ident():x}"
+    part = path.with_name(f".{path.stem[:_KEPT_OF_NAME]}.{writer}.part{path.suffix}")
     try:
         yield part
         sync(part)

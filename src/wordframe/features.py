@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-Rows = Sequence[NDArray[Any]] | Sequence[Tensor]
+_Rows = Sequence[NDArray[Any]] | Sequence[Tensor]
 """One array or tensor an item, of different lengths along its first axis."""
 
 PART_NAMES = ("video_sentence", "video_word", "sentence_frame", "frame_word")
@@ -56,7 +56,7 @@ def _check_real_first(frame_mask: Tensor) -> None:
         )
 
 
-def _padded(what: str, rows: Rows, tail: tuple[int, ...], length: int | None) -> tuple[Tensor, list[int]]:
+def _padded(what: str, rows: _Rows, tail: tuple[int, ...], length: int | None) -> tuple[Tensor, list[int]]:
     """Rows ``(L_i, *tail)`` as one float32 ``(N, L, *tail)`` with zeros behind them, and their lengths ``L_i``."""
     items: Sequence[Any] = rows
     counts = [len(row) for row in items]
@@ -109,7 +109,7 @@ class TextFeatures:
 
     @classmethod
     def from_ragged(
-        cls, sentence: NDArray[Any] | Tensor | Rows, words: Rows, *, length: int | None = None
+        cls, sentence: NDArray[Any] | Tensor | _Rows, words: _Rows, *, length: int | None = None
     ) -> TextFeatures:
         """Texts of different lengths, as float32 with zeros behind the words.
 
@@ -172,10 +172,10 @@ class VideoFeatures:
     @classmethod
     def from_ragged(
         cls,
-        frames: Rows,
+        frames: _Rows,
         *,
-        contextual: Rows | None = None,
-        seconds: Rows | None = None,
+        contextual: _Rows | None = None,
+        seconds: _Rows | None = None,
         length: int | None = None,
         dimension: int | None = None,
     ) -> VideoFeatures:
@@ -199,7 +199,7 @@ class VideoFeatures:
         padded, counts = _padded("frames of video", frames, (dimension,), length)
         longest = padded.shape[1]
 
-        def beside(name: str, rows: Rows, tail: tuple[int, ...]) -> Tensor:
+        def beside(name: str, rows: _Rows, tail: tuple[int, ...]) -> Tensor:
             values, lengths = _padded(f"{name} of video", rows, tail, longest)
             if lengths != counts:
                 raise ValueError(f"{name} must have a row for each row of frames; the lengths of some videos differ")
@@ -238,7 +238,7 @@ class SimilarityOutput:
     """How well each text fits each video.
 
     logits: ``(T, V)`` float32, scaled by ``s = exp(logit_scale)`` where the method has it; parts: ``{name: (T, V)}``,
-    scaled alike, names from ``PART_NAMES``. Rows are texts.
+    scaled alike, names from ``PART_NAMES``. _Rows are texts.
     """
 
     logits: Tensor

@@ -50,6 +50,7 @@ def contrastive_share(rows: Tensor, columns: Tensor, *, first: int) -> Tensor:
         )
     dtype = torch.promote_types(rows.dtype, torch.float32)
     target = torch.arange(first, first + size, device=rows.device)
+    # A mean over the rows of a share would weigh the last, smaller share of a batch like the others: sums, then 1 / N.
     both = (F.cross_entropy(side.to(dtype), target, reduction="sum") for side in (rows, columns.T))
     share: Tensor = sum(both, rows.new_zeros((), dtype=dtype)) / (2 * total)
     return share
@@ -83,6 +84,7 @@ def decorrelation_share(parts: Mapping[str, Tensor], *, first: int) -> Tensor:
     if len(parts) < 2:
         raise ValueError(f"parts must hold at least 2 similarities, got {len(parts)}; this loss needs X-CLIP or TC-MGC")
     matching = torch.stack([part.diagonal(first) for part in parts.values()], dim=-1)  # (B, P)
+    # Logits near 100 are a sixteenth apart in float16 and a half in bfloat16, and the variance is of their differences.
     matching = matching.to(torch.promote_types(matching.dtype, torch.float32))
     share: Tensor = matching.var(dim=-1, unbiased=True).sum() / next(iter(parts.values())).shape[1]
     return share

@@ -25,6 +25,7 @@ from wordframe.library import read_status
 from wordframe.search import Query
 from wordframe.server import Answers, ServedLibrary
 
+__all__ = ["LocalLibrary", "RunningServer", "Source", "make_server"]
 _INSTRUCTIONS = (
     "Searches a person's own videos by what they show. Describe a moment in a plain sentence; each answer names a "
     "video and the seconds at which its best moments lie. Speech and text in the picture are not searched. Items "
@@ -197,7 +198,7 @@ def _adder(server: MCPServer[Any]) -> Callable[[Callable[Given, Answer]], Callab
     """Adds a function as a tool; what the library refuses, the agent reads in the library's own words."""
 
     def add(function: Callable[Given, Answer]) -> Callable[Given, Answer]:
-        @functools.wraps(function)
+        @functools.wraps(function)  # the protocol's schema is made of the names, types and words of the function
         def tool(*given: Given.args, **named: Given.kwargs) -> Answer:
             try:
                 return function(*given, **named)

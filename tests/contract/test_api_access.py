@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
+from tests.colours import ColourEncoder
 from tests.served import one_video, problem_of, serving
-from wordframe.server import Answers
+from wordframe.server import Answers, ServedLibrary, create_app
 
 TOKEN = "a-token-of-some-length"
 
@@ -70,6 +71,13 @@ def test_the_link_gives_a_cookie_and_the_cookie_lets_in(client: TestClient) -> N
     cookie = page.headers["set-cookie"]
     assert cookie == f"wordframe={TOKEN}; HttpOnly; SameSite=Strict; Path=/"
     assert client.get("/api/v1/search", params={"text": "red"}).status_code == 200
+
+
+def test_over_tls_the_cookie_is_never_sent_without(library: Path) -> None:
+    app = create_app(ServedLibrary(library, encoder=ColourEncoder()), token=TOKEN, root_path="/videos")
+    with TestClient(app, base_url="https://127.0.0.1:8765") as client:
+        cookie = client.get("/videos/", params={"token": TOKEN}).headers["set-cookie"]
+    assert cookie == f"wordframe={TOKEN}; HttpOnly; SameSite=Strict; Path=/videos; Secure"
 
 
 @pytest.mark.parametrize("token", ["wrong", "", "\u00e4"])

@@ -96,6 +96,16 @@ def test_importing_wordframe_loads_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_the_client_loads_nothing_heavy() -> None:
+    """It shares the classes of what a search finds, and not what finds it."""
+    code = (
+        "import sys; from wordframe.client import Client; "
+        "print([m for m in ('torch', 'transformers', 'lancedb', 'av', 'numpy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_the_command_line_loads_nothing_heavy_before_a_command_runs() -> None:
     code = (
         "import sys, wordframe.cli.main; "

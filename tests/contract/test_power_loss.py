@@ -138,7 +138,7 @@ def test_any_moment_may_be_the_last(
     states = list(disk.states)
     assert len(states) > 60
     monkeypatch.undo()
-    monkeypatch.setattr("wordframe.library.library.boot_id", lambda: "the next boot")
+    monkeypatch.setattr("wordframe.library._writing.boot_id", lambda: "the next boot")
     chance = random.Random(seed)
     kept = 0
     chosen = range(0, len(states), 11) if seed is None else chance.sample(range(len(states)), 6)
@@ -170,7 +170,7 @@ def test_without_going_back_a_torn_library_stays_broken(
     owner = {"library/indexing.pid": b"1 earlier\n"}
     folder = after_the_crash(durable | new | owner, tmp_path / "crash")
     with monkeypatch.context() as patch:
-        patch.setattr("wordframe.library.library.go_back", lambda folder: None)
+        patch.setattr("wordframe.library._writing.go_back", lambda folder: None)
         with pytest.raises(Exception, match="tables"):
             check(folder, videos, moments(library))
     folder = after_the_crash(durable | new | owner, tmp_path / "another")

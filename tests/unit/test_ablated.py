@@ -43,12 +43,12 @@ def features() -> tuple[TextFeatures, VideoFeatures]:
 
 
 def every_way(model: TextConditionedSimilarity) -> list[SimilarityOutput]:
-    """The compiled loop, on prepared videos too, tensor operations with gradients, and the plain form."""
+    """The compiled loop, on precomputed videos too, tensor operations with gradients, and the plain form."""
     text, video = features()
     with torch.no_grad():
-        fused, prepared = model(text, video), model(text, model.precompute(video))
+        fused, precomputed = model(text, video), model(text, model.precompute(video))
         plain = model(text, video, method="plain")
-    return [plain, fused, prepared, model(text, video)]
+    return [plain, fused, precomputed, model(text, video)]
 
 
 ABLATIONS = [

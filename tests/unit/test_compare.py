@@ -117,7 +117,11 @@ def test_a_median_of_an_even_number_is_the_mean_of_two() -> None:
     values, counts = np.unique(found[:, 0, COMPARED.index("median_rank")], return_counts=True)
     assert values.tolist() == [1.0, 2.5, 4.0]
     assert (counts / 4000).tolist() == pytest.approx([0.25, 0.5, 0.25], abs=0.03)
-    assert sorted(set(found[:, 0, 0].tolist())) == [0.0, 50.0, 100.0]
+    for at, border in enumerate((1, 5, 10)):
+        (found,) = compare._drawn_numbers((np.array([[border + 1, border]]),), np.array([0, 1]), 400, 0)
+        assert sorted(set(found[:, 0, at].tolist())) == [0.0, 50.0, 100.0], (
+            "a rank of K is a hit at K, one of K + 1 not"
+        )
 
 
 def test_p_is_uniform_where_nothing_differs() -> None:

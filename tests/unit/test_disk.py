@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -81,3 +82,24 @@ def test_any_name_can_be_shown(name: str) -> None:
     shown = one_line(name)
     assert shown.isprintable()
     assert shown.encode()
+
+
+@pytest.mark.parametrize("name", ["a" * 251 + ".txt", "日" * 83 + ".txt"])
+def test_the_longest_name_can_be_written(tmp_path: Path, name: str) -> None:
+    write_whole(tmp_path / name, "text")
+    assert os.listdir(tmp_path) == [name]
+
+
+def test_two_threads_that_write_one_file_leave_one_of_both_contents(tmp_path: Path) -> None:
+    inside = threading.Barrier(2)
+
+    def write(letter: str) -> None:
+        with replacing(tmp_path / "a.txt") as part:
+            part.write_text(letter * 1000)
+            inside.wait(30)
+            assert part.read_text() == letter * 1000
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(write, "ab"))
+    assert (tmp_path / "a.txt").read_text() in ("a" * 1000, "b" * 1000)
+    assert os.listdir(tmp_path) == ["a.txt"]

@@ -165,25 +165,25 @@ def test_the_loop_answers_without_gradients_and_the_tensor_form_with_them(
 
 @torch.no_grad()
 @pytest.mark.parametrize("make", [conditioned_head, grained_head], ids=["tcmgc", "xclip"])
-def test_prepared_videos_give_the_same_numbers(make: Any, calls: list[str]) -> None:
+def test_precomputed_videos_give_the_same_numbers(make: Any, calls: list[str]) -> None:
     model, (text, video) = make(), random_features(3, 70, 6, 4, 2)
     expected = model(text, video)
-    prepared = model.precompute(video)
-    assert len(prepared) == 70
-    close(model(text, prepared), expected, 1e-5)
+    precomputed = model.precompute(video)
+    assert len(precomputed) == 70
+    close(model(text, precomputed), expected, 1e-5)
     for rows in (slice(16, 50), slice(5, 9), slice(0, 0), torch.tensor([69, 3, 3, 40])):
-        some = prepared[rows]
+        some = precomputed[rows]
         assert len(some) == len(video[rows])
         torch.testing.assert_close(model(text, some).logits, expected.logits[:, rows], atol=1e-4, rtol=0)
-    close(model(text, prepared, method="plain"), model(text, video, method="plain"), 0.0)
+    close(model(text, precomputed, method="plain"), model(text, video, method="plain"), 0.0)
     assert calls
 
 
-def test_videos_prepared_with_gradients_are_scored_by_the_tensor_form(calls: list[str]) -> None:
+def test_videos_precomputed_with_gradients_are_scored_by_the_tensor_form(calls: list[str]) -> None:
     model, (text, video) = conditioned_head(), random_features(2, 3, 4, 4, 2)
-    prepared = model.precompute(video)
-    assert prepared.groups is None
-    assert model(text, prepared).logits.requires_grad
+    precomputed = model.precompute(video)
+    assert precomputed.groups is None
+    assert model(text, precomputed).logits.requires_grad
     assert not calls
 
 

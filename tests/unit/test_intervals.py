@@ -80,6 +80,8 @@ def test_few_queries_bound_neither_median_nor_mean() -> None:
     low, high = rank_intervals(np.array([2, 2, 9]), gallery=50)["mean_rank"]
     assert 1.0 <= low < 13 / 3 < high <= 50.0
     assert rank_intervals(np.array([7, 7, 7]), gallery=50)["mean_rank"] == (7.0, 7.0)
+    low, high = rank_intervals(np.array([1] * 30 + [2] * 10), gallery=50)["mean_rank"]
+    assert (low, high) == pytest.approx((1.13, 1.43), abs=0.03)  # 1.25 and two standard errors of 0.069
 
 
 def test_the_mean_leans_towards_the_long_tail() -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from tests.unit.test_text_conditioned import D, W, features, head, slow_parts
+from tests.unit.test_tcmgc import D, W, features, head, slow_parts
 from wordframe.features import PART_NAMES, SimilarityOutput, TextFeatures, VideoFeatures
 from wordframe.heads import TextConditionedSimilarity
 from wordframe.heads.tcmgc import head as tcmgc_head
@@ -248,12 +248,12 @@ def test_what_backward_keeps_does_not_grow_with_the_pairs() -> None:
     assert kept_floats(model, 32, "plain") > 20 * large
 
 
-def test_videos_are_prepared_once_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    prepared, tiles = [], []
+def test_what_videos_bring_is_made_once_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    spans, tiles = [], []
     video_span, coefficients = tcmgc_head.video_span, tcmgc_head.coefficients
 
     def prepare(*arguments: Any) -> Any:
-        prepared.append(len(arguments[1]))
+        spans.append(len(arguments[1]))
         return video_span(*arguments)
 
     def compare(*arguments: Any) -> Tensor:
@@ -264,9 +264,9 @@ def test_videos_are_prepared_once_a_step(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(tcmgc_head, "coefficients", compare)
     model = head(dimension=32, max_words=16).train()
     output = model(*random_batch(12))
-    assert (prepared, tiles) == ([12], [3, 3, 3, 3])
+    assert (spans, tiles) == ([12], [3, 3, 3, 3])
     output.logits.sum().backward()
-    assert (prepared, tiles) == ([12], [3] * 8)
+    assert (spans, tiles) == ([12], [3] * 8)
     model.max_block_mb = 0  # one text is always done
     model(*random_batch(12))
     assert tiles[8:] == [1] * 12

@@ -31,7 +31,7 @@ def timecode(seconds: float) -> str:
     >>> timecode(7.25), timecode(75), timecode(3725.04)
     ('0:07.2', '1:15.0', '1:02:05.0')
     """
-    tenths = int(seconds * 10 + 1e-6)
+    tenths = int(seconds * 10 + 1e-6)  # cut, not rounded: a player that is sent there must not be past the moment
     minutes, rest = divmod(tenths, 600)
     hours, minutes = divmod(minutes, 60)
     tail = f"{rest // 10:02d}.{rest % 10}"

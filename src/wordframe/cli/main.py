@@ -70,6 +70,7 @@ def _options(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; ``argv`` without the program's name. Returns the exit status."""
+    # not standalone: errors come here as exceptions, so that tests and programs get a status and not an exit
     command = typer.main.get_command(app)
     try:
         status = command.main(args=list(sys.argv[1:] if argv is None else argv), standalone_mode=False)

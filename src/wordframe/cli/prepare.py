@@ -53,7 +53,7 @@ def prepare(
             made = opened.prepare(model, untrained=untrained, on_progress=on_progress)
         total = state.get("total", 0)
         _print({"prepared": made, "missing": total - made}, _summary(model, made, total), json)
-        if made < total:
+        if made < total:  # Ctrl-C; the library ends in order and raises nothing
             print("interrupted: what was done is kept; the same command goes on from here", file=sys.stderr)
             raise typer.Exit(130)
 

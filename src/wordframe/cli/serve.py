@@ -71,8 +71,7 @@ def serve(
     snapshot = served.snapshot()  # a damaged library or a model that does not fit is told now, not at the first search
     listener = _listen(host, port)
     shown = _shown_host(host, listener)
-    name = f"[{shown}]" if ":" in shown else shown
-    link = f"http://{name}:{listener.getsockname()[1]}{root_path}/" + (f"?token={token}" if token else "")
+    link = _link(shown, listener, root_path, token)
     if snapshot is None or not snapshot.num_segments:
         print(f"There is nothing in {library} yet; the page says how to index videos.", file=sys.stderr)
     else:
@@ -179,6 +178,11 @@ def _shown_host(host: str, listener: socket.socket) -> str:
         # most networks at home have no IPv6 beyond the house; "::" takes IPv4 as well
         return _own_address(socket.AF_INET) or _own_address(socket.AF_INET6) or "::1"
     return _own_address(socket.AF_INET) or "127.0.0.1"
+
+
+def _link(shown: str, listener: socket.socket, root_path: str, token: str | None) -> str:
+    name = f"[{shown}]" if ":" in shown else shown
+    return f"http://{name}:{listener.getsockname()[1]}{root_path}/" + (f"?token={token}" if token else "")
 
 
 def _is_number(host: str) -> bool:

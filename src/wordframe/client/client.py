@@ -53,7 +53,7 @@ class Client:
 
     Args:
         url: as ``wordframe serve`` prints it; a token in it is used.
-        token: what the server wants to be told, if it was started with one.
+        token: the server's, if it was started with one.
         timeout_seconds: for one answer.
         transport: for tests, in the place of the network.
 
@@ -183,7 +183,7 @@ class Client:
         times = {"start": start_seconds, "end": end_seconds}
         answer = self._send("GET", f"/segments/{_part(segment_id)}/clip", params=_given(times))
         target = Path(to)
-        with _told(target, "written"):
+        with _file_errors(target, "written"):
             target.write_bytes(answer.content)
         return target
 
@@ -222,6 +222,7 @@ class Client:
             try:
                 answer = self._http.request(method, API + path, **options)
             except httpx.HTTPError as error:
+                # not asked again: the server may have begun what was asked for, and a wrong address stays wrong
                 raise ServerError(f"{self.url}: no answer ({error}); is wordframe serve running?") from None
             wait = _wait_seconds(answer)
             if wait is None or not left:
@@ -234,12 +235,12 @@ class Client:
 
 def _wait_seconds(answer: httpx.Response) -> float | None:
     """After how long a busy server wants to be asked again; None if it is not busy."""
-    told = answer.headers.get("retry-after", "")
-    return min(float(told), _MOST_PATIENCE) if answer.status_code == 503 and told.isdecimal() else None
+    wanted = answer.headers.get("retry-after", "")
+    return min(float(wanted), _MOST_PATIENCE) if answer.status_code == 503 and wanted.isdecimal() else None
 
 
 def _part(name: str) -> str:
-    """One step of an address, whatever is in it; dots alone would lead elsewhere."""
+    """One step of an address, whatever is in it; dots alone would lead elsewhere, since clients resolve ``..``."""
     return quote(name, safe="").replace(".", "%2E")
 
 
@@ -265,12 +266,13 @@ def _picture(image: str | Path) -> dict[str, Any]:
     kind = _IMAGE_TYPES.get(path.suffix.lower())
     if kind is None:
         raise WordframeError(f"{path}: a picture is sent as one of {', '.join(_IMAGE_TYPES)}")
-    with _told(path, "read"):
+    with _file_errors(path, "read"):
         return {"content": path.read_bytes(), "headers": {"Content-Type": kind}}
 
 
 @contextlib.contextmanager
-def _told(path: Path, done: str) -> Iterator[None]:
+def _file_errors(path: Path, done: str) -> Iterator[None]:
+    """What the system raises within the block becomes a line for people; ``done``: what cannot be."""
     try:
         yield
     except OSError as error:

@@ -52,6 +52,7 @@ Day = Annotated[datetime.date, BeforeValidator(_written_out)]
 
 
 class _Wire(BaseModel):
+    # a field that is not known is refused: a misspelt filter must not silently find everything
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 

@@ -141,6 +141,7 @@ def ranks(logits: Tensor, relevant: Tensor | Sequence[Sequence[int]]) -> Tensor:
         raise ValueError(f"logits must have the axes (Q, G), got shape {tuple(logits.shape)}")
     refuse_nan(logits)
     right = _relevance(relevant, logits)  # (Q, G)
+    # compared with the score itself, not sorted: a sort would order equal scores by chance of the algorithm
     best = logits.masked_fill(~right, float("-inf")).amax(dim=1, keepdim=True)  # (Q, 1)
     return 1 + ((logits >= best) & ~right).sum(dim=1)  # (Q,)
 
@@ -200,6 +201,7 @@ def best_captions(logits: Tensor, caption_video: Tensor, *, num_videos: int) -> 
     (tensor([[3., 2.]]), tensor([1]))
     """
     captioned, group = torch.unique(caption_video, return_inverse=True)  # (C,), (T,)
+    # videos without a caption get no row: at -inf they would be candidates that always lose, and the gallery larger
     best = logits.new_full((len(captioned), num_videos), float("-inf"))
     best.scatter_reduce_(0, group[:, None].expand(-1, num_videos), logits, "amax")  # (C, V)
     return best, captioned

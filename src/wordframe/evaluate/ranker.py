@@ -111,7 +111,7 @@ def streamed_views(
     }
     audience = _Audience({**counters, **(readers or {})}, views)
     counted = 0 if state is None else audience.restore(state)
-    while scored:
+    while scored:  # popped, so that a tile is freed as soon as it is counted
         audience.add(*scored.pop())
     done = sum(_size(tile) for tile in (*band, *rest[:counted]))
     on_progress(done, pairs)
@@ -232,6 +232,7 @@ def whole_video_blocks(caption_video: Tensor, *, max_rows: int) -> list[Tensor]:
     """
     if max_rows < 1:
         raise ValueError(f"max_rows = {max_rows}; at least 1")
+    # by video, so that the tiles with matching pairs are a band along the diagonal and few are kept
     order = caption_video.argsort(stable=True)  # (T,)
     sizes = torch.unique_consecutive(caption_video[order], return_counts=True)[1].tolist()
     blocks: list[int] = []
@@ -276,6 +277,7 @@ class RankCounter:
         """Count ``tile (B, N)``: texts ``rows (B,)`` against the videos from ``first_column`` on."""
         if tile.dim() != 2 or len(tile) != len(rows):
             raise ValueError(f"tile must be (B, N) with B = {len(rows)} rows, got shape {tuple(tile.shape)}")
+        # in the type of the matching scores: a score cast one way and its pair another would no longer tie with itself
         tile = tile.to(self.matching)
         refuse_nan(tile, rows=rows, first_column=first_column)
         if not 0 <= first_column <= first_column + tile.shape[1] <= len(self.best):

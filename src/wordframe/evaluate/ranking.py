@@ -170,6 +170,7 @@ def _scored(
 
 def _largest(logits: Tensor, top: int) -> tuple[Tensor, Tensor]:
     """The ``top`` largest of each row and their places; of equal ones the first come first."""
+    # topk does not say which of equal values it takes, and takes others in blocks of another size
     values, places = logits.sort(dim=1, descending=True, stable=True)
     return values[:, :top].clone(), places[:, :top].clone()
 
@@ -293,10 +294,12 @@ def feature_tiles(model: TextVideoModel, texts: Texts, videos: VideoFeatures, *,
     def texts_there(rows: Tensor) -> TextFeatures:
         return find(rows).to(parameter.device, parameter.dtype)
 
+    # one group at a time is held: the tiles of a group come one behind the other, but for those with matching pairs
     @functools.lru_cache(maxsize=1)
     def group(start: int) -> TileScorer:
         some = fit_frames(videos[start : start + group_size], model.max_frames)
         ready = contextualize(model, some.to(parameter.device, parameter.dtype))
+        # prepared videos leave padding out; a model that lets it take part needs the videos as they are
         if model.mask_padding:
             return tile_scorer(model, texts_there, ready)
         return lambda rows, columns: score(model, texts_there(rows), ready[columns])

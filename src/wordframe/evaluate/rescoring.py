@@ -56,6 +56,7 @@ class Statistics:
         exact = tile.double()
         score, place = exact.max(dim=1)  # (B,)
         known, video = self.best_score[rows], place + first_column
+        # by number, not by order of arrival: tiles with matching pairs come first
         better = (score > known) | ((score == known) & (video < self.best[rows]))
         self.best[rows] = torch.where(better, video, self.best[rows])
         self.best_score[rows] = torch.where(better, score, known)
@@ -94,6 +95,7 @@ def dual_softmax_v2t(statistics: Statistics) -> View:
 
 def querybank_t2v(statistics: Statistics, bank: Statistics) -> View:
     """QB-Norm's scores for text→video, as logarithms; ``bank`` was collected from its captions with factor β/s."""
+    # logarithms throughout: they rank as the published fractions do, which would vanish in float32
     activated = torch.zeros(len(bank.column_sums), dtype=torch.bool)
     activated[bank.best] = True
     normalised = activated[statistics.best]  # (T,)

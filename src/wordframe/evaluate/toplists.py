@@ -38,6 +38,7 @@ def sort_keys(scores: Tensor, places: Tensor) -> Tensor:
     """
     bits = (scores.float() + 0.0).view(torch.int32)  # + 0.0 makes -0.0 equal to 0.0
     ordered = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits).long()
+    # floats compare as whole numbers do once the bits of negative ones are turned round; the place fills the low half
     return (ordered << 32) + (2**32 - 1 - places)
 
 
@@ -72,6 +73,7 @@ class TopLists:
         columns = torch.arange(first_column, first_column + num_columns)  # (N,)
         owners = self.caption_video[rows]  # (B,)
         right = owners[:, None] == columns  # (B, N)
+        # the right one stays out: where it stands among its equals is the counter's to say
         keys = sort_keys(tile, columns).masked_fill(right, _NONE)
         self.text_keys[rows] = _merged(self.text_keys[rows], keys)
         at, column = right.nonzero(as_tuple=True)

@@ -74,6 +74,7 @@ def in_recomputed_tiles(
     outputs: list[SimilarityOutput] = []
     for index in torch.split(order, rows):
         tile = partial(_tile, text, index, int(lengths[index[0]]), compare, [])
+        # No state of the random numbers is kept: a tile draws none (dropout belongs to the videos and is drawn before).
         outputs.append(checkpoint(tile, use_reentrant=False, preserve_rng_state=False))
     back = order.argsort()
     return SimilarityOutput(

@@ -220,6 +220,7 @@ class Similarity(nn.Module, ABC):
     def _dtype(self) -> torch.dtype:
         """float32, or float64 if a parameter is; half precision is refused."""
         dtype = torch.float32
+        # Weights in half precision would round before any sum is made; autocast keeps them whole, so it is the way.
         for name, parameter in self.named_parameters():
             if parameter.dtype in (torch.float16, torch.bfloat16):
                 raise ValueError(
@@ -237,6 +238,7 @@ class Similarity(nn.Module, ABC):
 
 def refuse_empty(what: str, mask: Tensor) -> None:
     """Raise ValueError if a row of ``mask (N, L)`` is all False: a text without a word, a video without a frame."""
+    # A softmax over nothing is NaN, a mean over nothing 0 / 0: one such row would spread to a whole loss or ranking.
     empty = (~mask.any(dim=1)).nonzero().flatten().tolist()
     if empty:
         raise ValueError(f"{what} {empty[0]} has nothing real (its mask is all False); leave it out or mend its mask")
@@ -268,7 +270,7 @@ def unit(x: Tensor) -> Tensor:
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
     """Mean over the real entries of axis 1: ``(N, L, D), (N, L) → (N, D)``."""
-    total = x.masked_fill(~mask[..., None], 0.0).sum(dim=1)
+    total = x.masked_fill(~mask[..., None], 0.0).sum(dim=1)  # not x · mask: padding may hold NaN, and NaN · 0 is NaN
     return total / mask.sum(dim=1, keepdim=True)
 
 

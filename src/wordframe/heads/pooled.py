@@ -44,6 +44,7 @@ class PooledSimilarity(Similarity):
 
     def vectors(self, video: VideoFeatures) -> Tensor:
         """One unit vector per video, ``(V, D)``."""
+        # The mean of unit vectors, not the unit vector of a mean: a frame of large norm must not outweigh the others.
         frames = unit(video.contextual) if self.normalize_frames else video.contextual  # (V, F, D)
         if self.excitation is not None:
             frames = self.excitation(frames, video.frame_mask)

@@ -6,6 +6,8 @@ from ._rows import SegmentEntry as SegmentEntry
 from ._rows import VideoEntry as VideoEntry
 from ._rows import segment_id as segment_id
 from ._segmenting import run_centroids as run_centroids
+from ._segments import SegmentFacts as SegmentFacts
+from ._segments import Segments as Segments
 from ._store import FailureEntry as FailureEntry
 from ._store import ModelEntry as ModelEntry
 from ._store import ids_clause as ids_clause
@@ -13,8 +15,6 @@ from ._vector_index import PLAIN_BYTES as PLAIN_BYTES
 from .indexer import small_picture as small_picture
 from .library import Library as Library
 from .snapshot import MOST_KEPT_AT_ONCE as MOST_KEPT_AT_ONCE
-from .snapshot import SegmentFacts as SegmentFacts
-from .snapshot import Segments as Segments
 from .snapshot import Snapshot as Snapshot
 from .status import IndexingStatus as IndexingStatus
 from .status import IndexProgress as IndexProgress

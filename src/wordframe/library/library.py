@@ -14,17 +14,17 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
 from cachetools import LRUCache
 
-from wordframe.disk import hold_lock, sync, write_whole
+from wordframe.disk import sync
 from wordframe.encoders import Encoder, load_encoder
 from wordframe.errors import LibraryError, WordframeError
 from wordframe.interrupts import interrupts_noted
-from wordframe.library._durable import DURABLE_NAME, boot_id, go_back, note_durable
+from wordframe.library._durable import note_durable
 from wordframe.library._files import expanded
 from wordframe.library._manifest import FORMAT, OLDEST_FORMAT, Manifest, add_roots, read_roots, without_nested
 from wordframe.library._model_table import ModelTable, columns_of, model_schema, table_name
@@ -32,12 +32,11 @@ from wordframe.library._prepare import fill
 from wordframe.library._rows import SegmentEntry, VideoEntry, segment_rows
 from wordframe.library._store import FailureEntry, ModelEntry, Store
 from wordframe.library._upgrade import upgrade_in_place
+from wordframe.library._writing import OWN_NAMES, writing
 from wordframe.library.snapshot import Snapshot
 from wordframe.library.status import IndexProgress, IndexSummary, keeping_status
 from wordframe.models import TextVideoModel, load_model, load_ready, refuse_other_features
 
-_LOCK_NAME = "indexing.lock"
-_OWNER_NAME = "indexing.pid"
 _MODELS_AT_ONCE = 4
 """Of so many models the last snapshot is held, with what was read of it."""
 DEFAULT_MODEL = "zero-shot"
@@ -283,7 +282,7 @@ class Library:
             pass
 
     def _create(self) -> Manifest:
-        strangers = [p.name for p in self.folder.iterdir() if p.name not in (_LOCK_NAME, _OWNER_NAME, DURABLE_NAME)]
+        strangers = [p.name for p in self.folder.iterdir() if p.name not in OWN_NAMES]
         if strangers:
             raise LibraryError(
                 f"{self.folder}: holds {strangers[0]!r} but no library; name a new or empty folder with --library"
@@ -294,39 +293,13 @@ class Library:
         sync(self.folder.parent)
         return manifest
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep all others out who write. The system drops the lock when the process dies, however it dies.
+    def locked(self) -> contextlib.AbstractContextManager[None]:
+        """Keep all others out who write, within the block.
 
         Raises:
-            LibraryError: another holds it, or the folder cannot be written.
+            LibraryError: another writes, or the folder cannot be written.
         """
-        owner = self.folder / _OWNER_NAME
-
-        def busy() -> LibraryError:
-            by = owner.read_text(encoding="utf-8").split()[0] if owner.exists() else "unknown"
-            return LibraryError(
-                f"{self.folder}: another run of wordframe (process {by}) is writing; wait until it has ended"
-            )
-
-        with contextlib.ExitStack() as stack:
-            try:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(hold_lock(self.folder / _LOCK_NAME, busy=busy))
-                self._mend_after_power_loss(owner)
-                write_whole(owner, f"{os.getpid()} {boot_id()}\n")
-            except OSError as error:
-                reason = (error.strerror or str(error)).lower()
-                raise LibraryError(f"{self.folder}: cannot be written ({reason})") from None
-            stack.callback(owner.unlink, missing_ok=True)
-            yield
-
-    def _mend_after_power_loss(self, owner: Path) -> None:
-        """A writer that ended in order took its file away; of one that did not, and of another boot, what was not on
-        the disk may be torn."""
-        left = owner.read_text(encoding="utf-8").split() if owner.exists() else []
-        if len(left) == 2 and boot_id() not in ("", left[1]):
-            go_back(self.folder)
+        return writing(self.folder)
 
     # What models need ------------------------------------------------------------------------------------------------
 

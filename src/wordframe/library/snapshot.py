@@ -35,6 +35,7 @@ from wordframe.features import VideoFeatures
 from wordframe.library._manifest import Manifest
 from wordframe.library._model_table import KEY_COLUMNS, Cells, ModelTable, cells_of, columns_of, keys_of
 from wordframe.library._rows import VideoEntry
+from wordframe.library._segments import FACT_COLUMNS, SegmentFacts, SegmentRow, Segments, facts_of, video_of
 from wordframe.library._store import SegmentTable, ids_clause, library_errors
 from wordframe.library._vector_index import VectorIndex
 from wordframe.models import TextVideoModel, fit_frames
@@ -44,49 +45,6 @@ CACHE_MB = 256
 MOST_KEPT_AT_ONCE = 1024
 MADE_AT_ONCE = 512
 SAMPLE = 256
-_ROW_OVERHEAD_BYTES = 2000
-"""What a row's facts and the objects around its arrays take, about."""
-_FACTS = ("segment_id", "video_id", "path_bytes", "duration_seconds", "start_seconds", "end_seconds")
-
-
-@dataclass(frozen=True)
-class SegmentFacts:
-    """What a search shows of a segment. path, duration_seconds: of its video."""
-
-    segment_id: str
-    video_id: str
-    path: str
-    duration_seconds: float
-    start_seconds: float
-    end_seconds: float
-
-
-@dataclass(frozen=True)
-class SegmentRow:
-    """One segment as it is read. frames: ``(F, D)`` float16, raw; seconds: ``(F,)``; cells: what the model keeps."""
-
-    facts: SegmentFacts
-    frames: NDArray[np.float16]
-    seconds: NDArray[np.float32]
-    cells: Cells
-
-    @property
-    def nbytes(self) -> int:
-        """Memory that it takes, about."""
-        cells = sum(cell.nbytes for cell in self.cells.values())
-        return _ROW_OVERHEAD_BYTES + self.frames.nbytes + self.seconds.nbytes + cells
-
-
-@dataclass(frozen=True)
-class Segments:
-    """Some segments as a model scores them.
-
-    video: ``V`` videos with ``seconds``; statistics: what its similarity keeps of each, None where it keeps nothing.
-    """
-
-    facts: list[SegmentFacts]
-    video: VideoFeatures
-    statistics: list[NDArray[np.float32]] | None
 
 
 @dataclass(frozen=True)
@@ -244,7 +202,7 @@ class Snapshot:
         with self._keeping:
             kept = [self._kept.get(row_id) for row_id in row_ids]
         missing = [row_id for row_id, row in zip(row_ids, kept, strict=True) if row is None]
-        rest = iter(_facts_of(self._table.take(missing, _FACTS)))
+        rest = iter(facts_of(self._table.take(missing, FACT_COLUMNS)))
         return [next(rest) if row is None else row.facts for row in kept]
 
     def select(self, where: str, columns: Sequence[str]) -> list[dict[str, Any]]:
@@ -304,24 +262,26 @@ class Snapshot:
     def segments(self, row_ids: Sequence[int]) -> Segments:
         """Some segments as the model scores them, in that order: from memory, the disk, or made of their frames."""
         rows = self._rows(row_ids)
-        video = fit_frames(_padded_video(rows, self.manifest.dimension), self.model.max_frames)
+        video = fit_frames(video_of(rows, self.manifest.dimension), self.model.max_frames)
         if "contextual" in self._columns:
-            cells = [row.cells["contextual"] for row in rows]
-            video = video.with_contextual(_padded(cells, video.frame_mask, self.manifest.dimension))
+            cells = [row.cells["contextual"].reshape(-1, self.manifest.dimension) for row in rows]
+            length = video.frames.shape[1]
+            made = VideoFeatures.from_ragged(cells, length=length, dimension=self.manifest.dimension)
+            video = video.with_contextual(made.frames)
         statistics = [row.cells["statistics"] for row in rows] if "statistics" in self._columns else None
         return Segments([row.facts for row in rows], video, statistics)
 
     def vectors(self, row_ids: Sequence[int]) -> tuple[list[SegmentFacts], Tensor]:
         """Facts of some segments and the model's one vector of each, ``(V, D)``; frames are read where none is kept."""
-        found = self._table.take(row_ids, list(dict.fromkeys([*_FACTS, *KEY_COLUMNS])))
+        found = self._table.take(row_ids, list(dict.fromkeys([*FACT_COLUMNS, *KEY_COLUMNS])))
         if not len(found):
             return [], torch.empty(0, self.manifest.dimension)
         cells = self._cells(row_ids, keys_of(found).to_pylist())
-        return _facts_of(found), torch.from_numpy(np.stack([cell["vector"] for cell in cells]))
+        return facts_of(found), torch.from_numpy(np.stack([cell["vector"] for cell in cells]))
 
     def frames(self, row_ids: Sequence[int]) -> VideoFeatures:
         """The raw frames of some segments, with ``seconds``; they stand in for contextual ones, too."""
-        return _padded_video(self._rows(row_ids, with_cells=False), self.manifest.dimension)
+        return video_of(self._rows(row_ids, with_cells=False), self.manifest.dimension)
 
     def _rows(self, row_ids: Sequence[int], *, with_cells: bool = True) -> list[SegmentRow]:
         """Rows from memory or the disk; what a whole scan reads passes memory by."""
@@ -343,13 +303,13 @@ class Snapshot:
     def _read_rows(self, row_ids: Sequence[int], *, with_cells: bool) -> list[SegmentRow]:
         if not row_ids:
             return []
-        names = list(dict.fromkeys([*_FACTS, *KEY_COLUMNS]))
+        names = list(dict.fromkeys([*FACT_COLUMNS, *KEY_COLUMNS]))
         table = self._table.take(row_ids, [*names, "frames", "seconds"])
         cells = self._cells(row_ids, keys_of(table).to_pylist()) if with_cells else [Cells()] * len(table)
         frames = (np.frombuffer(cell, np.float16) for cell in table["frames"].to_pylist())
         shaped = [cell.reshape(-1, self.manifest.dimension) for cell in frames]
         seconds = [np.array(cell, np.float32) for cell in table["seconds"].to_pylist()]
-        return [SegmentRow(*parts) for parts in zip(_facts_of(table), shaped, seconds, cells, strict=True)]
+        return [SegmentRow(*parts) for parts in zip(facts_of(table), shaped, seconds, cells, strict=True)]
 
     # What the model keeps --------------------------------------------------------------------------------------------
 
@@ -406,29 +366,3 @@ class Snapshot:
         for start in range(0, len(row_ids), MADE_AT_ONCE):
             made += cells_of(self.model, self.frames(row_ids[start : start + MADE_AT_ONCE]))
         return made
-
-
-def _facts_of(table: pa.Table) -> list[SegmentFacts]:
-    cells = {name: table[name].to_pylist() for name in _FACTS}
-    cells["path_bytes"] = list(map(os.fsdecode, cells["path_bytes"]))
-    return [SegmentFacts(*row) for row in zip(*cells.values(), strict=True)]
-
-
-def _padded_video(rows: Sequence[SegmentRow], dimension: int) -> VideoFeatures:
-    counts = torch.tensor([len(row.frames) for row in rows], dtype=torch.long)
-    mask = torch.arange(int(counts.max()) if rows else 1) < counts[:, None]
-    frames = _padded([row.frames for row in rows], mask, dimension)
-    seconds = _padded([row.seconds for row in rows], mask, 1)[..., 0]
-    return VideoFeatures(frames, frames, mask, seconds)
-
-
-def _padded(cells: Sequence[NDArray[Any]], mask: Tensor, size: int) -> Tensor:
-    """Numbers of the real frames of each video, ``size`` a frame, as ``(V, F, size)`` float32; padding holds zeros."""
-    if not cells:
-        return torch.zeros(*mask.shape, size)
-    real = torch.from_numpy(np.concatenate([cell.ravel() for cell in cells])).float().view(-1, size)
-    if mask.all():
-        return real.view(*mask.shape, size)
-    out = torch.zeros(*mask.shape, size)
-    out[mask] = real
-    return out

@@ -13,7 +13,7 @@ from starlette.routing import Match, Mount
 from starlette.types import Scope
 
 from wordframe import __version__
-from wordframe.client import Problem, SearchRequest
+from wordframe.client import schemas as wire
 from wordframe.server.answers import Answers
 from wordframe.server.guard import Guard
 from wordframe.server.indexing import Indexing
@@ -70,9 +70,9 @@ def create_app(
         servers=[{"url": root_path}] if root_path else None,
         docs_url=None,  # their pages fetch scripts from elsewhere
         redoc_url=None,
-        redirect_slashes=False,
+        redirect_slashes=False,  # an unknown address is 404; a redirect would forget the proxy's path
         lifespan=lifespan,
-        separate_input_output_schemas=False,
+        separate_input_output_schemas=False,  # one schema an object, as the client has it
     )
     app.state.context = context
     add_handlers(app, root_path)
@@ -99,7 +99,7 @@ def _describe(app: FastAPI) -> None:
     def openapi() -> dict[str, object]:
         document = plain()
         schemas = document["components"]["schemas"]
-        for kind in (Problem, SearchRequest):
+        for kind in (wire.Problem, wire.SearchRequest):
             schema = kind.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas.update(schema.pop("$defs", {}))
             schemas[kind.__name__] = schema

@@ -68,7 +68,7 @@ class Guard:
             await send({"type": "websocket.close"})
             return
         scope = self._below_root(scope)
-        answer = _Answer(send, scope, self._root_path)
+        answer = _Answer(send, scope, self._root_path)  # also around refusals: they carry the same headers
         headers = Headers(scope=scope)
         try:
             self._check(scope, headers)
@@ -201,6 +201,7 @@ def _name_of(host: str) -> str:
 
 
 def _is_cross_site(headers: Headers, host: str) -> bool:
+    # browsers send it to addresses with TLS and to the loopback; elsewhere only Origin, and that not with a plain GET
     site = headers.get("sec-fetch-site")
     if site is not None:
         return site not in ("same-origin", "none")

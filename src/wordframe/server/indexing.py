@@ -149,7 +149,7 @@ class Indexing:
         """End what goes on when the server ends."""
         if self.running:
             assert self._process is not None
-            self._process.send_signal(signal.SIGINT)
+            self._process.send_signal(signal.SIGINT)  # as Ctrl-C: it commits what is finished
             try:
                 self._process.wait(_END_SECONDS)
             except subprocess.TimeoutExpired:

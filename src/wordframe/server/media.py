@@ -92,6 +92,7 @@ def clip(served: ServedLibrary, segment_id: str, start: float | None, end: float
         raise ProblemError(422, f"a clip needs 0 <= start < end and at most {MAX_CLIP_SECONDS:g} seconds")
     video = snapshot.video(row["video_id"])
     path, _ = servable(snapshot, video)
+    # a whole file and no stream: the index of an .mp4 is written when all else is
     handle, target = tempfile.mkstemp(prefix="wordframe-", suffix=".mp4")
     os.close(handle)
     try:
@@ -109,7 +110,7 @@ def servable(snapshot: Snapshot, video: VideoEntry) -> tuple[str, os.stat_result
     Raises:
         ProblemError: 410 if it is gone, 409 if it is another than was indexed, 403 if it lies outside of the roots.
     """
-    # links are resolved once, and what comes out is checked and opened: a link cannot be turned in between
+    # links are resolved once: the path that is checked is the one that is opened
     real = os.path.realpath(video.path)
     if not snapshot.holds(real):
         raise ProblemError(403, "this file leads out of the folders that were indexed")
@@ -117,6 +118,7 @@ def servable(snapshot: Snapshot, video: VideoEntry) -> tuple[str, os.stat_result
         status = os.stat(real)
     except OSError:
         raise ProblemError(410, "the file is gone; index again to forget it or to find it elsewhere") from None
+    # the moments belong to the content that was indexed; size and time stand for it, as for the indexer
     if not stat.S_ISREG(status.st_mode) or (status.st_size, status.st_mtime_ns) != (video.size, video.modified_ns):
         raise ProblemError(409, "the file has changed since it was indexed; index again")
     if not os.access(real, os.R_OK):

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
-from wordframe.client import Problem
+from wordframe.client import schemas as wire
 from wordframe.errors import LibraryError, NotFoundError, VideoError, WordframeError
 from wordframe.server.answers import CursorError
 
@@ -30,7 +30,7 @@ def problem(
     status: int, detail: str, headers: dict[str, str] | None = None, instance: str | None = None
 ) -> JSONResponse:
     """The answer."""
-    body = Problem(title=http.HTTPStatus(status).phrase, status=status, detail=detail, instance=instance)
+    body = wire.Problem(title=http.HTTPStatus(status).phrase, status=status, detail=detail, instance=instance)
     content = body.model_dump(exclude_none=True)
     # "replace": a message may hold the name of a file that is no UTF-8
     content["detail"] = detail.encode("utf-8", "replace").decode()

@@ -10,7 +10,6 @@ from fastapi import Query as Parameter
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
-from wordframe.client import ID_PATTERN, MAX_ID, SearchRequest
 from wordframe.client import schemas as wire
 from wordframe.search import Query
 from wordframe.server.answers import Answers
@@ -49,7 +48,7 @@ def _context(request: Request) -> Context:
 
 
 Shared = Annotated[Context, Depends(_context)]
-Id = Annotated[str, Path(min_length=1, max_length=MAX_ID, pattern=ID_PATTERN)]
+Id = Annotated[str, Path(min_length=1, max_length=wire.MAX_ID, pattern=wire.ID_PATTERN)]
 
 
 class VideoParameters(wire.Filters):
@@ -74,7 +73,7 @@ class SearchParameters(wire.Filters):
     exact: bool = False
     include: Annotated[list[wire.Include], Parameter(default_factory=list, max_length=4)]
 
-    def request(self, *, image: bool = False) -> SearchRequest:
+    def request(self, *, image: bool = False) -> wire.SearchRequest:
         """The same as ``POST`` takes it; a picture stands for the text."""
         given = self.model_dump()
         filters = {name: given.pop(name) for name in wire.Filters.model_fields}
@@ -83,12 +82,12 @@ class SearchParameters(wire.Filters):
                 raise ProblemError(422, "give exactly one of text, like and a picture")
             given["text"] = "the picture"
         try:
-            return SearchRequest(**given, filters=wire.Filters(**filters))
+            return wire.SearchRequest(**given, filters=wire.Filters(**filters))
         except ValidationError as error:
             raise RequestValidationError(error.errors()) from None
 
 
-async def search_of_body(request: Request, parameters: SearchParameters) -> tuple[SearchRequest, bytes | None]:
+async def search_of_body(request: Request, parameters: SearchParameters) -> tuple[wire.SearchRequest, bytes | None]:
     """The search that a body asks for, and its picture: JSON with all choices, or a picture with ``parameters``."""
     kind = _body_kind(request)
     body = await request.body()
@@ -98,7 +97,7 @@ async def search_of_body(request: Request, parameters: SearchParameters) -> tupl
         # also what keeps forms of other sites out: they can send anything but JSON and pictures
         raise ProblemError(415, f"send application/json, or a picture as one of {', '.join(IMAGE_TYPES)}")
     try:
-        return SearchRequest.model_validate_json(body, strict=True), None
+        return wire.SearchRequest.model_validate_json(body, strict=True), None
     except ValidationError as error:
         errors = error.errors(include_url=False, include_context=False)
         if errors[0]["type"] == "json_invalid":

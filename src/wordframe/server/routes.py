@@ -1,4 +1,8 @@
-"""The addresses of ``/api/v1``: searching and why, the library and its videos, their files, indexing."""
+"""The addresses of ``/api/v1``: searching and why, the library and its videos, their files, indexing.
+
+Plain functions run in the framework's many threads, so that a file or a list never waits for a search. What needs the
+model or the encoder of a clip is a coroutine that hands its work to one of the two pools, which are bounded.
+"""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 VERSION = 2
 """Of what a recipe and a state mean; 1 had another schedule by the name ``cosine``."""
 _NAMED_AT_MOST = 3
-_UNFINISHED = re.compile(r"\.\w+\.\d+\.part\.(pt|json|jsonl)")
+_UNFINISHED = re.compile(r"\.\w+\.[\w-]+\.part\.(pt|json|jsonl)")
 """What ``disk.replacing`` leaves of our files where the process was killed."""
 
 

@@ -1,4 +1,4 @@
-"""The videos' side of the compiled loop: frames and numbers, numbers kept and given back, bfloat16 products."""
+"""The videos' side of the compiled loop: frames and statistics, kept and given back, and bfloat16 products."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def head(**options: Any) -> TextConditionedSimilarity:
 
 @torch.no_grad()
 @pytest.mark.parametrize("options", KINDS, ids=str)
-def test_kept_numbers_give_the_scores_of_the_plain_form(options: dict[str, Any]) -> None:
+def test_kept_statistics_give_the_scores_of_the_plain_form(options: dict[str, Any]) -> None:
     model = head(**options)
     text, video = random_features(4, 37, 7, 5, 0)
     statistics = model.statistics(video)
@@ -53,7 +53,7 @@ def test_kept_numbers_give_the_scores_of_the_plain_form(options: dict[str, Any])
 
 @torch.no_grad()
 @pytest.mark.parametrize("options", [{}, {"heads": 2}, {"heads": 4, "projections": True}], ids=str)
-def test_numbers_do_not_depend_on_padding(options: dict[str, Any]) -> None:
+def test_statistics_do_not_depend_on_padding(options: dict[str, Any]) -> None:
     """A video kept alone, without its padding, goes among longer ones."""
     model, (_, video) = head(**options), random_features(3, 20, 6, 5, 1)
     together = model.statistics(video)
@@ -90,7 +90,7 @@ def test_a_matrix_on_the_texts_side_does_what_the_basis_does(options: dict[str, 
 
 
 @torch.no_grad()
-def test_numbers_by_hand() -> None:
+def test_statistics_by_hand() -> None:
     """One frame (3, 1): LN1 makes (1, −1) of it, ``U`` is twice that, and there is no constant."""
     model = TextConditionedSimilarity(dimension=2, max_words=1, keep_rate=1.0).eval()
     found = span_statistics(model.attention, torch.tensor([[[3.0, 1.0]]]))
@@ -98,7 +98,7 @@ def test_numbers_by_hand() -> None:
 
 
 @torch.no_grad()
-def test_numbers_of_other_frames_are_refused() -> None:
+def test_statistics_of_other_frames_are_refused() -> None:
     model, (_, video) = head(), random_features(1, 3, 4, 5, 2)
     statistics = model.statistics(video)
     statistics[1] = np.zeros(12, np.float32)
@@ -110,7 +110,7 @@ def test_numbers_of_other_frames_are_refused() -> None:
 
 
 @torch.no_grad()
-def test_a_similarity_without_numbers_says_so() -> None:
+def test_a_similarity_without_statistics_says_so() -> None:
     _, video = random_features(1, 2, 4, 5, 3)
     assert not PooledSimilarity().keeps_statistics
     with pytest.raises(
@@ -120,7 +120,7 @@ def test_a_similarity_without_numbers_says_so() -> None:
 
 
 @torch.no_grad()
-def test_broken_numbers_stay_visible() -> None:
+def test_broken_statistics_stay_visible() -> None:
     model, (text, video) = head(), random_features(2, 3, 4, 5, 4)
     statistics = model.statistics(video)
     statistics[2] = np.full_like(statistics[2], np.nan)
@@ -156,7 +156,7 @@ def test_bfloat16_products_err_by_tenths_of_a_logit(keep_rate: float) -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("make", [conditioned_head, grained_head], ids=["tcmgc", "xclip"])
-def test_bfloat16_holds_for_videos_prepared_since(make: Any) -> None:
+def test_bfloat16_holds_for_videos_precomputed_since(make: Any) -> None:
     model, (text, video) = make(), random_features(3, 40, 6, 4, 5)
     exact, before = model(text, video), model.precompute(video)
     model.products = "bfloat16"

@@ -1,0 +1,74 @@
+"""Segments as they are read from a library's tables: what a search shows of one, what it scores, and rows to keep.
+
+Neighbours: ``snapshot.py`` reads and keeps them; ``_rows.py`` is how they are written.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from wordframe.features import VideoFeatures
+from wordframe.library._model_table import Cells
+
+FACT_COLUMNS = ("segment_id", "video_id", "path_bytes", "duration_seconds", "start_seconds", "end_seconds")
+_ROW_OVERHEAD_BYTES = 2000
+"""What a row's facts and the objects around its arrays take, about."""
+
+
+@dataclass(frozen=True)
+class SegmentFacts:
+    """What a search shows of a segment. path, duration_seconds: of its video."""
+
+    segment_id: str
+    video_id: str
+    path: str
+    duration_seconds: float
+    start_seconds: float
+    end_seconds: float
+
+
+@dataclass(frozen=True)
+class SegmentRow:
+    """One segment as it is read. frames: ``(F, D)`` float16, raw; seconds: ``(F,)``; cells: what the model keeps."""
+
+    facts: SegmentFacts
+    frames: NDArray[np.float16]
+    seconds: NDArray[np.float32]
+    cells: Cells
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes, about."""
+        cells = sum(cell.nbytes for cell in self.cells.values())
+        return _ROW_OVERHEAD_BYTES + self.frames.nbytes + self.seconds.nbytes + cells
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Some segments as a model scores them.
+
+    video: ``V`` videos with ``seconds``; statistics: what its similarity keeps of each, None where it keeps nothing.
+    """
+
+    facts: list[SegmentFacts]
+    video: VideoFeatures
+    statistics: list[NDArray[np.float32]] | None
+
+
+def facts_of(table: pa.Table) -> list[SegmentFacts]:
+    """From rows with ``FACT_COLUMNS``; the path from its bytes, which a file name may need."""
+    cells = {name: table[name].to_pylist() for name in FACT_COLUMNS}
+    cells["path_bytes"] = list(map(os.fsdecode, cells["path_bytes"]))
+    return [SegmentFacts(*row) for row in zip(*cells.values(), strict=True)]
+
+
+def video_of(rows: Sequence[SegmentRow], dimension: int) -> VideoFeatures:
+    """The raw frames of rows, padded to the longest; they stand in for contextual ones, too."""
+    seconds = [row.seconds for row in rows]
+    return VideoFeatures.from_ragged([row.frames for row in rows], seconds=seconds, dimension=dimension)

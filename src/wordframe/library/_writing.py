@@ -1,0 +1,59 @@
+"""One writer at a time: the lock of a library's folder, who holds it, and what a writer that died left behind.
+
+Neighbours: ``library.py`` writes under it, ``_durable.py`` is what a loss of power needs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from wordframe.disk import hold_lock, write_whole
+from wordframe.errors import LibraryError
+from wordframe.library._durable import DURABLE_NAME, boot_id, go_back
+
+_LOCK_NAME = "indexing.lock"
+_OWNER_NAME = "indexing.pid"
+OWN_NAMES = (_LOCK_NAME, _OWNER_NAME, DURABLE_NAME)
+"""Files that a folder may hold before it holds a library."""
+
+
+@contextlib.contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Keep all others out who write, within the block. The system drops it when the process dies, however it dies.
+
+    Raises:
+        LibraryError: another writes, or the folder cannot be written.
+    """
+    owner = folder / _OWNER_NAME
+
+    def busy() -> LibraryError:
+        by = (_words(owner) or ["unknown"])[0]
+        return LibraryError(f"{folder}: another run of wordframe (process {by}) is writing; wait until it has ended")
+
+    with contextlib.ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(hold_lock(folder / _LOCK_NAME, busy=busy))
+            _mend_after_power_loss(folder, _words(owner))
+            write_whole(owner, f"{os.getpid()} {boot_id()}\n")
+        except OSError as error:
+            raise LibraryError(f"{folder}: cannot be written ({(error.strerror or str(error)).lower()})") from None
+        stack.callback(owner.unlink, missing_ok=True)
+        yield
+
+
+def _words(owner: Path) -> list[str]:
+    try:
+        return owner.read_text(encoding="utf-8").split()
+    except FileNotFoundError:
+        return []
+
+
+def _mend_after_power_loss(folder: Path, left: list[str]) -> None:
+    """A writer that ends in order takes its file away. If one did not, and the machine was started since, what it had
+    not synced may be torn."""
+    if len(left) == 2 and boot_id() not in ("", left[1]):
+        go_back(folder)
