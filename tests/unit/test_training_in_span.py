@@ -252,7 +252,7 @@ def test_what_videos_bring_is_made_once_a_step(monkeypatch: pytest.MonkeyPatch) 
     spans, tiles = [], []
     video_span, coefficients = tcmgc_head.video_span, tcmgc_head.coefficients
 
-    def prepare(*arguments: Any) -> Any:
+    def make(*arguments: Any) -> Any:
         spans.append(len(arguments[1]))
         return video_span(*arguments)
 
@@ -260,7 +260,7 @@ def test_what_videos_bring_is_made_once_a_step(monkeypatch: pytest.MonkeyPatch) 
         tiles.append(arguments[2].shape[0])
         return coefficients(*arguments)
 
-    monkeypatch.setattr(tcmgc_head, "video_span", prepare)
+    monkeypatch.setattr(tcmgc_head, "video_span", make)
     monkeypatch.setattr(tcmgc_head, "coefficients", compare)
     model = head(dimension=32, max_words=16).train()
     output = model(*random_batch(12))

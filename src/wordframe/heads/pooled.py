@@ -38,8 +38,6 @@ class PooledSimilarity(Similarity):
         self.max_frames = min((limit for limit in limits if limit is not None), default=None)
         self.mask_padding = all(getattr(block, "mask_padding", True) for block in blocks)
         self.normalize_frames = normalize_frames
-        limits = [getattr(block, "max_frames", None) for block in (excitation, aggregation)]
-        self.max_frames = min((limit for limit in limits if limit is not None), default=None)
         self.logit_scale = new_logit_scale()
 
     def vectors(self, video: VideoFeatures) -> Tensor:

@@ -95,7 +95,6 @@ class MultiGrainedSimilarity(FusedSimilarity):
     methods = ("fused", "plain")
     explains = ("parts",)
     reads_words = True
-    explains = ("parts",)
 
     def __init__(
         self,

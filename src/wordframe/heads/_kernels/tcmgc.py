@@ -163,6 +163,27 @@ def clear(kept: Any, size: int) -> None:
 
 
 @compiled
+def keep_rows(z: Any, products: Any, fixed: Any, first: int, count: int, c: int, m: int, kept: Any) -> None:
+    """SR: the top ``m`` words against the conditioned video into ``kept[0]``, and the top ``m`` conditioned frames
+    against the sentence into ``kept[1]``, with the fused entry behind them where some are left."""
+    for r in range(m):
+        store(kept, (0, r), spread(_LOWEST))
+        store(kept, (1, r), spread(_LOWEST))
+    total, mean = spread(ZERO), spread(ZERO)
+    for n in range(count):
+        insert(cosine(z, count, products, PLAIN, fixed, first + n, c), kept, 0, m)
+        rest = insert(cosine(z, n, products, PLAIN, fixed, first + count, c), kept, 1, m)
+        # What falls out of a full list is not among the k largest: it goes into the fused entry's softmax, which has
+        # temperature 1 over cosines and so needs no largest taken off.
+        if n >= m:
+            e = exponential(rest)
+            total = total + e
+            mean = mean + e * rest
+    if count > m:
+        store(kept, (1, m), mean / total)
+
+
+@compiled
 def keep_block(
     z: Any, products: Any, fixed: Any, first: int, count: int, c: int, m: int, column: Any, block: Any
 ) -> None:
@@ -263,23 +284,10 @@ def score_tile(
                 attend(products, first + n, c, real, alpha)
                 coefficients(alpha, c, statistics, constants, z, n)
             store(parts, (0,), cosine(z, count, products, TURNED, fixed, sentence, c))
-            for r in range(m):
-                store(kept, (0, r), spread(_LOWEST))
-                store(kept, (1, r), spread(_LOWEST))
-            total, mean = spread(ZERO), spread(ZERO)
-            for n in range(count):
-                insert(cosine(z, count, products, PLAIN, fixed, first + n, c), kept, 0, m)
-                rest = insert(cosine(z, n, products, PLAIN, fixed, sentence, c), kept, 1, m)
-                # What falls out of a full list is not among the k largest: it goes into the fused entry's softmax,
-                # which has temperature 1 over cosines and so needs no largest taken off.
-                if n >= m:
-                    e = exponential(rest)
-                    total = total + e
-                    mean = mean + e * rest
+            keep_rows(z, products, fixed, first, count, c, m, kept)
             store(parts, (1,), aggregate(kept, 0, m, over_words, sharpness, weights))
             size = m
             if count > keep:
-                store(kept, (1, m), mean / total)
                 size = m + 1
             elif always_fuse:  # as released: with nothing left to fuse an empty sum, 0, takes part all the same
                 store(kept, (1, m), spread(ZERO))

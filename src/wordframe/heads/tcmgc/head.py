@@ -76,7 +76,6 @@ class TextConditionedSimilarity(FusedSimilarity):
     explains = ("sentence", "words", "parts")
     keeps_statistics = True
     reads_words = True
-    explains = ("sentence", "words", "parts")
 
     def __init__(
         self,
