@@ -455,8 +455,8 @@ def test_the_nearest_of_many_vectors_are_found(tmp_path: Path) -> None:
         writer = ModelTable(tmp_path, store.open_model_table("model_many", model_schema(["vector"], 16)))
         ids = [str(i) for i in range(4000)[some]]
         facts = pa.table({"segment_id": ids, "video_id": ids, "content_hash": ids, "num_frames": [1] * len(ids)})
-        writer.add(facts, [{"vector": vector} for vector in vectors[some]])
-        writer.tidy()
+        writer.add(store, facts, [{"vector": vector} for vector in vectors[some]])
+        writer.tidy(store)
         table = ModelTable(tmp_path, store.open_model_table("model_many"), table)
         present = vectors[: some.stop]
         rows, keys = table.keys()

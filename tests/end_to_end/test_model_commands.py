@@ -143,15 +143,24 @@ def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.parametrize("model", ["ea-clip4clip-mean", "tcmgc-msrvtt"])
-def test_search_prepares_once_and_says_so(place: Path, model: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_search_says_what_to_prepare_and_answers_the_same_afterwards(
+    place: Path, model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     arguments = ["search", "a red picture", "-l", str(place / "library"), "--model", model, "--untrained", "--json"]
     assert main(arguments) == 0
     first = capsys.readouterr()
-    assert f"preparing 3 segments for {model}, once; later searches reuse it" in first.err
+    assert f"not prepared for {model}: 3 segments of 3" in first.err
+    command = f"prepare {model} --untrained --library {place / 'library'}"
+    assert f"wordframe {command}" in first.err
+    assert main(command.split()) == 0
+    assert f"3 segments prepared for {model}" in capsys.readouterr().out
     assert main(arguments) == 0
     second = capsys.readouterr()
-    assert (second.err, second.out) == ("", first.out)
-    assert [hit["rank"] for hit in json.loads(second.out)] == [1, 2]
+    assert second.err == ""
+    one, two = json.loads(first.out), json.loads(second.out)
+    assert [(hit["rank"], hit["path"]) for hit in two] == [(hit["rank"], hit["path"]) for hit in one]
+    assert [hit["score"] for hit in two] == pytest.approx([hit["score"] for hit in one], abs=1e-5)
+    assert [hit["rank"] for hit in two] == [1, 2]
 
 
 def test_search_by_an_untrained_preset_is_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
