@@ -71,7 +71,8 @@ def measure(segments: int, queries: int, clips: Path | None) -> dict[str, Any]:
     """All figures of the wordframe that this process imports."""
     from search_latency import made_up_library
 
-    from wordframe.search import SearchEngine, plain_sentences
+    from wordframe.search import SearchEngine
+    from wordframe.search.recall import plain_sentences  # where earlier versions have it, too
 
     with tempfile.TemporaryDirectory() as place:
         library = made_up_library(Path(place) / "library", segments)
@@ -117,7 +118,7 @@ def measure(segments: int, queries: int, clips: Path | None) -> dict[str, Any]:
 def in_process(checkout: Path, arguments: list[str]) -> dict[str, Any]:
     """The figures of a checkout, measured by this program in a process that imports its code."""
     path = os.pathsep.join([str(checkout / "src"), str(checkout / "benchmarks")])
-    command = [sys.executable, __file__, "--measure", *arguments]
+    command = [sys.executable, "-P", __file__, "--measure", *arguments]  # -P: not our own benchmarks first
     done = subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, stdout=subprocess.PIPE, check=True)
     figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return figures
