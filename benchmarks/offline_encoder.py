@@ -100,6 +100,16 @@ def attention_and_mean(text: TextFeatures, video: VideoFeatures) -> Tensor:
     return (attention()(text, video) + mean_pooling(text, video)) / 2
 
 
+def class_captions() -> list[list[str]]:
+    """Twelve captions a class of what pictures and clips that show it are of, ``class_captions.jsonl``.
+
+    Written class by class from general knowledge, without having seen a clip (the idea of CuPL, Pratt et al., ICCV
+    2023, for a mixture of classes); the first four first, the other eight to cover rarer contexts as well.
+    """
+    lines = (Path(__file__).parent / "class_captions.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line)["captions"] for line in lines]
+
+
 def variants() -> list[Variant]:
     """The shipped way first, then one change at a time."""
     encode = SentenceEncoder()
@@ -112,6 +122,8 @@ def variants() -> list[Variant]:
         return Variant(**{"name": name, "directions": shipped, "score": attention(), **change})
 
     shipped, described = load_directions(), centred(class_texts())
+    sentences = F.normalize(encode(class_texts()).sentence, dim=-1)
+    captioned = torch.stack([F.normalize(encode(captions).sentence, dim=-1) for captions in class_captions()])
     axis = torch.linalg.svd(described, full_matrices=False)[2][0]
     names = [text.split(":")[0] for text in class_texts()]
     return [
@@ -125,6 +137,9 @@ def variants() -> list[Variant]:
         row("first axis removed instead", directions=described - (described @ axis)[:, None] * axis),
         *(row(f"{classes} classes", classes=classes) for classes in (5, 20, 100)),
         *(row(f"temperature {temperature:g}", temperature=temperature) for temperature in (1.0, 1.5, 3.0)),
+        row("captions of what it shows", directions=even_out(captioned.mean(dim=1))),
+        row("their first four", directions=even_out(captioned[:, :4].mean(dim=1))),
+        row("captions, half described", directions=even_out((captioned.mean(dim=1) + sentences) / 2)),
         row("names alone", directions=even_out(centred(names))),
         row("'a photo of a NAME'", directions=even_out(centred(f"a photo of a {name}" for name in names))),
         row("whole frame squashed", view="squash"),
