@@ -157,6 +157,7 @@ def _checked_root_path(path: str) -> str:
 def _listen(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        # with the protocol: asyncio turns off Nagle's delay (40 ms an answer) only where a socket names it
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6 and ipaddress.ip_address(address[0]).is_unspecified:
