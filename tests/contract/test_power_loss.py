@@ -119,7 +119,7 @@ def check(folder: Path, videos: Path, expected: dict[str, list[tuple[float, floa
 
 @pytest.mark.parametrize(
     "seed",
-    [None, 0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 20))],
+    [None, 0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 20))],
     ids=lambda seed: "strict" if seed is None else f"torn-{seed}",
 )
 def test_any_moment_may_be_the_last(

@@ -112,7 +112,7 @@ def score_segments(
     snapshot: Snapshot, query: EncodedQuery, row_ids: Sequence[int]
 ) -> tuple[list[SegmentFacts], NDArray[np.float32]]:
     """Stage two: facts and scores ``(V,)`` of some segments, a few thousand at most."""
-    facts, (found,) = _scored(snapshot, [query.features], row_ids)
+    facts, (found,) = _scored(snapshot, query.features, row_ids)
     if found.isnan().any():
         raise WordframeError(f"{snapshot.folder}: a score is not a number; the library's features are damaged")
     return facts, found.numpy()
@@ -125,22 +125,24 @@ def _score_into(scores: Scores, snapshot: Snapshot, query: EncodedQuery, row_ids
         scores.add(block, [fact.video_id for fact in facts], found)
 
 
+@torch.inference_mode()
 def score_block(snapshot: Snapshot, texts: Sequence[TextFeatures], row_ids: Sequence[int]) -> NDArray[np.float32]:
-    """Scores ``(T, V)`` of some segments, read once, for several queries, each of ``T = 1``."""
-    return np.stack([found.numpy() for found in _scored(snapshot, texts, row_ids)[1]])
+    """Scores ``(T, V)`` of some segments, read and scored once for several queries, each of ``T = 1``."""
+    sentences = [text.sentence[0] for text in texts]
+    together = TextFeatures.from_ragged(sentences, [text.words[0][text.word_mask[0]] for text in texts])
+    return _scored(snapshot, together, row_ids)[1].numpy()
 
 
 @torch.inference_mode()
-def _scored(
-    snapshot: Snapshot, texts: Sequence[TextFeatures], row_ids: Sequence[int]
-) -> tuple[list[SegmentFacts], list[Tensor]]:
+def _scored(snapshot: Snapshot, text: TextFeatures, row_ids: Sequence[int]) -> tuple[list[SegmentFacts], Tensor]:
+    """Facts of some segments, and the scores ``(T, V)`` of texts."""
     model = snapshot.model
     if model.one_vector:
         facts, vectors = snapshot.vectors(row_ids)
-        return facts, [vectors @ _unit(text) for text in texts]
+        return facts, F.normalize(text.sentence, dim=-1) @ vectors.T
     segments = snapshot.segments(row_ids)
-    logits = (score(model, text, segments.video, segments.statistics) for text in texts)
-    return segments.facts, [of_text[0] / model.scale for of_text in logits]
+    logits = score(model, text, segments.video, segments.statistics)
+    return segments.facts, logits / model.scale
 
 
 def explain(snapshot: Snapshot, query: EncodedQuery, segment_id: str) -> Explanation:
