@@ -29,7 +29,7 @@ class Disk:
     root: Path
     contents: dict[int, bytes] = field(default_factory=dict)
     folders: dict[int, dict[str, int]] = field(default_factory=dict)
-    states: list[tuple[dict[str, bytes], dict[str, bytes]]] = field(default_factory=list)
+    states: list[tuple[dict[str, bytes], dict[str, tuple[bytes, bool]]]] = field(default_factory=list)
     numbers: dict[tuple[int, int], int] = field(default_factory=dict)
 
     def note(self, handle: int) -> None:
@@ -63,8 +63,14 @@ class Disk:
         walk(self._number(self.root), "")
         return found
 
-    def _volatile(self) -> dict[str, bytes]:
-        return {str(path.relative_to(self.root)): path.read_bytes() for path in self.root.rglob("*") if path.is_file()}
+    def _volatile(self) -> dict[str, tuple[bytes, bool]]:
+        """Each file's content, and whether that was synced, maybe under another name: then it cannot be torn."""
+        found = {}
+        for path in self.root.rglob("*"):
+            if path.is_file():
+                content = path.read_bytes()
+                found[str(path.relative_to(self.root))] = content, self.contents.get(self._number(path)) == content
+        return found
 
 
 @pytest.fixture
@@ -91,11 +97,14 @@ def after_the_crash(files: dict[str, bytes], folder: Path) -> Path:
     return folder / "library"
 
 
-def torn(durable: dict[str, bytes], volatile: dict[str, bytes], chance: random.Random) -> dict[str, bytes]:
+def torn(durable: dict[str, bytes], volatile: dict[str, tuple[bytes, bool]], chance: random.Random) -> dict[str, bytes]:
     """Of what was not synced, any part: files there, cut off, full of zeros, or missing; replaced ones new or old."""
     found = dict(durable)
-    for name, content in volatile.items():
+    for name, (content, is_synced) in volatile.items():
         if durable.get(name) == content or chance.random() < 0.4:
+            continue
+        if is_synced:  # only its name may be lost
+            found[name] = content
             continue
         cut = chance.randrange(len(content) + 1)
         found[name] = chance.choice([content, content[:cut], content[:cut] + bytes(len(content) - cut)])
@@ -166,7 +175,7 @@ def test_without_going_back_a_torn_library_stays_broken(
     write_scenes(videos / "blue.mp4", ("blue", 1))
     library.index(videos)
     _, volatile = disk.states[-1]
-    new = {name: b"" if "/data/" in name else content for name, content in volatile.items() if name not in durable}
+    new = {name: b"" if "/data/" in name else content for name, (content, _) in volatile.items() if name not in durable}
     owner = {"library/indexing.pid": b"1 earlier\n"}
     folder = after_the_crash(durable | new | owner, tmp_path / "crash")
     with monkeypatch.context() as patch:
