@@ -41,6 +41,7 @@ def benchmarks(clips: Path, annotations: Path | None, library: Path) -> dict[str
         "indexing": (clips,),
         "memory": (clips,),
         "search_latency": (),
+        "concurrency": (),
         "cold_search": (library,),
         "model_cost": (),
         "scoring": (),
