@@ -410,9 +410,9 @@ def test_indexing_keeps_known_models_prepared(
     write_scenes(tmp_path / "new.mp4", ("yellow", 4))
     monkeypatch.chdir("/")
     summary = library.index([tmp_path / "new.mp4"])
-    added = library.videos()[-1].num_segments if library.videos()[-1].path.endswith("new.mp4") else None
+    (new,) = (video for video in library.videos() if video.path.endswith("new.mp4"))
     model = library.load_model(str(tmp_path / "mine"))
-    assert (summary.prepared, summary.not_prepared) == ({str(tmp_path / "mine"): added or 1}, {})
+    assert (summary.prepared, summary.not_prepared) == ({str(tmp_path / "mine"): new.num_segments}, {})
     assert library.snapshot(model).unprepared() == []
 
 

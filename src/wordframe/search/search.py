@@ -73,8 +73,9 @@ def search(
     else:
         _score_shortlists(scores, snapshot, query, top=top, size=shortlist, where=where)
     rows = scores.of_best_videos(top)
-    hits = group_by_video(snapshot.facts(list(rows)), list(rows.values()), top=top, moments=moments)
-    row_of = dict(zip((facts.segment_id for facts in snapshot.facts(list(rows))), rows, strict=True))
+    facts = snapshot.facts(list(rows))
+    hits = group_by_video(facts, list(rows.values()), top=top, moments=moments)
+    row_of = dict(zip((fact.segment_id for fact in facts), rows, strict=True))
     hits = _with_peaks(snapshot, query, hits, row_of)
     if not explained:
         return hits
