@@ -73,7 +73,9 @@ class Reach:
             near = [tests for file, tests in self.lines.items() if str(Path(file).parent).startswith(around)]
             return self.fast_first({test for tests in near for found in tests.values() for test in found})
         above = [line for line in lines if mutant.line - MAX_STATEMENT_LINES < line <= mutant.line]
-        return self.fast_first(set(lines[max(above)]) if above else {test for tests in lines.values() for test in tests})
+        return self.fast_first(
+            set(lines[max(above)]) if above else {test for tests in lines.values() for test in tests}
+        )
 
     def fast_first(self, tests: set[str]) -> list[str]:
         return sorted(tests, key=lambda test: (self.seconds.get(test, 0.0), test))
