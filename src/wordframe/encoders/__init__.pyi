@@ -1,6 +1,8 @@
-from ._class_directions import class_texts as class_texts
+from ._class_directions import class_captions as class_captions
 from ._class_directions import even_out as even_out
 from ._class_directions import load_directions as load_directions
+from ._class_directions import parted_mean as parted_mean
+from ._class_directions import read_in_classes as read_in_classes
 from ._dual import MODEL_TYPES as MODEL_TYPES
 from ._dual import SentenceTokenizer as SentenceTokenizer
 from ._dual import quiet_transformers as quiet_transformers

@@ -1,8 +1,9 @@
-"""The encoder that needs nothing but pip: pictures and sentences meet in the names of things.
+"""The encoder that needs nothing but pip: pictures and sentences meet in what pictures of things show.
 
 Convex combination of semantic embeddings (Norouzi et al., ICLR 2014, arXiv 1312.5650): an ImageNet classifier says what
 a frame may show, and the frame's feature is the mean of what these classes mean in the space of sentences, weighted by
-their probabilities: ``softmax(logits / temperature) · class directions``. Sentences and words come from MiniLM.
+their probabilities: ``softmax(logits / temperature) · class directions``. Sentences and words come from MiniLM; a
+sentence is half itself and half the classes it may mean.
 
 The classifier is EfficientNet-Lite2 of ``efficientnet-lite-pytorch`` (Tan and Le, ICML 2019, arXiv 1905.11946, without
 squeeze and excitation); here it is only made faster, with the same numbers: batch norms go into the convolutions before
@@ -22,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from wordframe.encoders._class_directions import FILE, load_directions
+from wordframe.encoders._class_directions import FILE, load_directions, read_in_classes
 from wordframe.encoders._minilm import DIMENSION, MAX_WORDS, TOKENIZER, WEIGHTS, PackagedFile, SentenceEncoder
 from wordframe.encoders.base import Encoder, RgbFrames
 from wordframe.encoders.preprocess import Preprocessing
@@ -101,7 +102,7 @@ def _pad_in_convolution(convolution: nn.Conv2d) -> None:
             convolution.static_padding = nn.Identity()
 
 
-_FORMAT = 1  # counts up when the same files would give other features
+_FORMAT = 2  # counts up when the same files would give other features
 _TEMPERATURE = 2.0
 """Square roots of the probabilities: the runners-up of a classifier tell what else is there, or what it looks like."""
 _CPU_BATCH = 4  # more frames at a time fall out of a core's cache and go slower
@@ -159,11 +160,17 @@ class OfflineEncoder(Encoder):
         """``T`` sentences into features on the CPU, float32; ``W`` is the longest one's number of positions."""
         if isinstance(sentences, str):
             raise ValueError("sentences must be a sequence of strings, got one string; put it in a list")
-        return self._text_side()(sentences)
+        text = self._text_side()(sentences)
+        return TextFeatures(read_in_classes(text.sentence, self._directions), text.words, text.word_mask)
 
     def tokens(self, sentence: str) -> list[str]:
         """The text of each token position of ``encode_text([sentence])``."""
         return self._text_side().tokens(sentence)
+
+    @cached_property
+    def _directions(self) -> Tensor:
+        """The class directions ``(C, D)`` on the CPU."""
+        return load_directions()
 
     def _text_side(self) -> SentenceEncoder:
         with self._loading:
@@ -174,5 +181,5 @@ class OfflineEncoder(Encoder):
         """The classifier and the class directions ``(C, D)``, on the device."""
         with self._loading:
             if self._images is None:
-                self._images = load_classifier().to(self.device), load_directions().to(self.device)
+                self._images = load_classifier().to(self.device), self._directions.to(self.device)
             return self._images
