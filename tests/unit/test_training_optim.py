@@ -11,7 +11,6 @@ from torch import nn
 
 from wordframe.train import build_model, make_recipe
 from wordframe.train.build import configure
-from wordframe.train.dry_run import tiny_clip
 from wordframe.train.optim import (
     BertAdam,
     clamp_scale,
@@ -22,6 +21,7 @@ from wordframe.train.optim import (
     rate_factor,
 )
 from wordframe.train.recipe import OptimizerSettings
+from wordframe.train.sources import tiny_clip
 
 
 def test_two_updates_by_hand() -> None:

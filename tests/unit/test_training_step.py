@@ -14,7 +14,7 @@ from wordframe.losses import contrastive, contrastive_share, decorrelation, deco
 from wordframe.models import TextVideoModel
 from wordframe.train import build_model, dry_run_recipe, make_recipe
 from wordframe.train.build import configure, train_mode
-from wordframe.train.dry_run import MadeUpFeatures, MadeUpPixels, tiny_clip
+from wordframe.train.sources import MadeUpFeatures, MadeUpPixels, tiny_clip
 from wordframe.train.step import backward, encode, loss_share
 
 PAIRS = [0, 3, 5, 6, 9]

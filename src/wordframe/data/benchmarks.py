@@ -16,7 +16,7 @@ from itertools import combinations
 from pathlib import Path
 
 from wordframe.data import _readers
-from wordframe.data._annotations import AnnotationFolder, Captions
+from wordframe.data._readers import AnnotationFolder, Captions
 from wordframe.data.captions import read_captions
 from wordframe.disk import content_hash
 from wordframe.errors import AnnotationError, counted
