@@ -169,3 +169,18 @@ def counting_progress(description: str, total: int) -> Iterator[Callable[[int], 
     with _bar("{task.completed}/{task.total}") as bar:
         task = bar.add_task(description, total=total)
         yield lambda done: bar.update(task, completed=done)
+
+
+@contextlib.contextmanager
+def bars_in_turn() -> Iterator[Callable[[str, int, int], None]]:
+    """One bar after the other: call with what is done, how much of it, and the total."""
+    with contextlib.ExitStack() as stack:
+        bars: dict[str, Callable[[int], None]] = {}
+
+        def show(what: str, done: int, total: int) -> None:
+            if what not in bars:
+                stack.pop_all().close()
+                bars[what] = stack.enter_context(counting_progress(what, total))
+            bars[what](done)
+
+        yield show

@@ -12,8 +12,8 @@ them, ``v = Σ a_i f_i``. A reduction ratio above 1 squeezes the hidden layer, b
 masked mean, an aggregation, or either of them behind an excitation. The vectors do not depend on the text, so an
 ordinary vector index searches them exactly.
 
-*Tight*: a joint transformer over ``[sentence ; frames]`` of each pair; LayerNorm of position 0, Linear, QuickGELU, Linear
-to one number; no scale ``s``; features go in raw.
+*Tight*: a joint transformer over ``[sentence ; frames]`` of each pair; LayerNorm of position 0, Linear, QuickGELU,
+Linear to one number; no scale ``s``; features go in raw.
 
 CLIP4Clip: Luo et al., arXiv 2104.08860. EA-CLIP4Clip: Jing et al., arXiv 2406.01604. ``base.py`` is the contract.
 """
