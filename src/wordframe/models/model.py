@@ -40,6 +40,8 @@ from wordframe.models.families import build_similarity, build_temporal
 if TYPE_CHECKING:
     from wordframe.encoders import ClipBackbone
 
+_SCALE = "similarity.logit_scale"
+
 
 class TextVideoModel(nn.Module):
     """Scores texts against videos.
@@ -81,6 +83,15 @@ class TextVideoModel(nn.Module):
         self.similarity = build_similarity(settings, self.dimension)
         if backbone is not None and hasattr(self.similarity, "logit_scale"):
             self.similarity.logit_scale = backbone.logit_scale  # one parameter: CLIP's scale is the model's
+
+    def separate_scale(self) -> None:
+        """Give the similarity a scale of its own, which starts where CLIP's is; CLIP's stays as it is from then on.
+
+        For training on top of frozen towers. Their features do not depend on the scale, but their fingerprint does:
+        with a scale in common the trained model would be refused on features of the very CLIP that it holds.
+        """
+        if self.backbone is not None and getattr(self.similarity, "logit_scale", None) is self.backbone.logit_scale:
+            self.similarity.logit_scale = nn.Parameter(self.backbone.logit_scale.detach().clone())
 
     def encode_text(
         self, sentences: Sequence[str] | None = None, *, input_ids: Tensor | None = None, mask: Tensor | None = None
@@ -281,7 +292,7 @@ class TextVideoModel(nn.Module):
 
 
 def _tensors(model: TextVideoModel) -> dict[str, Tensor]:
-    """All weights by name, on the CPU. CLIP's scale is one parameter under two names and is kept under the first."""
+    """All weights by name, on the CPU. CLIP's scale, where it is one parameter under two names, under the first."""
     seen: set[int] = set()
     kept: dict[str, Tensor] = {}
     for name, tensor in model.state_dict(keep_vars=True).items():
@@ -293,6 +304,8 @@ def _tensors(model: TextVideoModel) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def _fill(model: TextVideoModel, tensors: Mapping[str, Tensor], folder: Path) -> None:
+    if _SCALE in tensors:  # CLIP was frozen: it kept its own
+        model.separate_scale()
     expected = _tensors(model).keys()
     if missing := sorted(expected - tensors.keys()):
         raise CheckpointError(f"{len(missing)} tensors are missing in {str(folder)!r}: {', '.join(missing[:5])}")
