@@ -108,10 +108,13 @@ class TextVideoModel(nn.Module):
         return backbone.encode_ids(input_ids.to(device), mask.to(device).bool())
 
     def encode_video(self, *, pixels: Tensor, frame_mask: Tensor | None = None) -> VideoFeatures:
-        """Pixels ``(V, F, 3, H, W)`` into features; ``frame_mask (V, F)``, 1 = real, is all real by default."""
+        """Pixels ``(V, F, 3, H, W)``, normalised as CLIP takes them, into features; ``frame_mask (V, F)``, 1 = real, is
+        all real by default."""
         backbone = self._need_backbone("encode_video")
         if pixels.dim() != 5:
             raise ValueError(f"pixels must be (V, F, 3, H, W), got shape {tuple(pixels.shape)}")
+        if not pixels.is_floating_point():  # the towers would take levels for pixels, and give features of nothing
+            raise ValueError(f"pixels must be normalised as CLIP takes them, got {pixels.dtype}; see Preprocessing")
         device = backbone.logit_scale.device
         if frame_mask is None:
             frame_mask = torch.ones(pixels.shape[:2], dtype=torch.bool)
