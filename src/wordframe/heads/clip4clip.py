@@ -27,6 +27,8 @@ from torch.nn import functional as F
 from wordframe.features import SimilarityOutput, TextFeatures, VideoFeatures
 from wordframe.heads.base import Similarity, TemporalHead, masked_mean, new_logit_scale, scale, unit
 
+INITIAL_STD = 0.02
+"""Of the weights of new linear layers, whose biases start at 0: BERT's start, with which the authors begin as well."""
 BERT_EPS = 1e-12
 """Of LayerNorm in the authors' blocks and pooler, which stand on BERT's code; CLIP's own norms have 1e-5."""
 _LIVE_COPIES = 16
@@ -82,11 +84,13 @@ class Transformer(nn.Module):
         heads: attention heads of each block; must divide ``D``.
         layers: number of blocks.
         positions: rows of the position table, ``max_length``: the longest ``L`` allowed.
+        dropout: of the input with its positions, in training.
     """
 
-    def __init__(self, *, dimension: int, heads: int, layers: int, positions: int) -> None:
+    def __init__(self, *, dimension: int, heads: int, layers: int, positions: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.max_length = positions
+        self.dropout = nn.Dropout(dropout)
         self.positions = nn.Embedding(positions, dimension)
         self.blocks = nn.ModuleList(TransformerBlock(dimension=dimension, heads=heads) for _ in range(layers))
         self._initialise(dimension, layers)
@@ -112,7 +116,7 @@ class Transformer(nn.Module):
             raise ValueError(
                 f"a sequence of {length} exceeds the {self.max_length} learned positions; pass fewer frames"
             )
-        x = x + self.positions.weight[:length]
+        x = self.dropout(x + self.positions.weight[:length])
         for block in self.blocks:
             x = block(x, key_mask)
         return x
@@ -148,6 +152,14 @@ class TemporalLSTM(TemporalHead):
         return contextual
 
 
+def _small_linear(inputs: int, outputs: int) -> nn.Linear:
+    """A linear layer as the authors start all but CLIP's own."""
+    linear = nn.Linear(inputs, outputs)
+    nn.init.normal_(linear.weight, std=INITIAL_STD)
+    nn.init.zeros_(linear.bias)
+    return linear
+
+
 # EA-CLIP4Clip's blocks ------------------------------------------------------------------------------------------------
 
 
@@ -174,8 +186,9 @@ class FrameBlock(nn.Module):
         self.max_frames = max_frames
         self.mask_padding = mask_padding
         self.activation = F.relu if activation == "relu" else F.relu6
-        self.squeeze = nn.Linear(max_frames, hidden)
-        self.restore = nn.Linear(hidden, max_frames)
+        # nearly 0 for every frame, so that the aggregation starts as mean pooling and the excitation halves all alike
+        self.squeeze = _small_linear(max_frames, hidden)
+        self.restore = _small_linear(hidden, max_frames)
 
     def frame_logits(self, frames: Tensor, frame_mask: Tensor) -> Tensor:
         num_frames = frames.shape[1]
@@ -287,8 +300,8 @@ class TightSimilarity(Similarity):
         length = getattr(transformer, "max_length", None)
         self.max_frames = None if length is None else length - 1
         self.pool_norm = nn.LayerNorm(dimension, eps=BERT_EPS)
-        self.pool = nn.Linear(dimension, dimension)
-        self.score = nn.Linear(dimension, 1)
+        self.pool = _small_linear(dimension, dimension)
+        self.score = _small_linear(dimension, 1)
 
     def compare(self, text: TextFeatures, video: VideoFeatures, method: str) -> SimilarityOutput:
         sentence, frames, mask = text.sentence, video.contextual, video.frame_mask
