@@ -63,6 +63,14 @@ def _block(preset: Preset) -> str:
 
 _LEFTOVERS_SHOWN = 8
 
+DropOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="Convert without the tensors whose names begin so, although the file's model scores by them; repeatable.",
+        show_default=False,
+    ),
+]
 HeadsOption = Annotated[
     str,
     typer.Option(
@@ -93,6 +101,7 @@ def convert(
     normalize_frames: Annotated[
         bool, typer.Option(help="Normalise each frame; EA-CLIP4Clip's released code does not.")
     ] = True,
+    drop: DropOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write into a folder that holds something.")] = False,
     json: JsonOption = False,
 ) -> None:
@@ -123,6 +132,7 @@ def convert(
         softmax_lambda=softmax_lambda,
         mask_padding=mask_padding,
         normalize_frames=normalize_frames,
+        drop=drop or (),
     )
     _save(model, to)
     if json:
