@@ -77,6 +77,15 @@ def test_every_form_of_a_file_gives_the_same_model(kind: str, tmp_path: Path) ->
     torch.testing.assert_close(scores(load(str(tmp_path / "nested.pt"), kind)), expected)
 
 
+def test_a_model_of_given_tensors_has_tensors_of_its_own() -> None:
+    tensors = weights()
+    model, before = load(tensors), {name: tensor.clone() for name, tensor in tensors.items()}
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(1.0)
+    assert all(torch.equal(tensors[name], tensor) for name, tensor in before.items())
+
+
 def test_half_precision_files_become_float32() -> None:
     model = load({name: tensor.half() for name, tensor in weights().items()})
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}

@@ -217,7 +217,11 @@ def _block_name(name: str, settings: EaClip4ClipSettings) -> str:
 
 
 def _tensors(source: str | Path | Mapping[str, Tensor]) -> dict[str, Tensor]:
-    tensors = dict(source) if isinstance(source, Mapping) else read_tensors(Path(source))
+    if isinstance(source, Mapping):
+        # copied: the backbone takes tensors as they are, and training it would change the caller's
+        tensors = {name: tensor.detach().clone() for name, tensor in source.items()}
+    else:
+        tensors = read_tensors(Path(source))
     tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
     if not any(name.startswith("clip.") for name in tensors):
         some = ", ".join(sorted(tensors)[:3])
