@@ -7,7 +7,9 @@ import io
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +40,9 @@ from wordframe.evaluate import (
 )
 from wordframe.evaluate import outcome as outcome_module
 from wordframe.evaluate.gathering import CachedTexts
+from wordframe.evaluate.intervals import recall_curve
 from wordframe.evaluate.outcome import bank_numbers
-from wordframe.evaluate.report import markdown
+from wordframe.evaluate.report import draw_recall, markdown
 from wordframe.evaluate.runs import EvaluationRun
 from wordframe.extraction import Chunk, Failure
 from wordframe.models import ModelSettings, TextVideoModel, load_model
@@ -238,6 +241,21 @@ def test_the_folder_keeps_ranks_lists_and_a_picture(folder: Path, outcome: Outco
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 20
 
 
+def test_the_pictures_bands_count_a_videos_captions_together(
+    outcome: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+
+    def curve(ranks: Any, places: Any, *, clusters: Any) -> Any:
+        seen.append(clusters)
+        return recall_curve(ranks, places, clusters=clusters)
+
+    monkeypatch.setattr("wordframe.evaluate.report.recall_curve", curve)
+    draw_recall(tmp_path / "recall.png", outcome.measured.ranks, title="x")
+    assert seen[0].tolist() == outcome.measured.ranks.caption_video.tolist()
+    assert seen[1] is None, "of a video's own captions only the best counts"
+
+
 def test_a_folder_is_read_again_and_never_written_over(folder: Path, outcome: Outcome, tmp_path: Path) -> None:
     run = read_run(folder)
     assert torch.equal(torch.from_numpy(run.v2t), outcome.measured.ranks.v2t)
@@ -342,7 +360,8 @@ def test_captions_and_videos_are_cut_to_what_is_asked_and_what_the_model_takes(
     else:
         matched = match_videos(videos, captions)
         bank = ["white " * 5]
-        report = evaluate_videos(matched, encoder, model, sampling="seconds", bank=bank, **cut).report
+        report = evaluate_videos(matched, encoder, model, sampling="seconds", bank=bank, seed=3, **cut).report
+        assert "1 of 1 training captions (seed 3)" in report.rows[0].note
     assert seen == [(taken[0], min(taken[1], 4))]
     least = min(limit for limit in (asked[0], of_model[0], encoder.max_words) if limit is not None)
     assert report.words == f"at most {least} token positions, SOS and EOS included"
@@ -370,7 +389,9 @@ def test_pieces_of_a_video_are_put_in_order_and_a_failed_one_is_no_candidate(
     def piece(key: int, index: int, rows: slice, *, last: bool) -> Chunk:
         return Chunk(str(key), index, last, info, np.zeros(len(features[rows])), features[rows], [], None)
 
-    def results(*arguments: Any, **options: Any) -> Iterator[Chunk | Failure]:
+    def results(*arguments: Any, times: Callable[[VideoInfo], Iterable[float]]) -> Iterator[Chunk | Failure]:
+        assert list(islice(times(info), 3)) == [0.0, 1.0, 2.0], "one a second, as long as there is a frame"
+        assert list(times(replace(info, duration_seconds=8.0))) == [1.0, 3.0, 5.0, 7.0]
         yield piece(0, 1, slice(4, 9), last=True)
         yield piece(1, 0, slice(0, 2), last=False)
         yield piece(0, 0, slice(0, 4), last=False)
@@ -553,6 +574,9 @@ def test_runs_on_other_queries_are_refused(videos: Path, folder: Path, tmp_path:
     for name, told in (("queries", "queries"), ("gallery", "gallery, queries"), ("files", "annotations")):
         with pytest.raises(RunError, match=f"cannot be compared: they differ in {told}; evaluate both on the same"):
             compare_folders({"a": [read_run(folder)], "b": [read_run(tmp_path / name)]})
+    others = [run_of(name, [1, 2, 1], [1, 1], owners) for name, owners in (("x", [0, 0, 1]), ("y", [0, 1, 1]))]
+    with pytest.raises(RunError, match="cannot be compared: they differ in captions' videos; evaluate both"):
+        compare_folders({"a": others[:1], "b": others[1:]})
     with pytest.raises(RunError, match="a comparison needs at least two runs"):
         compare_folders({"a": [read_run(folder)]})
     with pytest.raises(RunError, match="the group 'b' names a run twice; every seed counts once"):
