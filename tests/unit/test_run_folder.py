@@ -392,8 +392,9 @@ def test_pieces_of_a_video_are_put_in_order_and_a_failed_one_is_no_candidate(
     def results(*arguments: Any, times: Callable[[VideoInfo], Iterable[float]]) -> Iterator[Chunk | Failure]:
         assert list(islice(times(info), 3)) == [0.0, 1.0, 2.0], "one a second, as long as there is a frame"
         assert list(times(replace(info, duration_seconds=8.0))) == [1.0, 3.0, 5.0, 7.0]
-        yield piece(0, 1, slice(4, 9), last=True)
+        yield piece(0, 1, slice(4, 7), last=False)
         yield piece(1, 0, slice(0, 2), last=False)
+        yield piece(0, 2, slice(7, 9), last=True)
         yield piece(0, 0, slice(0, 4), last=False)
         yield Failure("1", "same.mp4: broken")
 

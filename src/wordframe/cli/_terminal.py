@@ -151,7 +151,7 @@ def indexing_progress() -> Iterator[Callable[[IndexProgress], None]]:
         task = bar.add_task("Looking for videos", total=None, detail="")
 
         def show(progress: IndexProgress) -> None:
-            elapsed = max(bar.tasks[0].elapsed or 0.0, 1e-9)
+            elapsed = max(bar.tasks[0].elapsed or 0.0, 1e-9)  # the first word may come before the clock has moved
             bar.update(
                 task,
                 description="Indexing",

@@ -307,6 +307,6 @@ def _list(what: str, videos: Mapping[str, str]) -> None:
 def _end(*, interrupted: bool, is_good: bool) -> None:
     if interrupted:
         print("interrupted: what was finished is kept; the same command goes on from here", file=sys.stderr)
-        raise typer.Exit(130)
+        raise typer.Exit(130)  # as a shell tells of Ctrl-C, so that a script stops as well
     if not is_good:
         raise typer.Exit(1)

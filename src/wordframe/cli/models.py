@@ -116,6 +116,7 @@ def convert(
         --se-type excitation_aggregation --reduction-ratio 4 --to my-ea
     """
     given_heads = _parse_heads(heads)
+    # asked before the file is read: a checkpoint of a gigabyte should not be converted only to be refused its place
     if to.is_file() or (to.is_dir() and any(to.iterdir()) and not overwrite):
         raise CheckpointError(f"{to}: there is something already; name a new folder, or say --overwrite")
     model = _load(

@@ -82,7 +82,7 @@ class AnnotationFolder:
     def table(self, names: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
         """Line numbers and cells of a file of tabulator-separated values without a header."""
         _, text = self._text(names)
-        # no quoting: sentences of films hold quotes of their own
+        # no quoting: sentences of films hold quotes of their own; nor splitlines(), which cuts at U+2028 and the like
         return ((number, line.split("\t")) for number, line in enumerate(text.split("\n"), 1) if line.strip())
 
     def gather(self, file: Path, rows: Iterable[tuple[str, str]], only: Sequence[str] | None = None) -> Captions:

@@ -250,7 +250,7 @@ def _split(
         raise AnnotationError(
             f"{chosen.name}: train has {counted(len(whole), 'video')}, too few to hold some out for val"
         )
-    size = min(chosen.held_out, len(whole) // 2)
+    size = min(chosen.held_out, len(whole) // 2)  # files cut down for a trial must leave something to train on
     held_out = _sample(whole, size, seed)
     if split == "val":
         note = f"{size:,} of the {len(whole):,} training videos, drawn with seed {seed}; the benchmark has no val split"

@@ -26,6 +26,7 @@ from torch.utils.checkpoint import checkpoint
 from wordframe.features import SimilarityOutput, TextFeatures, VideoFeatures
 
 MAX_SCALE = 100.0
+"""CLIP's own limit of ``s``, found necessary there for stable training (arXiv 2103.00020)."""
 MIN_ROWS = 64
 """Texts in a block where there are as many: enough that what is made once a video and block weighs little."""
 MIN_TILES = 4
@@ -308,6 +309,7 @@ def in_blocks(
 ) -> SimilarityOutput:
     """Score ``max_pairs`` pairs at a time, at least one: whole rows if ``MIN_ROWS`` of them fit, else parts."""
     pairs, num_videos = max(1, max_pairs), len(video)
+    # whole rows first: what is made of the videos of a block is then made once for many texts
     rows = max(pairs // max(1, num_videos), min(len(text), MIN_ROWS, pairs), 1)
     columns = max(1, pairs // rows)
     if rows >= len(text) and columns >= num_videos:

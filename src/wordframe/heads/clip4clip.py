@@ -66,6 +66,7 @@ class TransformerBlock(nn.Module):
             part.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (N, heads, L, D / heads)
             for part in self.qkv(x).chunk(3, dim=-1)
         )
+        # only keys are masked: padded queries look at real frames, so no softmax is empty; nobody reads what they give
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=key_mask[:, None, None, :])
         out: Tensor = self.out(mixed.transpose(1, 2).flatten(-2))  # (N, L, D)
         return out

@@ -26,6 +26,7 @@ from wordframe.models.model import TextVideoModel
 
 _HEAD_NAMES = ("vision", "text", "temporal", "cross", "conditional")
 
+# our names → theirs, the first that fits; ``head.`` stands there where an excitation goes before the temporal head
 _EVERYWHERE = (
     (r"temporal\.(?:head\.)?positions\.", "frame_position_embeddings."),
     (r"temporal\.(?:head\.)?blocks\.", "transformerClip.resblocks."),

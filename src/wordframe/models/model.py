@@ -213,6 +213,7 @@ class TextVideoModel(nn.Module):
         """Short hash of settings and weights on top of the backbone: what stored contextual frames depend on."""
         # The backbone is left out: what it gives is stored by the library under a fingerprint of its own.
         digest = hashlib.sha256(json.dumps([self.settings.to_dict(), self.dimension], sort_keys=True).encode())
+        # by name: the order in which modules were made must not tell two equal models apart
         for name, tensor in sorted(self.state_dict().items()):
             if not name.startswith("backbone."):
                 digest.update(name.encode())

@@ -60,7 +60,7 @@ class BertAdam(Optimizer):
             state["square"] = torch.zeros_like(parameter)
         mean, square, gradient = state["mean"], state["square"], parameter.grad
         first, second = group["betas"]
-        mean.lerp_(gradient, 1 - first)
+        mean.lerp_(gradient, 1 - first)  # m + (1 − β1)(g − m): one pass, and one rounding less than the two products
         square.mul_(second).addcmul_(gradient, gradient, value=1 - second)
         if group["weight_decay"]:
             # before the step, since decay and gradient both start from the old θ

@@ -100,6 +100,7 @@ class Trainer:
         """Take up the state in the folder, or start: generators differ by process, so that dropout does."""
         state = read_state(out)
         if state is None:
+            # a prime apart, as the orders in ``plan.py``: processes of neighbouring seeds never draw alike
             torch.manual_seed(self.recipe.seed * 1_000_003 + self.order.rank)
             return
         self.model.load_state_dict(state["model"])
@@ -134,13 +135,14 @@ class Trainer:
         Raises:
             TrainingError: the loss or the gradient is not finite.
         """
+        # None, not 0: BertAdam would let a parameter without a gradient drift by its decay and its old mean
         self.optimizer.zero_grad(set_to_none=True)
         shares = torch.stack([self._backward(batch, 1 / len(batches)) for batch in batches]).mean(dim=0)
         # with the shares, so that all processes stop and save behind the same step at the cost of no message more
         wishes = shares.new_tensor([float(stop), float(save and self.order.rank == 0)])
         loss, contrastive, decorrelation, stopping, saving = sum_over_processes(torch.cat([shares, wishes])).tolist()
         self._refuse_broken("loss", loss)
-        sum_gradients(self.parameters)
+        sum_gradients(self.parameters)  # before clipping: the norm that is clipped is the whole batch's
         norm = float(clip_grad_norm_(self.parameters, self.recipe.optimizer.clip))
         self._refuse_broken("gradient", norm)
         rates = {group["name"]: group["lr"] for group in self.optimizer.param_groups}
