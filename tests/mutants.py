@@ -64,12 +64,21 @@ class Reach:
         """Tests that reach the mutant's line, fast ones first.
 
         A line inside a long statement counts as that statement's; one that runs on import alone (a constant, a default)
-        is met by all that reach the file.
+        is met by all that reach the file. A file of compiled kernels, whose lines coverage does not see, is met by all
+        that reach the files beside and above it.
         """
         lines = {int(line): tests for line, tests in self.lines.get(mutant.file, {}).items() if tests}
+        if not lines:
+            around = str(Path(mutant.file).parent.parent)
+            near = [tests for file, tests in self.lines.items() if str(Path(file).parent).startswith(around)]
+            return self.fast_first({test for tests in near for found in tests.values() for test in found})
         above = [line for line in lines if mutant.line - MAX_STATEMENT_LINES < line <= mutant.line]
-        found = set(lines[max(above)]) if above else {test for tests in lines.values() for test in tests}
-        return sorted(found, key=lambda test: (self.seconds.get(test, 0.0), test))
+        return self.fast_first(
+            set(lines[max(above)]) if above else {test for tests in lines.values() for test in tests}
+        )
+
+    def fast_first(self, tests: set[str]) -> list[str]:
+        return sorted(tests, key=lambda test: (self.seconds.get(test, 0.0), test))
 
 
 # --- what can be changed --------------------------------------------------------------------------------------------

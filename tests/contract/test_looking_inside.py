@@ -64,6 +64,22 @@ def test_each_word_has_its_own_heat(engine: SearchEngine) -> None:
     assert seconds[np.argmax(white.values)] < 8 <= seconds[np.argmax(green.values)] < 16
 
 
+def test_in_a_video_of_one_segment_words_have_heat_too(engine: SearchEngine) -> None:
+    found = heat(engine.snapshot(), asked(engine, text="white green"), video_id(engine, "green.mp4"))
+    assert found.words is not None
+    assert [max(word.values) for word in found.words] == [1.0, 1.0]
+
+
+def test_the_heat_of_a_model_with_one_vector_a_video_is_that_of_its_frames(engine: SearchEngine) -> None:
+    mean = SearchEngine.with_model(engine.library, "clip4clip-mean", untrained=True)
+    found = heat(mean.snapshot(), asked(mean, text="green"), video_id(mean, "mixed.mp4"))
+    seconds, values = np.array(found.seconds), np.array(found.values)
+    inside = (seconds >= 8) & (seconds < 16)
+    assert found.words is None
+    assert values[inside].min() == 1.0
+    assert values[~inside].max() < 0.5
+
+
 def test_a_query_that_nothing_answers_has_no_heat(engine: SearchEngine) -> None:
     found = heat(engine.snapshot(), asked(engine, text="red"), video_id(engine, "green.mp4"))
     assert max(found.values) == 0.0

@@ -7,10 +7,13 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+import numba
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from torch import Tensor
 
 from wordframe.features import PART_NAMES, SimilarityOutput, TextFeatures, VideoFeatures
@@ -369,3 +372,29 @@ def test_tiles_cover_every_pair_once() -> None:
 
         _fused.score_tiles(starts, 7, 3, most, score)
         assert (seen == 1).all()
+
+
+@pytest.mark.parametrize("rows", [torch.arange(5), torch.arange(16, 40), torch.arange(3, 20), torch.tensor([33, 2])])
+def test_picked_videos_are_those_asked_for_in_their_order(rows: Tensor) -> None:
+    values = torch.arange(40.0)[:, None] * torch.tensor([1.0, 100.0])  # (V, 2)
+    grouped = {"values": tiles._grouped(values, -1)}
+    picked = tiles.pick(grouped, {"values": -1}, rows)["values"]  # (groups, 2, LANES)
+    assert torch.equal(picked.movedim(-1, 1).reshape(-1, 2)[: len(rows)], values[rows])
+
+
+def test_the_loops_exponential_is_as_exact_as_it_says() -> None:
+    from wordframe.heads._kernels.lanes import exponential, load, store
+
+    @numba.njit
+    def each(x: NDArray[np.float32], out: NDArray[np.float32]) -> None:
+        for i in range(len(x)):
+            store(out, (i,), exponential(load(x, (i,))))
+
+    x = np.linspace(-87, 88, 16 * 4000, dtype=np.float32).reshape(-1, 16)
+    found = np.empty_like(x)
+    each(x, found)
+    exact = np.exp(x.astype(np.float64))
+    assert np.abs(found / exact - 1).max() < 2.5e-7
+    each(np.full((1, 16), -1000, np.float32), found[:1])
+    assert (found[0] > 0).all()
+    assert (found[0] < 2e-38).all()

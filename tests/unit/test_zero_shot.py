@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from wordframe.features import TextFeatures, VideoFeatures
+from wordframe.features import SimilarityOutput, TextFeatures, VideoFeatures
 from wordframe.heads import ZeroShotAttention
 from wordframe.heads.tcmgc.lva import LanguageVideoAttention
 
@@ -105,6 +105,21 @@ def test_a_pair_alone_scores_as_in_the_batch_and_blocks_change_nothing() -> None
     whole = ZeroShotAttention(max_block_mb=1024)(text, video).logits
     torch.testing.assert_close(narrow(text, video).logits, whole)
     torch.testing.assert_close(ZeroShotAttention()(text[3:4], video[7:8]).logits, whole[3:4, 7:8])
+
+
+def test_no_block_is_larger_than_it_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    text, video = made_up(60, 40, 120, 8)
+    narrow, sizes = ZeroShotAttention(max_block_mb=1), []
+    compare = narrow.compare
+
+    def noted(some: TextFeatures, these: VideoFeatures, method: str) -> SimilarityOutput:
+        sizes.append(4 * len(some) * len(these) * narrow.floats_per_pair(1, 120, 8, "span"))
+        return compare(some, these, method)
+
+    monkeypatch.setattr(narrow, "compare", noted)
+    narrow(text, video)
+    assert len(sizes) > 1
+    assert 2**19 < max(sizes) <= 2**20
 
 
 def test_videos_without_a_real_frame_are_refused() -> None:
