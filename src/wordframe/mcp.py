@@ -34,6 +34,8 @@ _INSTRUCTIONS = (
 Given = ParamSpec("Given")
 Answer = TypeVar("Answer")
 Request = TypeVar("Request", bound=BaseModel)
+Add = Callable[[Callable[..., Any]], Callable[..., Any]]
+"""Makes a tool of a function."""
 _READS = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
 
 Sentence = Annotated[str, Field(max_length=wire.MAX_TEXT, description="What the moment shows, in a plain sentence.")]
@@ -127,6 +129,13 @@ def make_server(source: Source) -> MCPServer[Any]:
     )
 
     tool = _adder(server)
+    _add_search(tool, source)
+    _add_library(tool, source)
+    return server
+
+
+def _add_search(tool: Add, source: Source) -> None:
+    """Tools that look for moments."""
 
     @tool
     def search_videos(
@@ -151,6 +160,10 @@ def make_server(source: Source) -> MCPServer[Any]:
         return _page_for_agent(
             source.search(None, like=segment_id, limit=limit, filters=wire.Filters(), cursor=None), source
         )
+
+
+def _add_library(tool: Add, source: Source) -> None:
+    """Tools that say more of what is known already."""
 
     @tool
     def explain_moment(segment_id: SegmentId, sentence: Sentence) -> dict[str, Any]:
@@ -191,10 +204,8 @@ def make_server(source: Source) -> MCPServer[Any]:
         """Say how many videos the library holds, in which folders, and whether indexing goes on."""
         return source.library().model_dump(mode="json") | {"indexing": source.indexing_state()}
 
-    return server
 
-
-def _adder(server: MCPServer[Any]) -> Callable[[Callable[Given, Answer]], Callable[Given, Answer]]:
+def _adder(server: MCPServer[Any]) -> Add:
     """Adds a function as a tool; what the library refuses, the agent reads in the library's own words."""
 
     def add(function: Callable[Given, Answer]) -> Callable[Given, Answer]:

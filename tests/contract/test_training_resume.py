@@ -20,8 +20,8 @@ from wordframe.data import FeatureBatch
 from wordframe.errors import TrainingError
 from wordframe.models import load_model
 from wordframe.train import Recipe, TrainingProgress, TrainingResult, build_model, make_recipe, train
-from wordframe.train.dry_run import MadeUpFeatures
 from wordframe.train.run_folder import read_log, read_state
+from wordframe.train.sources import MadeUpFeatures
 
 TIMES = ("seconds", "pairs_per_second", "peak_memory_mb")
 
@@ -187,8 +187,11 @@ def test_a_loss_that_is_no_number_stops_with_its_batch_named(tmp_path: Path) -> 
     model = build_model(recipe, dimension=64)
     with pytest.raises(
         TrainingError, match=r"the loss became nan in epoch 0, step \d, on the batch with the videos made-"
-    ):
+    ) as stopped:
         train(recipe, data, model=model, out=tmp_path / "run", save_every_seconds=0)
+    state = read_state(tmp_path / "run")
+    kept = "no state was written before it" if state is None else f"the state of step {state['done']} is kept"
+    assert str(stopped.value).endswith(kept)
     told = json.loads((tmp_path / "run" / "broken_batch.json").read_text())
     assert 7 in told["captions"]
     assert len(told["captions"]) == 4
@@ -202,5 +205,7 @@ def test_a_gradient_that_is_no_number_stops_too(tmp_path: Path) -> None:
     data = MadeUpFeatures(recipe)
     model = build_model(recipe, dimension=64)
     model.similarity.global_matrix.register_hook(lambda gradient: gradient * float("inf"))
-    with pytest.raises(TrainingError, match="the gradient became nan in epoch 0, step 0"):
+    with pytest.raises(
+        TrainingError, match=r"the gradient became nan in epoch 0, step 0.* and no state was written before it$"
+    ):
         train(recipe, data, model=model, out=tmp_path / "run")

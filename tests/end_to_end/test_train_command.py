@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from tests.unit.clip_models import clip_tokenizer
 from tests.videos import write_video
 from wordframe.cli import main
-from wordframe.cli.cache import app as cache_app
+from wordframe.cli.data import cache as cache_app
 from wordframe.cli.train import train as command
 from wordframe.data import Split
 from wordframe.encoders import ClipBackbone, load_encoder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ import pytest
 from tests.colours import write_scenes
 from tests.unit import clip_models
 from wordframe.cli import main
+from wordframe.data import match_videos, read_captions
+from wordframe.encoders import load_encoder
+from wordframe.evaluate import Outcome, evaluate_cached, evaluate_videos
 from wordframe.models import load_model
 
 SCENES = [
@@ -20,9 +24,9 @@ SCENES = [
     ("white", "blue"),
     ("black", "red"),
 ]
-CAPTIONS = {
-    f"{number}.mp4": ["a dog runs", "the old house past the sea"] if number % 2 else "a red car"
-    for number in range(len(SCENES))
+CAPTIONS = {  # no two alike: equal captions tie, and rounding would order them
+    f"{number}.mp4": [f"{name} dog runs", f"{name} old house past the sea"] if number % 2 else f"{name} red car"
+    for number, name in enumerate("abcdef")
 }
 RECIPE = """
 name: small
@@ -71,3 +75,21 @@ def test_videos_frames_and_features_train_alike(place: Path) -> None:
     assert from_features == pytest.approx(from_videos, abs=5e-3)
     assert load_model(place / "by-frames" / "best").backbone is not None
     assert load_model(place / "by-features" / "best").trained
+    # what validation found of a checkpoint is what an evaluation finds of it, to the last digit
+    for name in ("by-videos", "by-frames"):
+        best = place / name / "best"
+        encoder, model = load_encoder(str(best), max_words=12), load_model(best)
+        matched = match_videos(place / "videos", read_captions(place / "captions.json"))
+        found = evaluate_videos(matched, encoder, model, model_name=name, sampling="seconds", num_frames=4)
+        assert figures(found) == validated(place / name), name
+    cached = evaluate_cached(place / "features" / "val", load_model(place / "by-features" / "best"), model_name="best")
+    assert figures(cached) == validated(place / "by-features")
+
+
+def validated(run: Path) -> list[dict[str, float]]:
+    best = json.loads((run / "report.json").read_text())["best"]
+    return [best["t2v"], best["v2t"]]
+
+
+def figures(outcome: Outcome) -> list[dict[str, float]]:
+    return [asdict(side) for side in outcome.report.evaluation[:2]]

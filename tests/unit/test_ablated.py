@@ -110,7 +110,7 @@ def test_some_parts_are_joined_by_lsa_over_them_and_decorrelated_among_themselve
     torch.testing.assert_close(decorrelation(square), by_hand)
 
 
-def test_without_lva_all_texts_see_the_mean_of_the_frames() -> None:
+def test_with_uniform_attention_all_texts_see_the_mean_of_the_frames() -> None:
     model = ablated(attention="uniform")
     text, video = features()
     with torch.no_grad():

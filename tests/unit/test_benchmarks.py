@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from wordframe.data import BENCHMARKS, Split, check_split, load_benchmark, match_videos, own_benchmark
-from wordframe.data._annotations import AnnotationFolder
+from wordframe.data._readers import AnnotationFolder
 from wordframe.errors import AnnotationError
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,15 @@ def test_every_form_of_a_file_gives_the_same_model(kind: str, tmp_path: Path) ->
     torch.testing.assert_close(scores(load(str(tmp_path / "nested.pt"), kind)), expected)
 
 
+def test_a_model_of_given_tensors_has_tensors_of_its_own() -> None:
+    tensors = weights()
+    model, before = load(tensors), {name: tensor.clone() for name, tensor in tensors.items()}
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(1.0)
+    assert all(torch.equal(tensors[name], tensor) for name, tensor in before.items())
+
+
 def test_half_precision_files_become_float32() -> None:
     model = load({name: tensor.half() for name, tensor in weights().items()})
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
@@ -89,6 +99,30 @@ def test_leftovers_are_listed() -> None:
     }
     model = load(weights() | extra)
     assert model.leftovers == tuple(sorted(extra))
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "shape"),
+    [
+        ("clip4clip", "clip.visual.conv2.weight", (128, 3, 3, 8, 8)),
+        ("ea", "se_block.intra_mlp.0.weight", (4, 4)),
+        ("ea", "intra_mlp.fc.weight", (4, 4)),
+        ("xclip", "transformerClip.resblocks.0.ln_1.weight", (48,)),
+        ("xclip", "cross.pooler.dense.weight", (48, 48)),
+        ("clip4clip", "global_mat_weight", (48, 48)),
+        ("xclip", "attentive_frame_word_mat_weight2", (3, 3)),
+        ("xclip", "logit_weight", (4, 4)),
+        ("xclip", "conditional_transformer.pool_frames.linear_proj.weight", (48, 48)),
+    ],
+)
+def test_a_file_of_another_model_is_refused_unless_said_otherwise(kind: str, name: str, shape: tuple[int, ...]) -> None:
+    tensors = weights(kind) | {name: torch.ones(shape)}
+    told = re.escape(name) + r"; convert it with the settings it was trained with, or say --drop NAME"
+    with pytest.raises(CheckpointError, match=told):
+        load(tensors, kind)
+    model = load(tensors, kind, drop=[name.rpartition(".")[0] or name])
+    assert model.leftovers == (name,)
+    torch.testing.assert_close(scores(model), scores(load(weights(kind), kind)))
 
 
 def test_clips_scale_is_the_models_scale() -> None:

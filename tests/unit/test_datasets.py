@@ -32,6 +32,8 @@ from wordframe.encoders import ClipBackbone, Preprocessing
 from wordframe.errors import AnnotationError, VideoError
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.models import ModelSettings, TextVideoModel
+from wordframe.train.sources import HeldOutPixels
+from wordframe.train.validation import encode_pixels
 
 CAPTIONS = {
     "long": ("red green blue white black", "red"),
@@ -232,6 +234,22 @@ def test_a_batch_is_encoded_as_the_model_encodes(paths: dict[str, Path]) -> None
     assert moved_video.frames.equal(video.frames)
     assert moved_text.words.equal(text.words)
     assert video.frame_mask.sum(dim=1).tolist() == [4, 2]
+
+
+def test_validation_encodes_what_a_step_encodes(paths: dict[str, Path]) -> None:
+    """The checkpoint is chosen on the features that are trained: a set's levels become CLIP's pixels here, too."""
+    model = TextVideoModel(
+        settings=ModelSettings(family="clip4clip"), backbone=ClipBackbone.from_openai(openai_weights())
+    ).eval()
+    pixels = video_set(paths)
+    texts, video = encode_pixels(model, HeldOutPixels(pixels, tokenize))  # type: ignore[arg-type]
+    with torch.inference_mode():
+        _, expected_video = pixels.batch([0, 2]).encode(model)
+        of_all_texts = pixels.batch([0, 1, 2]).encode(model)[0]
+    torch.testing.assert_close(video.frames[video.frame_mask], expected_video.frames[expected_video.frame_mask])
+    torch.testing.assert_close(texts[0].sentence, of_all_texts.sentence)
+    with pytest.raises(ValueError, match=r"must be normalised as CLIP takes them, got torch\.uint8; see Preprocessing"):
+        model.encode_video(pixels=pixels.batch([0]).pixels)
 
 
 def test_cached_frames_give_the_same_batches(paths: dict[str, Path], tmp_path: Path) -> None:

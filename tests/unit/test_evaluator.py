@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from wordframe.evaluate import Checkpoint, both_ranks, evaluate_features, evaluator, measure_features
+from wordframe.evaluate.checkpoint import digest
 from wordframe.evaluate.evaluator import tile_sizes
 from wordframe.evaluate.ranking import count_texts, texts_at
 from wordframe.features import TextFeatures, VideoFeatures
@@ -176,6 +177,33 @@ def test_a_run_goes_on_where_it_was_cut_short(stop_at: float, tmp_path: Path, mo
         assert torch.equal(mine, theirs)
     with pytest.raises(ValueError, match=r"state of another run: .*top.* differ; choose another folder"):
         measure_features(model, text, video, owners, top=6, dsl=True, checkpoint=tmp_path)
+
+
+@pytest.mark.parametrize("changed", ["model", "videos", "first texts", "captions' videos"])
+def test_the_state_of_a_run_on_anything_else_is_refused(
+    changed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, (text, video, owners) = model_of("lstm"), features()
+    monkeypatch.setattr(evaluator, "ROWS", 20)
+    monkeypatch.setattr(evaluator, "tile_sizes", lambda *arguments: (6, 12))
+    evaluate_features(model, text, video, owners, checkpoint=tmp_path)
+    if changed == "model":
+        with torch.no_grad():
+            model.similarity.logit_scale.fill_(1.0)  # type: ignore[union-attr,operator]
+    elif changed == "videos":
+        video = VideoFeatures(video.frames + 1, video.frames + 1, video.frame_mask)
+    elif changed == "first texts":
+        text = TextFeatures(-text.sentence, text.words, text.word_mask)
+    else:
+        owners = (owners + 1) % V
+    with pytest.raises(ValueError, match=f"holds the state of another run: {changed} differ; choose another folder"):
+        evaluate_features(model, text, video, owners, checkpoint=tmp_path)
+
+
+def test_a_digest_is_of_numbers_kinds_and_shapes() -> None:
+    kinds = [torch.zeros(6), torch.zeros(2, 3), torch.zeros(3, 2), torch.zeros(6, dtype=torch.int32), torch.ones(6)]
+    assert len({digest(tensor) for tensor in kinds}) == len(kinds)
+    assert digest(torch.zeros(6)[::2]) == digest(torch.zeros(3)), "not of how they lie in memory"
 
 
 def test_sizes_stay_within_the_memory() -> None:

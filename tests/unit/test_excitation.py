@@ -87,6 +87,20 @@ def test_ratios_and_activations(se_type: str, variant: str, ratio: float, expect
     assert settings.block_designs() == expected
 
 
+@pytest.mark.parametrize("ratio", [4.0, 0.25])
+def test_blocks_start_as_the_authors_do_which_is_mean_pooling(ratio: float) -> None:
+    """Weights from N(0, 0.02), no bias: every frame counts nearly alike, whatever is in it."""
+    torch.manual_seed(0)
+    options = {"max_frames": 12, "reduction_ratio": ratio, "activation": "relu", "mask_padding": True}
+    aggregation, excitation = Aggregation(**options), Excitation(**options)  # type: ignore[arg-type]
+    for linear in (aggregation.squeeze, aggregation.restore, excitation.squeeze, excitation.restore):
+        assert linear.weight.std().item() == pytest.approx(0.02, rel=0.3)
+        assert not linear.bias.any()
+    frames, mask = torch.randn(5, 12, 64), torch.ones(5, 12, dtype=torch.bool)
+    torch.testing.assert_close(aggregation(frames, mask), frames.mean(dim=1), atol=2e-3, rtol=0)
+    torch.testing.assert_close(excitation(frames, mask), frames / 2, atol=5e-3, rtol=0)
+
+
 def test_excited_head_excites_before_the_head() -> None:
     torch.manual_seed(0)
     excitation = Excitation(max_frames=4, reduction_ratio=2, activation="relu", mask_padding=True)

@@ -20,13 +20,14 @@ from wordframe.features import PART_NAMES, SimilarityOutput, TextFeatures, Video
 from wordframe.heads import (
     MultiGrainedSimilarity,
     TextConditionedSimilarity,
+    _fused,
     compiled,
     in_threads,
     numba_installed,
     product,
 )
 from wordframe.heads._fused import FusedSimilarity
-from wordframe.heads._kernels import tcmgc, tiles, xclip
+from wordframe.heads._kernels import tcmgc, xclip
 
 D, MAX_WORDS, MAX_FRAMES = 16, 9, 6
 TOLERANCE = 1e-3
@@ -369,7 +370,7 @@ def test_tiles_cover_every_pair_once() -> None:
             assert (columns.start, columns.stop) == (starts[texts.start], starts[texts.stop])
             seen[texts, groups] += 1
 
-        tiles.score_tiles(starts, 7, 3, most, score)
+        _fused.score_tiles(starts, 7, 3, most, score)
         assert (seen == 1).all()
 
 

@@ -75,7 +75,8 @@ def test_gradients_reach_every_parameter_of_every_preset(name: str) -> None:
     for parameter_name, parameter in model.named_parameters():
         assert parameter.grad is not None, parameter_name
         assert torch.isfinite(parameter.grad).all(), parameter_name
-        assert parameter.grad.abs().sum() > 0, parameter_name
+        # tight's last bias is added to every logit alike, which no softmax sees
+        assert parameter.grad.abs().sum() > 0 or parameter_name == "similarity.score.bias", parameter_name
 
 
 @torch.no_grad()

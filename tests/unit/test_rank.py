@@ -218,6 +218,16 @@ def test_memory_stays_within_the_budget() -> None:
     assert float(done.stdout) < 32
 
 
+@pytest.mark.parametrize(("own", "allowed", "taken"), [(2, 1024, 2), (256, 40, 10)])
+def test_the_lower_of_two_limits_holds_while_ranking(own: int, allowed: int, taken: int) -> None:
+    model, (text, video) = model_of("clip4clip"), features(2, 3)
+    model.similarity.max_block_mb, seen = own, []
+    model.similarity.register_forward_pre_hook(lambda module, inputs: seen.append(module.max_block_mb))
+    rank(model, text, video, max_memory_mb=allowed)
+    assert seen == [taken]
+    assert model.similarity.max_block_mb == own
+
+
 def test_reduced_products_are_asked_for_by_name_and_given_back() -> None:
     model, (text, video) = model_of("tcmgc"), features(4, 6)
     exact = rank(model, text, video, top=3)

@@ -7,7 +7,9 @@ import io
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +31,22 @@ from wordframe.evaluate import (
     comparison_table,
     evaluate_cached,
     evaluate_videos,
+    gather,
+    gathering,
+    measure_features,
+    rank_intervals,
     read_run,
     write_run,
 )
 from wordframe.evaluate import outcome as outcome_module
 from wordframe.evaluate.gathering import CachedTexts
+from wordframe.evaluate.intervals import recall_curve
 from wordframe.evaluate.outcome import bank_numbers
-from wordframe.evaluate.report import markdown
+from wordframe.evaluate.report import draw_recall, markdown
 from wordframe.evaluate.runs import EvaluationRun
-from wordframe.models import load_model
+from wordframe.extraction import Chunk, Failure
+from wordframe.models import ModelSettings, TextVideoModel, load_model
+from wordframe.video import VideoInfo, benchmark_indices
 
 CAPTIONS = {
     "red.mp4": ["magenta"],
@@ -232,6 +241,21 @@ def test_the_folder_keeps_ranks_lists_and_a_picture(folder: Path, outcome: Outco
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 20
 
 
+def test_the_pictures_bands_count_a_videos_captions_together(
+    outcome: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+
+    def curve(ranks: Any, places: Any, *, clusters: Any) -> Any:
+        seen.append(clusters)
+        return recall_curve(ranks, places, clusters=clusters)
+
+    monkeypatch.setattr("wordframe.evaluate.report.recall_curve", curve)
+    draw_recall(tmp_path / "recall.png", outcome.measured.ranks, title="x")
+    assert seen[0].tolist() == outcome.measured.ranks.caption_video.tolist()
+    assert seen[1] is None, "of a video's own captions only the best counts"
+
+
 def test_a_folder_is_read_again_and_never_written_over(folder: Path, outcome: Outcome, tmp_path: Path) -> None:
     run = read_run(folder)
     assert torch.equal(torch.from_numpy(run.v2t), outcome.measured.ranks.v2t)
@@ -297,6 +321,97 @@ def test_the_folder_protocol_is_as_before(videos: Path) -> None:
     assert report.evaluation.v2t.recall_at_1 == 75.0
     assert seen == sorted(seen)
     assert seen[-1] == 4
+
+
+def limited(max_words: int, max_frames: int) -> TextVideoModel:
+    settings = ModelSettings(family="xclip", max_words=max_words, max_frames=max_frames)
+    return TextVideoModel(settings=settings, dimension=6).eval()
+
+
+@pytest.mark.parametrize(
+    ("asked", "of_model", "taken"),
+    [((8, 9), (3, 2), (3, 2)), ((3, 2), (8, 9), (3, 2)), ((9, 3), (8, 9), (5, 3)), ((None, 3), (4, 9), (4, 3))],
+)
+@pytest.mark.parametrize("is_cached", [False, True])
+def test_captions_and_videos_are_cut_to_what_is_asked_and_what_the_model_takes(
+    is_cached: bool,
+    asked: tuple[int | None, int],
+    of_model: tuple[int, int],
+    taken: tuple[int, int],
+    videos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is scored, and what the report says of it: at most five words, four frames a video are there."""
+    model, encoder = limited(*of_model), ColourEncoder()
+    seen: list[tuple[int, int]] = []
+
+    def measure(model: TextVideoModel, texts: Any, videos: Any, *rest: Any, **options: Any) -> Any:
+        lengths = [block.word_mask.sum(dim=1).max() for block in (*texts, *(options["bank"] or ()))]
+        seen.append((int(max(lengths)), int(videos.frame_mask.sum(dim=1).max())))
+        return measure_features(model, texts, videos, *rest, **options)
+
+    monkeypatch.setattr(outcome_module, "measure_features", measure)
+    captions = {"sub/a cyan one.mp4": ["cyan white red green blue"], "two.mp4": ["green"]}
+    cut: dict[str, Any] = {"model_name": "m", "num_words": asked[0], "num_frames": asked[1]}
+    if is_cached:
+        folder = cache(tmp_path, videos, captions, encoder)
+        report = evaluate_cached(folder, model, bank=folder, **cut).report
+    else:
+        matched = match_videos(videos, captions)
+        bank = ["white " * 5]
+        report = evaluate_videos(matched, encoder, model, sampling="seconds", bank=bank, seed=3, **cut).report
+        assert "1 of 1 training captions (seed 3)" in report.rows[0].note
+    assert seen == [(taken[0], min(taken[1], 4))]
+    least = min(limit for limit in (asked[0], of_model[0], encoder.max_words) if limit is not None)
+    assert report.words == f"at most {least} token positions, SOS and EOS included"
+    assert f"at most {taken[1]}" in report.frames
+
+
+def test_rows_after_post_processing_have_intervals_of_their_own_ranks(outcome: Outcome) -> None:
+    owners = outcome.measured.ranks.caption_video.numpy()
+    for row, found in zip(outcome.report.rows, outcome.measured.rescored, strict=True):
+        for side, ranks in found.ranks.items():
+            clusters = owners if side == "t2v" else None
+            expected = rank_intervals(ranks.numpy(), gallery=4, clusters=clusters, seed=0)
+            assert row.numbers[side][1] == expected, (row.name, side)
+    t2v = outcome.measured.rescored[0].ranks["t2v"].numpy()
+    assert outcome.report.rows[0].numbers["t2v"][1] != rank_intervals(t2v, gallery=4, seed=0), "videos count whole"
+
+
+def test_pieces_of_a_video_are_put_in_order_and_a_failed_one_is_no_candidate(
+    videos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pieces come in any order, a video may fail behind its first piece, and one of unknown length has too many."""
+    features = np.arange(9 * 6, dtype=np.float32).reshape(9, 6)
+    info = VideoInfo("mp4", "h264", 16, 16, 0, None, None)
+
+    def piece(key: int, index: int, rows: slice, *, last: bool) -> Chunk:
+        return Chunk(str(key), index, last, info, np.zeros(len(features[rows])), features[rows], [], None)
+
+    def results(*arguments: Any, times: Callable[[VideoInfo], Iterable[float]]) -> Iterator[Chunk | Failure]:
+        assert list(islice(times(info), 3)) == [0.0, 1.0, 2.0], "one a second, as long as there is a frame"
+        assert list(times(replace(info, duration_seconds=8.0))) == [1.0, 3.0, 5.0, 7.0]
+        yield piece(0, 1, slice(4, 7), last=False)
+        yield piece(1, 0, slice(0, 2), last=False)
+        yield piece(0, 2, slice(7, 9), last=True)
+        yield piece(0, 0, slice(0, 4), last=False)
+        yield Failure("1", "same.mp4: broken")
+
+    monkeypatch.setattr(gathering, "extract", results)
+    matched = match_videos(videos, {"red.mp4": ["red"], "same.mp4": ["yellow"]})
+    found = gather(
+        matched,
+        ColourEncoder(),
+        sampling="uniform",
+        num_frames=4,
+        num_words=None,
+        allow_missing=True,
+        on_progress=lambda done: None,
+    )
+    assert (found.names, found.captions, found.caption_video.tolist()) == (("red.mp4",), ("red",), [0])
+    assert found.videos.frames[0, :, 0].tolist() == features[benchmark_indices(9, 4), 0].tolist()
+    assert found.full_gallery == 2
 
 
 # From cached features ------------------------------------------------------------------------------------------------
@@ -460,6 +575,9 @@ def test_runs_on_other_queries_are_refused(videos: Path, folder: Path, tmp_path:
     for name, told in (("queries", "queries"), ("gallery", "gallery, queries"), ("files", "annotations")):
         with pytest.raises(RunError, match=f"cannot be compared: they differ in {told}; evaluate both on the same"):
             compare_folders({"a": [read_run(folder)], "b": [read_run(tmp_path / name)]})
+    others = [run_of(name, [1, 2, 1], [1, 1], owners) for name, owners in (("x", [0, 0, 1]), ("y", [0, 1, 1]))]
+    with pytest.raises(RunError, match="cannot be compared: they differ in captions' videos; evaluate both"):
+        compare_folders({"a": others[:1], "b": others[1:]})
     with pytest.raises(RunError, match="a comparison needs at least two runs"):
         compare_folders({"a": [read_run(folder)]})
     with pytest.raises(RunError, match="the group 'b' names a run twice; every seed counts once"):

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from tests.unit.test_fused import close, conditioned_head, grained_head, random_features
 from wordframe.features import TextFeatures, VideoFeatures
-from wordframe.heads import PooledSimilarity, TextConditionedSimilarity
-from wordframe.heads._kernels import tiles
+from wordframe.heads import PooledSimilarity, TextConditionedSimilarity, _fused
 from wordframe.heads.tcmgc.span import (
     looked_for,
     pulled_back,
@@ -199,16 +198,16 @@ def test_products_that_are_not_there_are_refused() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_groups_hold_every_video_and_zeros_behind_the_last(count: int, dtype: torch.dtype) -> None:
     x = torch.randn(count, 3, 5).to(dtype)
-    groups = -(-count // tiles.LANES)
-    rows = torch.zeros(groups * tiles.LANES, 3, 5, dtype=dtype)
+    groups = -(-count // _fused.LANES)
+    rows = torch.zeros(groups * _fused.LANES, 3, 5, dtype=dtype)
     rows[:count] = x
-    by_group = rows.view(groups, tiles.LANES, 3, 5)
-    assert torch.equal(tiles.in_groups(x), by_group.transpose(1, 2))
-    assert torch.equal(tiles.in_lanes(x), by_group.permute(0, 2, 3, 1))
-    assert tiles.in_lanes(x).is_contiguous()
+    by_group = rows.view(groups, _fused.LANES, 3, 5)
+    assert torch.equal(_fused.in_groups(x), by_group.transpose(1, 2))
+    assert torch.equal(_fused.in_lanes(x), by_group.permute(0, 2, 3, 1))
+    assert _fused.in_lanes(x).is_contiguous()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_pieces_are_joined_as_they_are(dtype: torch.dtype) -> None:
     pieces = [torch.randn(2, 3).to(dtype), torch.randn(1, 3).to(dtype)]
-    assert torch.equal(tiles.join(pieces), torch.cat(pieces))
+    assert torch.equal(_fused.join(pieces), torch.cat(pieces))

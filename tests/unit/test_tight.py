@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from wordframe.features import TextFeatures, VideoFeatures
-from wordframe.heads import TightSimilarity, Transformer
+from wordframe.heads import TemporalTransformer, TightSimilarity, Transformer
 from wordframe.models import ModelSettings, TextVideoModel
 
 
@@ -59,6 +59,32 @@ def test_blocks_change_nothing() -> None:
     expected = head(text, video).logits
     head.max_block_mb = 0
     torch.testing.assert_close(head(text, video).logits, expected)
+
+
+def test_a_fresh_model_starts_and_drops_as_the_authors_do() -> None:
+    """Pooler and score from N(0, 0.02) without bias; a tenth of the joint transformer's input is dropped."""
+    torch.manual_seed(0)
+    settings = ModelSettings(family="clip4clip", sim_header="tightTransf", heads=2, layers=1)
+    head = TextVideoModel(settings=settings, dimension=64).similarity
+    assert isinstance(head, TightSimilarity)
+    for linear in (head.pool, head.score):
+        assert linear.weight.std().item() == pytest.approx(0.02, rel=0.3)
+        assert not linear.bias.any()
+    seen: list[torch.Tensor] = []
+    head.transformer.blocks[0].register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    x, mask = torch.ones(8, 13, 64), torch.ones(8, 13, dtype=torch.bool)
+    for mode in (True, False):
+        head.train(mode)
+        head.transformer(x, mask)
+    assert (seen[0] == 0).float().mean().item() == pytest.approx(0.1, abs=0.02)
+    torch.testing.assert_close(seen[0][seen[0] != 0] * 0.9, seen[1][seen[0] != 0])
+
+
+def test_the_temporal_transformer_drops_nothing() -> None:
+    torch.manual_seed(0)
+    head, frames = TemporalTransformer(dimension=8, heads=2, layers=1, positions=4).train(), torch.randn(2, 4, 8)
+    mask = torch.ones(2, 4, dtype=torch.bool)
+    assert torch.equal(head(frames, mask), head(frames, mask))
 
 
 def test_there_is_no_vector_per_video() -> None:

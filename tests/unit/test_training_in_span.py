@@ -40,6 +40,19 @@ def mixed_features() -> tuple[TextFeatures, VideoFeatures]:
     return TextFeatures(text.sentence, text.words, word_mask), VideoFeatures(video.frames, video.contextual, frame_mask)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("method", ["plain", "span"])
+def test_a_video_has_one_mask_a_step_however_large_its_blocks_are(method: str) -> None:
+    """Two equal texts see a video alike, though memory holds one pair at a time; the next step draws anew."""
+    model = head(dropout=0.5).train()
+    text, video = features(torch.float32)
+    text = text[torch.tensor([0, 1, 0])]
+    model.max_block_mb = 0
+    logits = model(text, video, method=method).logits
+    torch.testing.assert_close(logits[0], logits[2], atol=1e-4, rtol=0)
+    assert not torch.allclose(model(text, video, method=method).logits, logits)
+
+
 def loss_of(output: SimilarityOutput) -> Tensor:
     """The training loss of the first three pairs, and something of all others."""
     parts = {name: part[:3] for name, part in output.parts.items()}

@@ -11,7 +11,6 @@ from torch import nn
 
 from wordframe.train import build_model, make_recipe
 from wordframe.train.build import configure
-from wordframe.train.dry_run import tiny_clip
 from wordframe.train.optim import (
     BertAdam,
     clamp_scale,
@@ -22,6 +21,7 @@ from wordframe.train.optim import (
     rate_factor,
 )
 from wordframe.train.recipe import OptimizerSettings
+from wordframe.train.sources import tiny_clip
 
 
 def test_two_updates_by_hand() -> None:
@@ -127,7 +127,11 @@ def test_a_frozen_backbone_leaves_only_its_scale_to_the_head() -> None:
     groups = {group.name: group for group in parameter_groups(model, recipe.optimizer)}
     assert set(groups) == {"head matrices", "head others"}
     assert model.backbone is not None
-    assert any(p is model.backbone.logit_scale for p in groups["head others"].parameters)
+    assert any(p is model.similarity.logit_scale for p in groups["head others"].parameters)
+    assert not any(p.requires_grad for p in model.backbone.parameters())
+    model.similarity.logit_scale.data.fill_(2.0)
+    configure(model, recipe)  # as when training goes on from a checkpoint
+    assert model.similarity.logit_scale.item() == 2.0
 
 
 def test_each_group_gets_its_share_of_its_own_rate() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,11 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from wordframe.data import FeatureBatch, PixelBatch
+from wordframe.encoders import backbone_fingerprint
 from wordframe.losses import contrastive, contrastive_share, decorrelation, decorrelation_share
-from wordframe.models import TextVideoModel
+from wordframe.models import TextVideoModel, load_model, refuse_other_features
 from wordframe.train import build_model, dry_run_recipe, make_recipe
 from wordframe.train.build import configure, train_mode
-from wordframe.train.dry_run import MadeUpFeatures, MadeUpPixels, tiny_clip
+from wordframe.train.optim import make_optimizer, parameter_groups
+from wordframe.train.sources import MadeUpFeatures, MadeUpPixels, tiny_clip
 from wordframe.train.step import backward, encode, loss_share
 
 PAIRS = [0, 3, 5, 6, 9]
@@ -149,8 +152,31 @@ def test_a_frozen_backbone_gets_no_gradient() -> None:
     assert not model.backbone.training
     for chunk in (None, 2):
         backward(model, batch, sizes=[5], decorrelation=0.5, chunk=chunk)
-        touched = {name for name in gradients(model) if name.startswith("backbone.")}
-        assert touched == {"backbone.model.logit_scale"}
+        found = gradients(model)
+        assert "similarity.logit_scale" in found
+        assert not any(name.startswith("backbone.") for name in found)
+
+
+@pytest.mark.parametrize("family", ["clip4clip", "tcmgc"])
+def test_a_frozen_clip_stays_the_one_whose_features_fit(family: str, tmp_path: Path) -> None:
+    """Only the scale of the logits is trained; a library of this very CLIP must take the checkpoint."""
+    rest = {"keep_rate": 0.5} if family == "tcmgc" else {}
+    settings = {"family": family, "max_words": 10, "max_frames": 4, **rest}
+    recipe = make_recipe({"name": "x", "model": settings, "backbone": {"name": "x", "tuned": False}})
+    clip = tiny_clip(recipe)
+    clip.logit_scale.data.fill_(2.0)
+    untouched, model = backbone_fingerprint(clip), build_model(recipe, backbone=clip)
+    configure(model, recipe)
+    optimizer = make_optimizer(parameter_groups(model, recipe.optimizer), recipe.optimizer)
+    before = model.scale
+    backward(model, MadeUpPixels(recipe).batch(PAIRS), sizes=[5], decorrelation=0.0)
+    optimizer.step()
+    assert model.scale != before, "the scale is trained"
+    model.save(tmp_path)
+    loaded = load_model(tmp_path)
+    refuse_other_features(loaded, "mine", encoder="clip", fingerprint=untouched, dimension=64, remedy="none")
+    assert loaded.scale == model.scale
+    assert loaded.fingerprint == model.fingerprint
 
 
 def test_the_recipe_reaches_the_modules() -> None:

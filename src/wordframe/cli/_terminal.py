@@ -151,7 +151,7 @@ def indexing_progress() -> Iterator[Callable[[IndexProgress], None]]:
         task = bar.add_task("Looking for videos", total=None, detail="")
 
         def show(progress: IndexProgress) -> None:
-            elapsed = max(bar.tasks[0].elapsed or 0.0, 1e-9)
+            elapsed = max(bar.tasks[0].elapsed or 0.0, 1e-9)  # the first word may come before the clock has moved
             bar.update(
                 task,
                 description="Indexing",
@@ -169,3 +169,18 @@ def counting_progress(description: str, total: int) -> Iterator[Callable[[int], 
     with _bar("{task.completed}/{task.total}") as bar:
         task = bar.add_task(description, total=total)
         yield lambda done: bar.update(task, completed=done)
+
+
+@contextlib.contextmanager
+def bars_in_turn() -> Iterator[Callable[[str, int, int], None]]:
+    """One bar after the other: call with what is done, how much of it, and the total."""
+    with contextlib.ExitStack() as stack:
+        bars: dict[str, Callable[[int], None]] = {}
+
+        def show(what: str, done: int, total: int) -> None:
+            if what not in bars:
+                stack.pop_all().close()
+                bars[what] = stack.enter_context(counting_progress(what, total))
+            bars[what](done)
+
+        yield show

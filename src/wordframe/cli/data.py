@@ -1,26 +1,55 @@
-"""``wordframe data``: the benchmarks that are known, and whether their videos are all there."""
+"""``wordframe data`` and ``wordframe cache``: a benchmark's captions and videos, looked at and kept for training.
+
+``data`` says which benchmarks are known and whether their videos are all there; ``cache`` decodes the videos of a split
+once, encodes them once, and keeps what comes of it.
+"""
 
 from __future__ import annotations
 
 import json as json_lines
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wordframe.cli.options import JsonOption, print_json
+from wordframe.cli.options import (
+    AllowMissingOption,
+    AnnotationsOption,
+    BenchmarkOption,
+    CaptionsOption,
+    FramesOption,
+    JsonOption,
+    SplitOption,
+    VideosIfAnyOption,
+    VideosOption,
+    WordsOption,
+    print_json,
+)
 from wordframe.disk import one_line, write_whole
 from wordframe.errors import AnnotationError, counted
 
 if TYPE_CHECKING:
     from wordframe.data import Benchmark, Split, SplitCheck
+    from wordframe.encoders import Encoder
 
-app = typer.Typer(help="Benchmarks: what is known, and whether the videos are all there.", no_args_is_help=True)
+data = typer.Typer(help="Benchmarks: what is known, and whether the videos are all there.", no_args_is_help=True)
+cache = typer.Typer(help="Decode and encode videos once, train on what is kept.", no_args_is_help=True)
+
 _SHOWN = 5
+_SHOWN_OF_CACHE = 20
+_NOT_COMPLETE = "not complete: mend these videos and run the same command again, or say --allow-missing"
+
+ToOption = Annotated[Path, typer.Option("--to", help="Folder of the cache.", show_default=False, readable=False)]
+FrameCacheOption = Annotated[
+    Path | None,
+    typer.Option(help="Frames kept by wordframe cache frames, instead of videos.", show_default=False, readable=False),
+]
 
 
-@app.command("list")
+@data.command("list")
 def list_benchmarks(json: JsonOption = False) -> None:
     """List the benchmarks by their protocols' names, with the annotation files that each reads.
 
@@ -43,16 +72,12 @@ def list_benchmarks(json: JsonOption = False) -> None:
             typer.echo(f"  {what}: {' or '.join(names)}")
 
 
-@app.command()
+@data.command()
 def check(
-    videos: Annotated[Path, typer.Option(help="Folder of the videos.", show_default=False, readable=False)],
-    benchmark: Annotated[str | None, typer.Option(help="A benchmark's name; wordframe data list shows them.")] = None,
-    annotations: Annotated[
-        Path | None, typer.Option(help="Folder of the benchmark's annotation files.", readable=False)
-    ] = None,
-    captions: Annotated[
-        Path | None, typer.Option(help="Captions of one's own videos, instead of a benchmark.", readable=False)
-    ] = None,
+    videos: VideosOption,
+    benchmark: BenchmarkOption = None,
+    annotations: AnnotationsOption = None,
+    captions: CaptionsOption = None,
     split: Annotated[list[str] | None, typer.Option(help="A split to check; may be repeated. Default: all.")] = None,
     deep: Annotated[bool, typer.Option("--deep", help="Read every video through, not only its first frame.")] = False,
     to: Annotated[
@@ -131,3 +156,157 @@ def _summary(check: SplitCheck) -> str:
         lines += [f"  {one_line(line)}" for line in faulty[:_SHOWN]]
         lines += [f"  and {len(faulty) - _SHOWN:,} more"] if len(faulty) > _SHOWN else []
     return "\n".join(lines)
+
+
+# What is kept ---------------------------------------------------------------------------------------------------------
+
+
+@cache.command()
+def frames(
+    videos: VideosOption,
+    to: ToOption,
+    benchmark: BenchmarkOption = None,
+    annotations: AnnotationsOption = None,
+    captions: CaptionsOption = None,
+    split: SplitOption = "train",
+    num_frames: FramesOption = None,
+    short_side: Annotated[int, typer.Option(min=16, help="Pixels; larger frames are scaled down to it.")] = 224,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Keep every pixel (PNG) instead of JPEG: four to five times the disk.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Keep the frames of a split's videos, so that they are decoded once.
+
+    One frame a second, and of these as many as the benchmark's protocol takes. Run it for each split with the same
+    --to; running it again goes on where it was, and mends what is damaged.
+
+    Examples:
+
+        wordframe cache frames --benchmark msrvtt_9k_1ka --annotations msrvtt --videos msrvtt/videos --to frames
+
+        wordframe cache frames --captions clips/captions.json --videos clips --to frames
+    """
+    from wordframe.cli._terminal import counting_progress
+    from wordframe.data import QUALITY, FrameSettings, build_frame_cache, match_videos
+    from wordframe.interrupts import interrupts_noted
+
+    chosen, part = _choose(benchmark, annotations, captions, split)
+    matched = match_videos(videos, part.captions)
+    settings = FrameSettings(
+        num_frames=num_frames or chosen.num_frames, short_side=short_side, quality=None if exact else QUALITY
+    )
+    paths = {pair.name: pair.path for pair in matched.pairs}
+    with counting_progress(f"Decoding {part}", len(paths)) as on_progress, interrupts_noted() as interrupted:
+        summary = build_frame_cache(to, paths, settings, should_stop=interrupted.is_set, on_progress=on_progress)
+    summary.failed |= {video: f"{video}: not in the folder {videos}" for video in matched.missing}
+    if json:
+        print_json({"folder": str(to), "split": split, "settings": asdict(settings)} | asdict(summary))
+    _list("failed", summary.failed)
+    _list("damaged, kept as far as it goes", summary.damaged)
+    if not json:
+        print(f"{one_line(to)}: frames of {_there(part, len(summary.made), len(summary.kept))}")
+    _end(interrupted=summary.interrupted, is_good=not summary.failed)
+
+
+@cache.command()
+def features(
+    to: ToOption,
+    videos: VideosIfAnyOption = None,
+    frame_cache: FrameCacheOption = None,
+    benchmark: BenchmarkOption = None,
+    annotations: AnnotationsOption = None,
+    captions: CaptionsOption = None,
+    split: SplitOption = "train",
+    encoder: Annotated[str, typer.Option(help="offline, a hub id, a folder, or OpenAI's .pt file.")] = "offline",
+    num_frames: FramesOption = None,
+    num_words: WordsOption = None,
+    allow_missing: AllowMissingOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Keep an encoder's features of a split: frames, sentences and words, for training without a backbone.
+
+    A split is a folder of its own. Running it again goes on where it was, and mends what is damaged.
+
+    Examples:
+
+        wordframe cache features --benchmark msrvtt_9k_1ka --annotations msrvtt --videos msrvtt/videos
+        --encoder openai/clip-vit-base-patch32 --split train --to features/train
+
+        wordframe cache features --captions clips/captions.json --frame-cache frames --to features/clips
+    """
+    from wordframe.cli._terminal import bars_in_turn
+    from wordframe.data import build_feature_cache, open_frames_of
+    from wordframe.interrupts import interrupts_noted
+
+    if (videos is None) == (frame_cache is None):
+        raise typer.BadParameter("give either --videos or --frame-cache")
+    chosen, part = _choose(benchmark, annotations, captions, split)
+    used = load_cutting(encoder, num_words or chosen.num_words)
+    wanted = num_frames or chosen.num_frames
+    source = open_frames_of(
+        part, used, num_frames=wanted, videos=videos, frame_cache=frame_cache, allow_missing=allow_missing
+    )
+    totals = {"captions": len(part.queries()[0]), "videos": len(part)}
+    with bars_in_turn() as show, interrupts_noted() as interrupted:
+        summary = build_feature_cache(
+            to,
+            part,
+            source,
+            used,
+            num_frames=wanted,
+            annotations=chosen.file_hashes(),
+            allow_missing=allow_missing,
+            should_stop=interrupted.is_set,
+            on_progress=lambda what, done: show(f"Encoding {what} of {part}", done, totals[what]),
+        )
+    if json:
+        about = {"folder": str(to), "split": split, "encoder": used.name, "fingerprint": used.fingerprint}
+        print_json(about | asdict(summary))
+    _list("left out", summary.left_out)
+    _list("damaged, kept as far as it goes", summary.damaged)
+    if not json:
+        there = _there(part, summary.encoded, summary.kept)
+        print(f"{one_line(to)}: features of {there} and {counted(totals['captions'], 'caption')}")
+        if not summary.complete and not summary.interrupted:
+            print(_NOT_COMPLETE, file=sys.stderr)
+    _end(interrupted=summary.interrupted, is_good=summary.complete)
+
+
+def _choose(
+    benchmark: str | None, annotations: Path | None, captions: Path | None, split: str
+) -> tuple[Benchmark, Split]:
+    """What is asked for; a split that is not the authors' own says what it is."""
+    chosen = read_benchmark(benchmark, annotations, captions, [split])
+    part = chosen.splits[split]
+    if part.note:
+        print(f"note: {part}: {part.note}", file=sys.stderr)
+    return chosen, part
+
+
+def load_cutting(name: str, max_words: int | None) -> Encoder:
+    """The encoder; CLIP's kind cuts captions to ``max_words`` before it reads them, as published."""
+    from wordframe.encoders import load_encoder
+
+    return load_encoder(name) if name == "offline" or max_words is None else load_encoder(name, max_words=max_words)
+
+
+def _there(split: Split, new: int, kept: int) -> str:
+    return f"{counted(new + kept, 'video')} of {split} ({new:,} new, {kept:,} kept)"
+
+
+def _list(what: str, videos: Mapping[str, str]) -> None:
+    """Videos by name with a reason each, on standard error."""
+    for video, reason in list(videos.items())[:_SHOWN_OF_CACHE]:
+        line = reason if video in reason else f"{video}: {reason}"
+        print(f"{what}: {one_line(line)}", file=sys.stderr)
+    if len(videos) > _SHOWN_OF_CACHE:
+        print(f"{what}: and {len(videos) - _SHOWN_OF_CACHE:,} more (--json lists all)", file=sys.stderr)
+
+
+def _end(*, interrupted: bool, is_good: bool) -> None:
+    if interrupted:
+        print("interrupted: what was finished is kept; the same command goes on from here", file=sys.stderr)
+        raise typer.Exit(130)  # as a shell tells of Ctrl-C, so that a script stops as well
+    if not is_good:
+        raise typer.Exit(1)

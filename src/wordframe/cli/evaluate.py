@@ -1,18 +1,32 @@
-"""``wordframe evaluate``: recall of a model on a benchmark, on a folder of captioned videos, or on cached features."""
+"""``wordframe evaluate``: recall of a model on a benchmark, on a folder of captioned videos, or on cached features.
+``wordframe compare``: is one evaluation better than another, or was it luck?"""
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from wordframe.cli.options import JsonOption, ModelOption, UntrainedOption, print_json
+from wordframe.cli.data import load_cutting
+from wordframe.cli.options import (
+    AllowMissingOption,
+    AnnotationsOption,
+    BenchmarkOption,
+    CaptionsOption,
+    FramesOption,
+    JsonOption,
+    ModelOption,
+    SplitOption,
+    UntrainedOption,
+    VideosIfAnyOption,
+    WordsOption,
+    print_json,
+)
 
 if TYPE_CHECKING:
     from wordframe.data import MatchedVideos
@@ -25,69 +39,48 @@ _TRAIN = "train"
 _UNFINISHED = "unfinished"
 """Where, in the run's folder, the state of a run is kept until it is done."""
 
+_FeaturesOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Features kept by wordframe cache features, instead of videos.", show_default=False, readable=False
+    ),
+]
+_EncoderOption = Annotated[
+    str | None,
+    typer.Option(
+        help="offline, a hub id, a folder, or OpenAI's .pt file; default: the model's own CLIP, else offline."
+    ),
+]
+_DslOption = Annotated[
+    bool, typer.Option("--dsl", help="Also after dual softmax, which uses the whole query set; rows of their own.")
+]
+_QbNormOption = Annotated[
+    str | None,
+    typer.Option(
+        "--qb-norm",
+        metavar="BANK",
+        help="Also after QB-Norm with a bank of training captions: train (the benchmark's), a captions file, or "
+        "with --features a folder of features.",
+        show_default=False,
+    ),
+]
+
 
 def evaluate(
-    videos: Annotated[
-        Path | None, typer.Option(help="Folder of the videos.", show_default=False, readable=False)
-    ] = None,
-    captions: Annotated[
-        Path | None,
-        typer.Option(
-            help='Captions of your own: JSON {"file": "caption" or [captions]}, JSONL or CSV.',
-            show_default=False,
-            readable=False,
-        ),
-    ] = None,
-    benchmark: Annotated[
-        str | None, typer.Option(help="A benchmark's name, such as msrvtt_9k_1ka.", show_default=False)
-    ] = None,
-    annotations: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the benchmark's annotation files.", show_default=False, readable=False),
-    ] = None,
-    split: Annotated[str, typer.Option(help="train, val or test of the benchmark.")] = "test",
-    features: Annotated[
-        Path | None,
-        typer.Option(
-            help="Features kept by wordframe cache features, instead of videos.", show_default=False, readable=False
-        ),
-    ] = None,
-    encoder: Annotated[
-        str | None,
-        typer.Option(
-            help="offline, a hub id, a folder, or OpenAI's .pt file; default: the model's own CLIP, else offline."
-        ),
-    ] = None,
+    videos: VideosIfAnyOption = None,
+    captions: CaptionsOption = None,
+    benchmark: BenchmarkOption = None,
+    annotations: AnnotationsOption = None,
+    split: SplitOption = "test",
+    features: _FeaturesOption = None,
+    encoder: _EncoderOption = None,
     model: ModelOption = "zero-shot",
     untrained: UntrainedOption = False,
-    frames: Annotated[
-        int | None,
-        typer.Option(min=1, help="Frames a video at most; default: the benchmark's, or 12.", show_default=False),
-    ] = None,
-    words: Annotated[
-        int | None,
-        typer.Option(
-            min=3,
-            help="Token positions a caption at most; default: the benchmark's, or the encoder's.",
-            show_default=False,
-        ),
-    ] = None,
-    allow_missing: Annotated[
-        bool, typer.Option("--allow-missing", help="Evaluate on fewer videos if some are missing or broken.")
-    ] = False,
-    dsl: Annotated[
-        bool, typer.Option("--dsl", help="Also after dual softmax, which uses the whole query set; rows of their own.")
-    ] = False,
-    qb_norm: Annotated[
-        str | None,
-        typer.Option(
-            "--qb-norm",
-            metavar="BANK",
-            help="Also after QB-Norm with a bank of training captions: train (the benchmark's), a captions file, or "
-            "with --features a folder of features.",
-            show_default=False,
-        ),
-    ] = None,
+    frames: FramesOption = None,
+    words: WordsOption = None,
+    allow_missing: AllowMissingOption = False,
+    dsl: _DslOption = False,
+    qb_norm: _QbNormOption = None,
     to: Annotated[
         Path | None,
         typer.Option(help="New folder for report, ranks, TREC files and a plot.", show_default=False, readable=False),
@@ -156,6 +149,7 @@ class _Asked:
 
 
 def _from_features(asked: _Asked, features: Path) -> Outcome:
+    from wordframe.cli._terminal import bars_in_turn
     from wordframe.data import CachedFeatures
     from wordframe.evaluate import evaluate_cached
     from wordframe.models import PRESETS, load_ready, refuse_other_features
@@ -172,7 +166,7 @@ def _from_features(asked: _Asked, features: Path) -> Outcome:
         dimension=description.dimension,
         remedy="cache features by the model's own",
     )
-    with _bars() as on_progress:
+    with bars_in_turn() as on_progress:
         return evaluate_cached(
             features,
             model,
@@ -234,10 +228,11 @@ def _evaluate(
     words: int | None,
     bank: list[str] | None,
 ) -> Outcome:
+    from wordframe.cli._terminal import bars_in_turn
     from wordframe.evaluate import evaluate_videos
 
     encoder, model = loaded
-    with _bars() as on_progress:
+    with bars_in_turn() as on_progress:
         return evaluate_videos(
             matched,
             encoder,
@@ -262,22 +257,15 @@ def _captions_of(captions: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def _load(encoder: str | None, name: str, untrained: bool, words: int | None) -> tuple[Encoder, TextVideoModel]:
-    """The encoder and the model; a checkpoint that brings its own CLIP is its own encoder unless another is named.
-
-    CLIP's kind cuts captions to ``words`` before it reads them, as published.
-    """
-    from wordframe.encoders import load_encoder
+    """The encoder and the model; a checkpoint that brings its own CLIP is its own encoder unless another is named."""
     from wordframe.models import PRESETS, load_ready, refuse_other_features
 
-    def encoder_of(chosen: str) -> Encoder:
-        return load_encoder(chosen) if chosen == "offline" or words is None else load_encoder(chosen, max_words=words)
-
     if name in PRESETS:
-        used = encoder_of(encoder or "offline")
+        used = load_cutting(encoder or "offline", words)
         return used, load_ready(name, dimension=used.dimension, untrained=untrained)
     model = load_ready(name, untrained=untrained)
     trained_on = "offline" if model.trained_on is None else model.trained_on.name
-    used = encoder_of(encoder or (trained_on if model.backbone is None else name))
+    used = load_cutting(encoder or (trained_on if model.backbone is None else name), words)
     refuse_other_features(
         model,
         name,
@@ -287,23 +275,6 @@ def _load(encoder: str | None, name: str, untrained: bool, words: int | None) ->
         remedy="leave --encoder out to use the model's own",
     )
     return used, model
-
-
-@contextlib.contextmanager
-def _bars() -> Iterator[Callable[[str, int, int], None]]:
-    """One bar after the other: call with what is done, how much of it, and the total."""
-    from wordframe.cli._terminal import counting_progress
-
-    with contextlib.ExitStack() as stack:
-        bars: dict[str, Callable[[int], None]] = {}
-
-        def show(what: str, done: int, total: int) -> None:
-            if what not in bars:
-                stack.pop_all().close()
-                bars[what] = stack.enter_context(counting_progress(what, total))
-            bars[what](done)
-
-        yield show
 
 
 def _show(outcome: Outcome, *, json: bool) -> None:
@@ -324,3 +295,66 @@ def _show(outcome: Outcome, *, json: bool) -> None:
         Console().print(report_table(report))
     if report.skipped:
         raise typer.Exit(1)
+
+
+# Comparing ------------------------------------------------------------------------------------------------------------
+
+
+def compare(
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Folders of evaluate --to; the others are compared with the first.", show_default=False, readable=False
+        ),
+    ] = None,
+    group: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Several seeds of one model, NAME=RUN,RUN,…; the others are compared with the first.",
+            show_default=False,
+        ),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Compare evaluations query by query.
+
+    Prints R@1, R@5, R@10, median rank and mean reciprocal rank both ways, their differences with 95 % intervals, and
+    p-values. Three seeds against three can never give p below 0.05; four against four can.
+
+    Examples:
+
+        wordframe evaluate --videos clips --captions clips/captions.json --to run-a
+
+        wordframe compare run-a run-b
+
+        wordframe compare --group xclip=x1,x2,x3 --group tcmgc=t1,t2,t3
+    """
+    from wordframe.evaluate import compare_folders, comparison_table, read_run
+
+    groups = _groups(runs or [], group or [])
+    comparison = compare_folders({name: [read_run(folder) for folder in folders] for name, folders in groups.items()})
+    if json:
+        print_json(comparison.to_json())
+    else:
+        from rich.console import Console
+
+        Console().print(comparison_table(comparison))
+
+
+def _groups(runs: list[Path], given: list[str]) -> dict[str, list[Path]]:
+    """Folders by group; a run by itself is a group of one."""
+    if bool(runs) == bool(given):
+        raise typer.BadParameter("give either two or more RUN folders, or two or more --group NAME=RUN,RUN")
+    pairs = [(str(run), [run]) for run in runs]
+    for each in given:
+        name, equals, folders = each.partition("=")
+        members = [Path(folder) for folder in folders.split(",") if folder]
+        if not (name and equals and members):
+            raise typer.BadParameter(f"--group {each!r} must be NAME=RUN,RUN, such as xclip=x1,x2")
+        pairs.append((name, members))
+    groups = dict(pairs)
+    if len(groups) < len(pairs):
+        raise typer.BadParameter("two runs or groups have one name; give each its own")
+    if len(groups) < 2:
+        raise typer.BadParameter("give at least two runs, or two groups")
+    return groups

@@ -13,15 +13,13 @@ from collections.abc import Sequence
 import typer
 
 from wordframe import __version__
-from wordframe.cli import cache, data
-from wordframe.cli.compare import compare
-from wordframe.cli.convert import convert
+from wordframe.cli.data import cache, data
 from wordframe.cli.doctor import doctor
-from wordframe.cli.evaluate import evaluate
+from wordframe.cli.evaluate import compare, evaluate
 from wordframe.cli.export import export
 from wordframe.cli.index import index
 from wordframe.cli.mcp import mcp
-from wordframe.cli.models import models
+from wordframe.cli.models import convert, models
 from wordframe.cli.prepare import prepare, upgrade
 from wordframe.cli.search import search
 from wordframe.cli.serve import serve
@@ -51,8 +49,8 @@ app.command()(models)
 app.command()(convert)
 app.command()(doctor)
 app.command()(upgrade)
-app.add_typer(data.app, name="data")
-app.add_typer(cache.app, name="cache")
+app.add_typer(data, name="data")
+app.add_typer(cache, name="cache")
 
 
 def _show_version(wanted: bool) -> None:

@@ -22,6 +22,47 @@ UntrainedOption = Annotated[
     bool, typer.Option("--untrained", help="Allow a preset whose heads need training, with their starting values.")
 ]
 
+# captioned videos: which, and how much of each
+
+BenchmarkOption = Annotated[
+    str | None, typer.Option(help="A benchmark's name; wordframe data list shows them.", show_default=False)
+]
+AnnotationsOption = Annotated[
+    Path | None,
+    typer.Option(help="Folder of the benchmark's annotation files.", show_default=False, readable=False),
+]
+CaptionsOption = Annotated[
+    Path | None,
+    typer.Option(
+        help='Captions of your own, instead of a benchmark: JSON {"file": "caption" or [captions]}, JSONL or CSV.',
+        show_default=False,
+        readable=False,
+    ),
+]
+SplitOption = Annotated[str, typer.Option(help="train, val or test of the benchmark.")]
+VideosOption = Annotated[Path, typer.Option(help="Folder of the videos.", show_default=False, readable=False)]
+VideosIfAnyOption = Annotated[
+    Path | None, typer.Option(help="Folder of the videos.", show_default=False, readable=False)
+]
+FramesOption = Annotated[
+    int | None,
+    typer.Option(
+        "--frames", min=1, help="Frames a video at most; default: the benchmark's, or 12.", show_default=False
+    ),
+]
+WordsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--words",
+        min=3,
+        help="Token positions a caption at most; default: the benchmark's, or the encoder's own.",
+        show_default=False,
+    ),
+]
+AllowMissingOption = Annotated[
+    bool, typer.Option("--allow-missing", help="Go on without videos that are missing or broken, and say so.")
+]
+
 
 def print_json(value: Any) -> None:
     """JSON for programs; plain ASCII, so that any file name survives any terminal."""

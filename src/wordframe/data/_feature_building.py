@@ -35,6 +35,7 @@ from wordframe.encoders import Encoder
 from wordframe.errors import EncoderError, VideoError
 
 _TEXTS_AT_ONCE = 256
+"""Captions of one call: enough to fill all cores, few enough that Ctrl-C is heard within seconds."""
 _FAULTS = "told"
 """The key under which blocks have kept faults since the first of them."""
 
@@ -197,6 +198,7 @@ class _Builder:
         if self._summary.interrupted:
             return
         blocks = [videos[start : start + BLOCK_VIDEOS] for start in range(0, len(videos), BLOCK_VIDEOS)]
+        # asked of all blocks first: the results come in one stream, so what is in it has to be known before it begins
         kept = [self._still_right(number, names) for number, names in enumerate(blocks)]
         wanted = [name for names, right in zip(blocks, kept, strict=True) for name in names if name not in right]
         # one stream of results over all blocks: no thread waits at the end of a block for its slowest video

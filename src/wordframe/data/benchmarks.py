@@ -16,7 +16,7 @@ from itertools import combinations
 from pathlib import Path
 
 from wordframe.data import _readers
-from wordframe.data._annotations import AnnotationFolder, Captions
+from wordframe.data._readers import AnnotationFolder, Captions
 from wordframe.data.captions import read_captions
 from wordframe.disk import content_hash
 from wordframe.errors import AnnotationError, counted
@@ -250,7 +250,7 @@ def _split(
         raise AnnotationError(
             f"{chosen.name}: train has {counted(len(whole), 'video')}, too few to hold some out for val"
         )
-    size = min(chosen.held_out, len(whole) // 2)
+    size = min(chosen.held_out, len(whole) // 2)  # files cut down for a trial must leave something to train on
     held_out = _sample(whole, size, seed)
     if split == "val":
         note = f"{size:,} of the {len(whole):,} training videos, drawn with seed {seed}; the benchmark has no val split"

@@ -259,7 +259,7 @@ def match_videos(folder: str | os.PathLike[str], captions: Mapping[str, Sequence
     root = Path(folder)
     if not root.is_dir():
         raise AnnotationError(f"{root} is not a folder; give the folder that holds the videos")
-    files = sorted(_files(root))
+    files = sorted(_files(root))  # a folder lists its files in any order, and what is refused should be told alike
     by_path = {path.as_posix(): path for path in files}
     relative = {name: name if name in by_path else _relative(name, root.absolute()) for name in captions}
     found = {name: by_path[path] for name, path in relative.items() if path in by_path}

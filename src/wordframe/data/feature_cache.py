@@ -31,6 +31,8 @@ _KIND = "features"
 CAPTIONS = "captions.json"
 BLOCK_VIDEOS = 128
 BLOCK_TEXTS = 2048
+"""A block is held while it is made, and lost if the run is killed meanwhile: 128 videos of 64 frames are 8 MB at D =
+512 and some minutes of encoding, 2,048 captions of 20 words 42 MB. Smaller ones would be files by the ten thousand."""
 _DECIDING = {
     "fingerprint": "the encoder's fingerprint",
     "max_words": "words a caption",
@@ -117,7 +119,7 @@ class CachedFeatures:
         self._starts, self._ends = np.where(numbers % BLOCK_TEXTS == 0, 0, ends[numbers - 1]), ends
         self._video_rows = np.flatnonzero(counts > 0)
         self._text_rows = np.flatnonzero(counts[owners] > 0)
-        place = np.cumsum(counts > 0) - 1
+        place = np.cumsum(counts > 0) - 1  # a video's number among those with frames
         self.video_ids = [captions[row][0] for row in self._video_rows.tolist()]
         self.video_of: NDArray[np.int64] = place[owners[self._text_rows]]
         self.frame_counts: NDArray[np.int64] = counts[self._video_rows]

@@ -186,6 +186,7 @@ def build_frame_cache(
         write_description(place, _KIND, asdict(settings))
         cache = FrameCache(place, settings)
         results = in_order(lambda video: _cached(cache, video, videos[video]), videos, should_stop=should_stop)
+        # fewer results than videos where the run was stopped
         for done, (video, outcome) in enumerate(zip(videos, results, strict=False), start=1):
             outcome.add_to(summary, video)
             on_progress(done)

@@ -66,6 +66,7 @@ def _as_clip_takes_them(pixels: Tensor, frame_mask: Tensor) -> Tensor:
     """Levels into ``(x / 255 - mean) / std``, padded frames into zeros; pixels that are so already stay."""
     if pixels.dtype != torch.uint8:
         return pixels
+    # x · scale − shift, the very operations of ``Preprocessing``: training and a library see pixels equal bit by bit
     scale = torch.tensor([1 / (255 * std) for std in CLIP_STD], device=pixels.device).view(3, 1, 1)
     shift = torch.tensor([mean / std for mean, std in zip(CLIP_MEAN, CLIP_STD, strict=True)], device=pixels.device)
     normalised = pixels.float().mul_(scale).sub_(shift.view(3, 1, 1))
@@ -121,6 +122,7 @@ class PixelSet:
         """The captions of these numbers with their videos, in this order. VideoError: a video cannot be read."""
         videos = [self.video_of[caption] for caption in captions]
         input_ids, word_mask = self._ids([self.captions[caption] for caption in captions])
+        # each video once, however many captions of the batch are its own
         frames = dict(zip(dict.fromkeys(videos), self._pool.map(self._levels, dict.fromkeys(videos)), strict=True))
         counts = torch.tensor([len(frames[video]) for video in videos])
         side = self._preprocessing.height
@@ -138,11 +140,13 @@ class PixelSet:
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
+        # made with the first batch: a set that is only looked at (its sizes, its fingerprint) starts no threads
         return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="frames")
 
     def _levels(self, video: int) -> Tensor:
         """The frames of a video, ``(N, 3, H, W)`` uint8."""
         rgb: RgbFrames = self._source.read(self.video_ids[video], self.num_frames).rgb
+        # resizing stays in 8 bits, so these are whole numbers but for the rounding of 255 · (1 / 255)
         return self._preprocessing(rgb).round_().to(torch.uint8)
 
     def _ids(self, sentences: Sequence[str]) -> tuple[Tensor, Tensor]:

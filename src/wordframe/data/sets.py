@@ -259,7 +259,7 @@ class FeatureSet:
         return _TextBlocks(self._texts, len(self.video_of), size)
 
     def _texts(self, captions: Sequence[int]) -> TextFeatures:
-        rows: list[Rows] = []
+        rows: list[Rows] = []  # of a cache in float16; ``from_ragged`` makes float32 of them
         for caption in captions:
             words = self._features.words(caption)
             rows.append(words if len(words) <= self.num_words else words[kept_words(len(words), self.num_words)])

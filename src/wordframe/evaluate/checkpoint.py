@@ -78,5 +78,6 @@ def digest(*tensors: Tensor) -> str:
     found = hashlib.sha256()
     for tensor in tensors:
         found.update(str((tensor.dtype, tuple(tensor.shape))).encode())
+        # flatten first: a number alone (no axes) cannot be looked at as bytes
         found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return found.hexdigest()[:16]

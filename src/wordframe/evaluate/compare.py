@@ -39,6 +39,7 @@ COMPARED = ("recall_at_1", "recall_at_5", "recall_at_10", "median_rank", "mean_r
 """Numbers that are compared: recalls in percent, the mean reciprocal rank between 0 and 1."""
 
 _BLOCK_NUMBERS = 4_000_000
+"""Of one block of draws: 32 MB, however many queries there are."""
 _MAX_DEALS = 100_000
 _SIDES = np.array([1.0, -1.0])
 _ROUNDING = 1e-9

@@ -26,7 +26,7 @@ from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.models import TextVideoModel
 
 ROWS = 256
-"""Texts of a tile."""
+"""Texts of a tile: the products' full rate, and a fraction of a second between two states that can be kept."""
 _MIN_COLUMNS, _MAX_COLUMNS = 16, 2048
 
 
@@ -119,6 +119,7 @@ def measure_features(
     readers |= {} if lists is None else {"lists": lists}
     with scoring(model, max_memory_mb):
         t2v, v2t = passes.ranks({LOGITS: lambda tile, rows, columns: tile}, readers)[LOGITS]
+        # the second pass: only now are the sums whole that these views divide by
         views: dict[str, View] = {}
         if dsl:
             views |= {"dsl.t2v": dual_softmax_t2v(statistics), "dsl.v2t": dual_softmax_v2t(statistics)}
@@ -224,7 +225,7 @@ def tile_sizes(num_texts: int, videos: VideoFeatures, max_memory_mb: int) -> tup
     floats = max_memory_mb * 2**20 // 4 // 4
     precomputed = next(video_blocks(videos, max_memory_mb)).stop
     columns = min(max((floats - ROWS * len(videos)) // num_texts, _MIN_COLUMNS), _MAX_COLUMNS, precomputed)
-    return columns, precomputed // columns * columns
+    return columns, precomputed // columns * columns  # a multiple, since a tile has to lie within one group
 
 
 @contextmanager

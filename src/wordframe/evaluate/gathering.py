@@ -90,6 +90,7 @@ def gather(
     there = np.array([frames is not None for frames in read.features])  # (videos that were asked for,)
     if not there.any():
         raise AnnotationError("no captioned video could be read; nothing to evaluate")
+    # captions of videos that are not there are left out with them: a query whose answer is missing measures nothing
     place = np.cumsum(there) - 1  # among those that are there
     captions, owners = matched.queries()
     asked = np.array(owners)

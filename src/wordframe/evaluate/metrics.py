@@ -53,6 +53,7 @@ class RetrievalMetrics:
                 f"ranks must lie in 1 to gallery = {gallery}, got {values.min()} to {values.max()}; "
                 "count the gallery as the ranks did"
             )
+        # counted, then divided once: a recall of all is 100.0 exactly, and does not depend on the order of the queries
         recall = {f"recall_at_{k}": 100.0 * int((values <= k).sum()) / values.size for k in (1, 5, 10)}
         return cls(
             **recall,

@@ -77,6 +77,18 @@ class _Bank:
 
 
 @dataclass(frozen=True)
+class _About:
+    """What a report says of an evaluation beside its numbers. frames, words: in words, how they were chosen."""
+
+    model_name: str
+    encoder: str
+    fingerprint: str
+    frames: str
+    words: str
+    source: Provenance
+
+
+@dataclass(frozen=True)
 class Outcome:
     """An evaluation with all that its folder keeps."""
 
@@ -122,6 +134,7 @@ def evaluate_videos(
     Raises:
         AnnotationError: videos are missing or unreadable and that is not allowed, or none is left.
     """
+    # never more than the model takes: the report must say what was scored, not what was asked for
     num_frames = min(num_frames, model.max_frames or num_frames)
     num_words = min((limit for limit in (num_words, model.max_words) if limit is not None), default=None)
     gathered = gather(
@@ -133,15 +146,11 @@ def evaluate_videos(
         allow_missing=allow_missing,
         on_progress=on_read,
     )
+    frames, words = _FRAME_RULES[sampling].format(num_frames), _word_rule(num_words, encoder.max_words)
     return _evaluate_gathered(
         gathered,
         model,
-        model_name=model_name,
-        encoder=encoder.name,
-        encoder_fingerprint=encoder.fingerprint,
-        frames=_FRAME_RULES[sampling].format(num_frames),
-        words=_word_rule(num_words, encoder.max_words),
-        source=source or Provenance("folder"),
+        _About(model_name, encoder.name, encoder.fingerprint, frames, words, source or Provenance("folder")),
         top=top,
         dsl=dsl,
         bank=None if bank is None else _encoded_bank(bank, encoder, num_words=num_words, seed=seed),
@@ -181,15 +190,12 @@ def evaluate_cached(
     stored = cache.description
     num_frames = min(limit for limit in (num_frames, stored.num_frames, model.max_frames) if limit is not None)
     num_words = min(limit for limit in (num_words, stored.max_words, model.max_words) if limit is not None)
+    source = Provenance(stored.benchmark, stored.split, stored.note, stored.annotations)
+    frames, words = _frame_rule(stored, num_frames), _word_rule(num_words, stored.max_words)
     return _evaluate_gathered(
         gather_cached(cache, num_frames=num_frames, num_words=num_words),
         model,
-        model_name=model_name,
-        encoder=stored.encoder,
-        encoder_fingerprint=stored.fingerprint,
-        frames=_frame_rule(stored, num_frames),
-        words=_word_rule(num_words, stored.max_words),
-        source=Provenance(stored.benchmark, stored.split, stored.note, stored.annotations),
+        _About(model_name, stored.encoder, stored.fingerprint, frames, words, source),
         top=top,
         dsl=dsl,
         bank=None if bank is None else _cached_bank(cache, bank, num_words, seed),
@@ -203,22 +209,17 @@ def evaluate_cached(
 def _evaluate_gathered(
     gathered: Gathered,
     model: TextVideoModel,
+    about: _About,
     *,
-    model_name: str,
-    encoder: str,
-    encoder_fingerprint: str,
-    frames: str,
-    words: str,
-    source: Provenance,
-    top: int | None = None,
-    dsl: bool = False,
-    bank: _Bank | None = None,
-    seed: int = 0,
-    max_memory_mb: int = 1024,
+    top: int | None,
+    dsl: bool,
+    bank: _Bank | None,
+    seed: int,
+    max_memory_mb: int,
     checkpoint: Path | None = None,
-    on_progress: OnProgress = lambda done, total: None,
+    on_progress: OnProgress,
 ) -> Outcome:
-    """Rank and report. ``frames`` and ``words`` say in words how they were chosen; the rest as ``measure_features``."""
+    """Rank and report; the arguments are those of ``measure_features``."""
     measured = measure_features(
         model,
         gathered.texts,
@@ -232,27 +233,35 @@ def _evaluate_gathered(
         on_progress=on_progress,
     )
     notes = {"dsl": _DSL_NOTE, "qb_norm": "" if bank is None else bank.note}
+    rows = tuple(_row(found, notes[found.name], measured.ranks, seed) for found in measured.rescored)
+    return Outcome(_report(gathered, model, about, measured.ranks, rows, seed), measured, gathered.names)
+
+
+def _report(
+    gathered: Gathered, model: TextVideoModel, about: _About, ranks: Ranks, rows: tuple[Row, ...], seed: int
+) -> EvaluationReport:
+    source = about.source
     owners = [gathered.names[place] for place in gathered.caption_video.tolist()]
-    report = EvaluationReport(
-        evaluation=measured.ranks.evaluation(seed=seed),
+    return EvaluationReport(
+        evaluation=ranks.evaluation(seed=seed),
         protocol=source.protocol,
-        encoder=f"{encoder} ({encoder_fingerprint})",
-        model=model_name,
-        frames=frames,
-        words=words,
+        encoder=f"{about.encoder} ({about.fingerprint})",
+        model=about.model_name,
+        frames=about.frames,
+        words=about.words,
         skipped=gathered.skipped,
         damaged=gathered.damaged,
         split=source.split,
         split_note=source.split_note,
         full_gallery=gathered.full_gallery,
-        rows=tuple(_row(found, notes[found.name], measured.ranks, seed) for found in measured.rescored),
+        rows=rows,
         checkpoint={
             "fingerprint": model.fingerprint,
             "trained": model.trained,
             "dimension": model.dimension,
             "settings": model.settings.to_dict(),
         },
-        preprocessing=_texts_hash([encoder_fingerprint, frames, words]),
+        preprocessing=_texts_hash([about.fingerprint, about.frames, about.words]),
         annotations=source.annotations,
         problems=source.problems,
         queries_digest=_texts_hash(
@@ -262,7 +271,6 @@ def _evaluate_gathered(
         seed=seed,
         decoder=decoder_version(),
     )
-    return Outcome(report, measured, gathered.names)
 
 
 def _word_rule(num_words: int | None, max_words: int) -> str:

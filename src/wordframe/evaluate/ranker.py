@@ -288,6 +288,7 @@ class RankCounter:
         columns = torch.arange(first_column, first_column + tile.shape[1])  # (N,)
         owners = self.caption_video[rows]  # (B,)
         self._check_whole(owners)
+        # ≥, not >: equal scores count against the right answer (``TIE_RULE``)
         ahead = (tile >= self.matching[rows, None]) & (owners[:, None] != columns)  # (B, N)
         self.text_ahead[rows] += ahead.sum(dim=1)
         best, captioned = best_captions(tile, owners, num_videos=tile.shape[1])  # (C, N), (C,)

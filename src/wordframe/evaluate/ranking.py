@@ -95,6 +95,7 @@ def rank(
     total = len(columns) * len(texts)
     on_progress(lists.done, total)
     with torch.inference_mode(), bounded(model, max_memory_mb, products):
+        # videos outside, texts inside: each block of videos is prepared once; a resumed run may begin within one
         for number in range(lists.done // len(texts), len(columns)):
             first = columns[number].start
             precomputed = model.similarity.precompute(videos[columns[number]])
@@ -172,13 +173,13 @@ def _largest(logits: Tensor, top: int) -> tuple[Tensor, Tensor]:
     """The ``top`` largest of each row and their places; of equal ones the first come first."""
     # topk does not say which of equal values it takes, and takes others in blocks of another size
     values, places = logits.sort(dim=1, descending=True, stable=True)
-    return values[:, :top].clone(), places[:, :top].clone()
+    return values[:, :top].clone(), places[:, :top].clone()  # a view would keep all the sorted columns alive
 
 
 def video_blocks(videos: VideoFeatures, max_memory_mb: int) -> Iterator[slice]:
     """Videos that half the memory can precompute."""
     _, num_frames, dimension = videos.frames.shape
-    size = max(1, max_memory_mb * 2**20 // 2 // (_COPIES_PER_FRAME * num_frames * dimension * 4))
+    size = max(1, max_memory_mb * 2**20 // 2 // (_COPIES_PER_FRAME * num_frames * dimension * 4))  # 4 bytes a number
     return (slice(start, min(start + size, len(videos))) for start in range(0, len(videos), size))
 
 

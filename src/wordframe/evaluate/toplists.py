@@ -151,6 +151,7 @@ def falling(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     >>> [f"{score:.7f}" for score in falling(np.array([1, 1, 0.5], np.float32))]
     ['1.0000000', '0.9999999', '0.5000000']
     """
+    # trec_eval looks at scores alone and orders equal ones by the documents' names, not by the ranks in the file
     found = scores.copy()
     for place in range(1, len(found)):
         if found[place] >= found[place - 1]:

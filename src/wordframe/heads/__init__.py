@@ -1,9 +1,10 @@
-"""Heads: features of texts and videos in, logits ``(T, V)`` out. One file a head; ``base.py`` is the contract.
+"""Heads: features of texts and videos in, logits ``(T, V)`` out. ``base.py`` is the contract.
 
-``pooled.py`` one vector a video · ``tight.py`` a joint transformer · ``xclip.py`` X-CLIP · ``tcmgc/`` TC-MGC and its
-ablations · ``zero_shot.py`` TC-MGC's attention without weights. Before a similarity may stand a temporal head, ``(V, F,
-D), mask → (V, F, D)``: ``temporal.py`` has CLIP4Clip's two, ``excitation.py`` EA-CLIP4Clip's blocks. Padding never
-influences a real frame. Private: ``_blocks.py`` and ``_fused.py`` bound memory, ``_kernels/`` are the loops on CPU.
+``clip4clip.py`` CLIP4Clip and EA-CLIP4Clip: one vector a video, or a joint transformer · ``xclip.py`` X-CLIP ·
+``tcmgc/`` TC-MGC and its ablations · ``zero_shot.py`` TC-MGC's attention without weights. Before a similarity may stand
+a temporal head, ``(V, F, D), mask → (V, F, D)``: CLIP4Clip's two and EA-CLIP4Clip's blocks are in ``clip4clip.py``.
+Padding never influences a real frame. Private: ``_fused.py`` is around the compiled loops on CPU, ``_kernels/`` holds
+them.
 """
 
 import lazy_loader

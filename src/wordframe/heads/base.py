@@ -3,15 +3,17 @@
 A similarity turns ``TextFeatures`` and ``VideoFeatures`` into a ``SimilarityOutput``; rows are texts; nothing is
 gathered from other processes. A new one is a subclass with ``compare`` (see docs/adding-a-head.md). Before it may stand
 a temporal head. Both say what they take and what they can do, so that no caller needs to know them by name.
-Neighbours: ``_blocks.py`` cuts pairs into blocks, ``_fused.py`` adds compiled loops on CPU.
+Memory stays bounded however many pairs there are: ``in_blocks`` for inference, ``in_recomputed_tiles`` for training.
+Neighbour: ``_fused.py`` adds compiled loops on CPU.
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -19,11 +21,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from wordframe.features import SimilarityOutput, TextFeatures, VideoFeatures
-from wordframe.heads._blocks import in_blocks
 
 MAX_SCALE = 100.0
+"""CLIP's own limit of ``s``, found necessary there for stable training (arXiv 2103.00020)."""
+MIN_ROWS = 64
+"""Texts in a block where there are as many: enough that what is made once a video and block weighs little."""
+MIN_TILES = 4
+"""Tiles of a step, where it has as many texts: texts of like length stand together and carry less padding."""
+_CPU_MB = 48
+"""A tile on CPU: large enough to fill the matrix products, small enough to stay near the cache."""
+
+CompareTile = Callable[[TextFeatures, list[Tensor]], SimilarityOutput]
 
 
 @dataclass(frozen=True)
@@ -284,3 +295,73 @@ def masked_softmax(x: Tensor, present: Tensor) -> Tensor:
     [0.5, 0.5, 0.0]
     """
     return x.masked_fill(~present, torch.finfo(x.dtype).min).softmax(dim=-1)
+
+
+# Blocks of bounded memory ---------------------------------------------------------------------------------------------
+
+
+def in_blocks(
+    text: TextFeatures,
+    video: VideoFeatures,
+    *,
+    max_pairs: int,
+    compare: Callable[[TextFeatures, VideoFeatures], SimilarityOutput],
+) -> SimilarityOutput:
+    """Score ``max_pairs`` pairs at a time, at least one: whole rows if ``MIN_ROWS`` of them fit, else parts."""
+    pairs, num_videos = max(1, max_pairs), len(video)
+    # whole rows first: what is made of the videos of a block is then made once for many texts
+    rows = max(pairs // max(1, num_videos), min(len(text), MIN_ROWS, pairs), 1)
+    columns = max(1, pairs // rows)
+    if rows >= len(text) and columns >= num_videos:
+        return compare(text, video)
+    grid = [
+        [compare(text[t : t + rows], video[v : v + columns]) for v in range(0, num_videos, columns)]
+        for t in range(0, len(text), rows)
+    ]
+
+    def joined(part: str | None = None) -> Tensor:
+        """A part, or the logits, of all blocks."""
+        rows = [[block.logits if part is None else block.parts[part] for block in row] for row in grid]
+        return torch.cat([torch.cat(row, dim=1) for row in rows], dim=0)
+
+    return SimilarityOutput(joined(), {part: joined(part) for part in grid[0][0].parts})
+
+
+def in_recomputed_tiles(
+    text: TextFeatures, mask: Tensor, *, floats_per_text: int, max_mb: int, compare: CompareTile
+) -> SimilarityOutput:
+    """Score every text by ``compare``, the texts in the order of their length and each tile as wide as its longest.
+
+    Autograd would keep what every pair's computation leaves behind until the backward pass. Here a tile of some texts
+    against all videos runs under activation checkpointing (Chen et al., arXiv 1604.06174): only what goes into it is
+    kept, and one tile at a time is worked out anew on the way back. A tile waits for no process.
+
+    Args:
+        text: ``T`` texts.
+        mask: ``(T, W)``, the words that take part; none behind a text's last is given to ``compare``.
+        floats_per_text: numbers that a text against all videos holds at once.
+        max_mb: memory a tile may take; one text is always done.
+        compare: scores some texts; what it puts into the list, without gradients, it finds there the second time.
+    """
+    lengths = (mask * torch.arange(1, mask.shape[1] + 1, device=mask.device)).amax(dim=1)
+    order = lengths.argsort(descending=True)
+    megabytes = min(max_mb, _CPU_MB) if mask.device.type == "cpu" else max_mb
+    fitting = megabytes * 2**20 // (floats_per_text * text.sentence.element_size())
+    rows = max(1, min(fitting, -(-len(text) // MIN_TILES)))
+    outputs: list[SimilarityOutput] = []
+    for index in torch.split(order, rows):
+        tile = partial(_tile, text, index, int(lengths[index[0]]), compare, [])
+        # No state of the random numbers is kept: a tile draws none (dropout belongs to the videos and is drawn before).
+        outputs.append(checkpoint(tile, use_reentrant=False, preserve_rng_state=False))
+    back = order.argsort()
+    return SimilarityOutput(
+        torch.cat([output.logits for output in outputs])[back],
+        {name: torch.cat([output.parts[name] for output in outputs])[back] for name in outputs[0].parts},
+    )
+
+
+def _tile(
+    text: TextFeatures, index: Tensor, length: int, compare: CompareTile, found: list[Tensor]
+) -> SimilarityOutput:
+    some = TextFeatures(text.sentence[index], text.words[index, :length], text.word_mask[index, :length])
+    return compare(some, found)

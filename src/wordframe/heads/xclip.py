@@ -17,9 +17,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wordframe.features import PART_NAMES, SimilarityOutput, TextFeatures, VideoFeatures
-from wordframe.heads._fused import PRODUCTS, FusedSimilarity, put
+from wordframe.heads._fused import (
+    PRODUCTS,
+    FusedSimilarity,
+    in_groups,
+    in_lanes,
+    pack,
+    pick,
+    product,
+    put,
+    score_tiles,
+)
 from wordframe.heads._kernels import LANES
-from wordframe.heads._kernels.tiles import in_groups, in_lanes, pack, pick, product, score_tiles
 from wordframe.heads.base import (
     VideoGroups,
     VideoStatistics,

@@ -6,7 +6,7 @@ out. Word-level parts need training: without it they rank worse than the sentenc
 
 Everything is computed in the span of the frames: LN(2 · LN(·)) only rescales the centred ``Σ α x``, and a cosine does
 not see the scale, so ``score = Σ α_i (x_i · t) / (|t| sqrt(α G αᵀ))`` with ``G = x xᵀ (F, F)``: no vector per pair.
-Neighbours: ``tcmgc/lva.py`` (with weights), ``tcmgc/head.py`` (trained), ``pooled.py`` (one vector a video).
+Neighbours: ``tcmgc/lva.py`` (with weights), ``tcmgc/head.py`` (trained), ``clip4clip.py`` (one vector a video).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class ZeroShotAttention(Similarity):
     def __init__(self, *, sharpness: float = 3.0, max_block_mb: int = 256) -> None:
         super().__init__(max_block_mb=max_block_mb)
         if not sharpness > 0:
-            raise ValueError(f"sharpness={sharpness} must be above 0; 0 would be mean pooling, see pooled.py")
+            raise ValueError(f"sharpness={sharpness} must be above 0; 0 would be mean pooling, see PooledSimilarity")
         self.sharpness = sharpness
 
     def attention(self, text: TextFeatures, video: VideoFeatures) -> Tensor:

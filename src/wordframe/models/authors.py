@@ -1,14 +1,15 @@
 """Checkpoints of the papers' authors: their files, their key names, our modules.
 
 ``.bin``, ``.pt`` and ``.safetensors`` of CLIP4Clip, X-CLIP, EA-CLIP4Clip and TC-MGC, with or without ``module.`` before
-names. Pickles are read without running code. Names the model has no use for are listed in ``model.leftovers``; a
-missing one, or one of another size, is an error that says what to set. Neighbour: ``checkpoint.py``, our own format.
+names. Pickles are read without running code. Names the model has no use for are listed in ``model.leftovers``; those of
+a part that would change its scores are refused, and a missing one, or one of another size, is an error that says what
+to set. Neighbour: ``checkpoint.py``, our own format.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from wordframe.models.model import TextVideoModel
 
 _HEAD_NAMES = ("vision", "text", "temporal", "cross", "conditional")
 
+# our names → theirs, the first that fits; ``head.`` stands there where an excitation goes before the temporal head
 _EVERYWHERE = (
     (r"temporal\.(?:head\.)?positions\.", "frame_position_embeddings."),
     (r"temporal\.(?:head\.)?blocks\.", "transformerClip.resblocks."),
@@ -48,6 +50,15 @@ _INSIDE_BLOCKS = (
     (r"\.mlp\.0\.", ".mlp.c_fc."),
     (r"\.mlp\.2\.", ".mlp.c_proj."),
 )
+_CHANGING = re.compile(
+    r"clip\.visual\.conv2\.|(.*\.)?intra_mlp|transformerClip\.|lstm_visual\.|cross\.|similarity_dense\.|se_block"
+    r"|(global|local)_mat_weight|(.*_)?(word|frame)_(logit|mat)_weight2?|logit_weight"
+    r"|conditional_transformer\.pool_frames\.(layer_norm|linear_proj)"
+)
+"""Parts that a score goes through: patches of several frames (``linear_patch 3d``), an MLP inside EA's blocks, and the
+heads of all families. Everything else that files are known to hold beside their model (losses, ``cross_attn``, tables
+of positions that nothing reads) changes nothing."""
+_NAMED_AT_MOST = 5
 _NO_SETTING = "the file mixes parts of models of different sizes; no setting mends it"
 
 
@@ -123,6 +134,7 @@ def load_authors_checkpoint(
     softmax_lambda: float = 100.0,
     mask_padding: bool = False,
     normalize_frames: bool = True,
+    drop: Sequence[str] = (),
 ) -> TextVideoModel:
     """A model with the weights of an authors' checkpoint, in eval mode.
 
@@ -137,10 +149,11 @@ def load_authors_checkpoint(
         keep_rate, softmax_lambda: TC-MGC's reorganization and aggregation.
         mask_padding: False reproduces the released codes, where padding takes part.
         normalize_frames: False reproduces EA-CLIP4Clip's released code, which skips the normalisation of each frame.
+        drop: beginnings of names that may be left out although the file's own model scores otherwise.
 
     Raises:
         ValueError: settings that do not go together.
-        CheckpointError: a file that cannot be read or does not fit the settings.
+        CheckpointError: a file that cannot be read, does not fit the settings, or is of a model that we do not have.
     """
     if family not in _FILES:
         raise ValueError(f"family={family!r} is not allowed; use one of {', '.join(map(repr, _FILES))}")
@@ -166,7 +179,7 @@ def load_authors_checkpoint(
         "mask_padding": mask_padding,
         "normalize_frames": normalize_frames,
     }
-    return _load(tensors, ModelSettings.from_dict(given), heads)  # what has no meaning for the family is left out
+    return _load(tensors, ModelSettings.from_dict(given), heads, drop)  # what has no meaning for the family is left out
 
 
 def authors_name(name: str, settings: ModelSettings) -> str:
@@ -205,7 +218,11 @@ def _block_name(name: str, settings: EaClip4ClipSettings) -> str:
 
 
 def _tensors(source: str | Path | Mapping[str, Tensor]) -> dict[str, Tensor]:
-    tensors = dict(source) if isinstance(source, Mapping) else read_tensors(Path(source))
+    if isinstance(source, Mapping):
+        # copied: the backbone takes tensors as they are, and training it would change the caller's
+        tensors = {name: tensor.detach().clone() for name, tensor in source.items()}
+    else:
+        tensors = read_tensors(Path(source))
     tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
     if not any(name.startswith("clip.") for name in tensors):
         some = ", ".join(sorted(tensors)[:3])
@@ -233,7 +250,9 @@ def _count_layers(tensors: Mapping[str, Tensor], stack: str) -> int:
     return max(1, len(found))
 
 
-def _load(tensors: dict[str, Tensor], settings: ModelSettings, heads: Mapping[str, int]) -> TextVideoModel:
+def _load(
+    tensors: dict[str, Tensor], settings: ModelSettings, heads: Mapping[str, int], drop: Sequence[str]
+) -> TextVideoModel:
     clip = {name.removeprefix("clip."): tensor for name, tensor in tensors.items() if name.startswith("clip.")}
     try:
         backbone = ClipBackbone.from_openai(clip, vision_heads=heads.get("vision"), text_heads=heads.get("text"))
@@ -246,9 +265,9 @@ def _load(tensors: dict[str, Tensor], settings: ModelSettings, heads: Mapping[st
         for name, target in model.state_dict().items():
             if name in ours:
                 target.copy_(tensors[ours[name]])  # half-precision files become float32 here
-    # told, not refused: the released codes save layers that their scoring never uses
     unused = set(tensors) - set(ours.values()) - {f"clip.{name}" for name in clip}
     model.leftovers = tuple(sorted(unused | {f"clip.{name}" for name in backbone.unused_keys}))
+    _refuse_other_model(model, drop)
     return model.eval()
 
 
@@ -263,6 +282,21 @@ def _check_fit(model: TextVideoModel, ours: Mapping[str, str], tensors: Mapping[
                 f"{ours[name]} has size {found} in the file, but the settings ask for {wanted}; "
                 + _advice(ours[name], found, model.settings)
             )
+
+
+def _refuse_other_model(model: TextVideoModel, drop: Sequence[str]) -> None:
+    """Raise CheckpointError if a leftover takes part in the file's own scores, and it was not said to be dropped.
+
+    Other leftovers are only told: the released codes save layers that their scoring never uses.
+    """
+    changing = [name for name in model.leftovers if _CHANGING.match(name) and not name.startswith(tuple(drop))]
+    if changing:
+        more = "" if len(changing) <= _NAMED_AT_MOST else f" and {len(changing) - _NAMED_AT_MOST} more"
+        raise CheckpointError(
+            f"the file is of another model than {_told(model.settings)}, whose scores go through "
+            f"{', '.join(changing[:_NAMED_AT_MOST])}{more}; convert it with the settings it was trained with, "
+            "or say --drop NAME (drop=) with the beginning of these names to convert it without them"
+        )
 
 
 def _told(settings: ModelSettings) -> str:

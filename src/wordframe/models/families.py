@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 DIMENSIONS_PER_HEAD = 64
+_EMBEDDING_DROPOUT = 0.1
+"""Of the joint transformer's input, as BERT has it and the authors' cross encoder, too."""
 SE_TYPES = ("excitation", "aggregation", "excitation_aggregation", "excitation_seq", "excitation_seq_aggregation")
 VARIANTS = ("unity", "squeeze_expand", "expand_squeeze")
 
@@ -85,6 +87,7 @@ def _tight(settings: SequentialSettings, dimension: int) -> heads.TightSimilarit
         heads=_transformer_heads(settings, dimension),
         layers=settings.layers,
         positions=settings.positions,
+        dropout=_EMBEDDING_DROPOUT,
     )
     return heads.TightSimilarity(dimension=dimension, transformer=transformer)
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from wordframe.encoders import ClipBackbone
 
 BLOCK_VIDEOS = 256
+"""Videos that go through a temporal head at once: its widest tensor, 4 · D a frame, is 25 MB for 12 frames."""
 DEFAULT_DIMENSION = 512
 """``D`` of a preset where neither a dimension nor a backbone is given: CLIP ViT-B/32's, as published."""
 
@@ -94,7 +95,7 @@ def _copy_transformer(transformer: Transformer, backbone: ClipBackbone) -> None:
             f"CLIP's text tower is {width} wide, the transformer works on D = {dimension}, so it cannot start there; "
             "TextVideoModel(settings=…, backbone=…) starts from random weights"
         )
-    rows = min(len(positions), transformer.positions.num_embeddings)
+    rows = min(len(positions), transformer.positions.num_embeddings)  # frames beyond CLIP's 77 words start at random
     transformer.positions.weight[:rows] = positions[:rows]
     for block, source in zip(transformer.blocks, tower.encoder.layers, strict=False):
         assert isinstance(block, TransformerBlock)

@@ -40,6 +40,8 @@ from wordframe.models.families import build_similarity, build_temporal
 if TYPE_CHECKING:
     from wordframe.encoders import ClipBackbone
 
+_SCALE = "similarity.logit_scale"
+
 
 class TextVideoModel(nn.Module):
     """Scores texts against videos.
@@ -82,6 +84,15 @@ class TextVideoModel(nn.Module):
         if backbone is not None and hasattr(self.similarity, "logit_scale"):
             self.similarity.logit_scale = backbone.logit_scale  # one parameter: CLIP's scale is the model's
 
+    def separate_scale(self) -> None:
+        """Give the similarity a scale of its own, which starts where CLIP's is; CLIP's stays as it is from then on.
+
+        For training on top of frozen towers. Their features do not depend on the scale, but their fingerprint does:
+        with a scale in common the trained model would be refused on features of the very CLIP that it holds.
+        """
+        if self.backbone is not None and getattr(self.similarity, "logit_scale", None) is self.backbone.logit_scale:
+            self.similarity.logit_scale = nn.Parameter(self.backbone.logit_scale.detach().clone())
+
     def encode_text(
         self, sentences: Sequence[str] | None = None, *, input_ids: Tensor | None = None, mask: Tensor | None = None
     ) -> TextFeatures:
@@ -97,10 +108,13 @@ class TextVideoModel(nn.Module):
         return backbone.encode_ids(input_ids.to(device), mask.to(device).bool())
 
     def encode_video(self, *, pixels: Tensor, frame_mask: Tensor | None = None) -> VideoFeatures:
-        """Pixels ``(V, F, 3, H, W)`` into features; ``frame_mask (V, F)``, 1 = real, is all real by default."""
+        """Pixels ``(V, F, 3, H, W)``, normalised as CLIP takes them, into features; ``frame_mask (V, F)``, 1 = real, is
+        all real by default."""
         backbone = self._need_backbone("encode_video")
         if pixels.dim() != 5:
             raise ValueError(f"pixels must be (V, F, 3, H, W), got shape {tuple(pixels.shape)}")
+        if not pixels.is_floating_point():  # the towers would take levels for pixels, and give features of nothing
+            raise ValueError(f"pixels must be normalised as CLIP takes them, got {pixels.dtype}; see Preprocessing")
         device = backbone.logit_scale.device
         if frame_mask is None:
             frame_mask = torch.ones(pixels.shape[:2], dtype=torch.bool)
@@ -199,6 +213,7 @@ class TextVideoModel(nn.Module):
         """Short hash of settings and weights on top of the backbone: what stored contextual frames depend on."""
         # The backbone is left out: what it gives is stored by the library under a fingerprint of its own.
         digest = hashlib.sha256(json.dumps([self.settings.to_dict(), self.dimension], sort_keys=True).encode())
+        # by name: the order in which modules were made must not tell two equal models apart
         for name, tensor in sorted(self.state_dict().items()):
             if not name.startswith("backbone."):
                 digest.update(name.encode())
@@ -281,7 +296,7 @@ class TextVideoModel(nn.Module):
 
 
 def _tensors(model: TextVideoModel) -> dict[str, Tensor]:
-    """All weights by name, on the CPU. CLIP's scale is one parameter under two names and is kept under the first."""
+    """All weights by name, on the CPU. CLIP's scale, where it is one parameter under two names, under the first."""
     seen: set[int] = set()
     kept: dict[str, Tensor] = {}
     for name, tensor in model.state_dict(keep_vars=True).items():
@@ -293,6 +308,8 @@ def _tensors(model: TextVideoModel) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def _fill(model: TextVideoModel, tensors: Mapping[str, Tensor], folder: Path) -> None:
+    if _SCALE in tensors:  # CLIP was frozen: it kept its own
+        model.separate_scale()
     expected = _tensors(model).keys()
     if missing := sorted(expected - tensors.keys()):
         raise CheckpointError(f"{len(missing)} tensors are missing in {str(folder)!r}: {', '.join(missing[:5])}")

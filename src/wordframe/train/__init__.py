@@ -3,7 +3,7 @@
 ``recipe.py`` what is computed, from YAML · ``sources.py`` on which data · ``build.py`` with which model · ``plan.py``
 which pairs come when · ``optim.py`` the update and its rates · ``distributed.py`` one loss over many processes ·
 ``step.py`` loss and gradients of a batch · ``trainer.py`` a step and a validation (``validation.py``) · ``loop.py`` all
-of them · ``run_folder.py`` what is kept, and exact resume · ``dry_run.py`` made-up data.
+of them · ``run_folder.py`` what is kept, and exact resume.
 
     recipe = load_recipe("tcmgc-msrvtt", ["backbone=null"])
     data = TrainingSetup.from_features(recipe, Path("features"))

@@ -2,7 +2,6 @@ from .build import build_model as build_model
 from .build import trainable_backbone as trainable_backbone
 from .distributed import end_process_group as end_process_group
 from .distributed import start_process_group as start_process_group
-from .dry_run import dry_run_recipe as dry_run_recipe
 from .loop import TrainingProgress as TrainingProgress
 from .loop import TrainingResult as TrainingResult
 from .loop import train as train
@@ -13,3 +12,4 @@ from .recipe import make_recipe as make_recipe
 from .recipe import shipped_recipes as shipped_recipes
 from .sources import CaptionSplits as CaptionSplits
 from .sources import TrainingSetup as TrainingSetup
+from .sources import dry_run_recipe as dry_run_recipe

@@ -124,8 +124,8 @@ def configure(model: TextVideoModel, recipe: Recipe) -> None:
     if model.backbone is not None:
         for parameter in model.backbone.parameters():
             parameter.requires_grad_(recipe.tuned)
-        # the scale of the logits is one parameter with CLIP's, and it is trained even where CLIP is not
-        model.backbone.logit_scale.requires_grad_(True)
+        if not recipe.tuned:  # the scale of the logits is trained even where CLIP is not
+            model.separate_scale()
         if recipe.backbone is not None and recipe.backbone.gradient_checkpointing:
             clip = model.backbone.model
             enable = getattr(clip, "activation_checkpointing_enable", None) or clip.gradient_checkpointing_enable

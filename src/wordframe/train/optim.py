@@ -60,7 +60,7 @@ class BertAdam(Optimizer):
             state["square"] = torch.zeros_like(parameter)
         mean, square, gradient = state["mean"], state["square"], parameter.grad
         first, second = group["betas"]
-        mean.lerp_(gradient, 1 - first)
+        mean.lerp_(gradient, 1 - first)  # m + (1 − β1)(g − m): one pass, and one rounding less than the two products
         square.mul_(second).addcmul_(gradient, gradient, value=1 - second)
         if group["weight_decay"]:
             # before the step, since decay and gradient both start from the old θ
@@ -112,12 +112,10 @@ class Group:
 def parameter_groups(model: TextVideoModel, settings: OptimizerSettings) -> list[Group]:
     """Those parameters that are trained, by module (backbone or head) and rank (decay is for matrices and above).
 
-    CLIP's scale, one parameter with the model's, is the backbone's where that is tuned.
+    CLIP's scale, one parameter with the model's where CLIP is tuned, is the backbone's then.
     """
     # by identity: the scale is one tensor under two names, and ``==`` of tensors compares their numbers
     towers = set() if model.backbone is None else {id(parameter) for parameter in model.backbone.parameters()}
-    if model.backbone is not None and not is_tuned(model):
-        towers.discard(id(model.backbone.logit_scale))
     found: dict[tuple[str, str], list[nn.Parameter]] = {}
     for parameter in model.parameters():
         if parameter.requires_grad:
@@ -137,10 +135,7 @@ def parameter_groups(model: TextVideoModel, settings: OptimizerSettings) -> list
 
 def is_tuned(model: TextVideoModel) -> bool:
     """Whether the backbone's towers are trained along."""
-    if model.backbone is None:
-        return False
-    scale = model.backbone.logit_scale
-    return any(parameter.requires_grad for parameter in model.backbone.parameters() if parameter is not scale)
+    return model.backbone is not None and any(parameter.requires_grad for parameter in model.backbone.parameters())
 
 
 def make_optimizer(groups: Iterable[Group], settings: OptimizerSettings) -> BertAdam:

@@ -153,7 +153,7 @@ def make_plan(
     """
     _refuse(recipe, order, groups)
     per_epoch = order.steps_per_epoch
-    total = max(1, round(recipe.epochs * per_epoch))  # epochs may be a fraction, steps are whole
+    total = max(1, round(recipe.epochs * per_epoch))  # epochs may be a fraction, steps are whole and at least one
     pairs_per_step = recipe.batch_size * recipe.gradient_accumulation
     return TrainingPlan(
         pairs=order.pairs,

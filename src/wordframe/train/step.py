@@ -52,6 +52,7 @@ def loss_share(
     """
     first = sum(sizes[: rank_and_world_size()[0]])
     output = model.score(text, gather_videos(video, sizes))  # (B, N)
+    # this process's columns of the whole matrix: the video→text half needs the rows that other processes scored
     columns = gather_rows(output.logits, sizes)[:, first : first + len(text)]  # (N, B)
     contrast = contrastive_share(output.logits, columns, first=first)
     if not decorrelation:  # its weight of 0 would not save its computing

@@ -50,7 +50,7 @@ class Trainer:
 
     Attributes:
         folder: the run's, in the first process only.
-        done: steps that are behind it.
+        done: steps that are behind it; saved: those of the state in the folder, None where there is none.
         seconds: spent in them.
         validations, best: as in ``loop.TrainingResult``.
     """
@@ -83,6 +83,7 @@ class Trainer:
         self.scheduler: LambdaLR = make_scheduler(self.optimizer, recipe.optimizer, total=self.plan.total_steps)
         self.folder: RunFolder | None = None
         self.done, self.seconds = 0, 0.0
+        self.saved: int | None = None
         self.validations: list[dict[str, Any]] = []
         self.best: dict[str, Any] | None = None
 
@@ -99,12 +100,14 @@ class Trainer:
         """Take up the state in the folder, or start: generators differ by process, so that dropout does."""
         state = read_state(out)
         if state is None:
+            # a prime apart, as the orders in ``plan.py``: processes of neighbouring seeds never draw alike
             torch.manual_seed(self.recipe.seed * 1_000_003 + self.order.rank)
             return
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])  # with the rates that the scheduler gave
         self.scheduler.load_state_dict(state["scheduler"])
         self.done, self.seconds = state["done"], state["seconds"]
+        self.saved = self.done
         self.validations, self.best = state["validations"], state["best"]
         set_random_state(state["random"][self.order.rank], self.device)
 
@@ -124,6 +127,7 @@ class Trainer:
                     "best": self.best,
                 }
             )
+        self.saved = self.done
 
     def update(self, batches: Sequence[Batch], *, stop: bool, save: bool) -> Update:
         """One step: gradients of all batches and processes, clipped, and the optimizer's move.
@@ -131,13 +135,14 @@ class Trainer:
         Raises:
             TrainingError: the loss or the gradient is not finite.
         """
+        # None, not 0: BertAdam would let a parameter without a gradient drift by its decay and its old mean
         self.optimizer.zero_grad(set_to_none=True)
         shares = torch.stack([self._backward(batch, 1 / len(batches)) for batch in batches]).mean(dim=0)
         # with the shares, so that all processes stop and save behind the same step at the cost of no message more
         wishes = shares.new_tensor([float(stop), float(save and self.order.rank == 0)])
         loss, contrastive, decorrelation, stopping, saving = sum_over_processes(torch.cat([shares, wishes])).tolist()
         self._refuse_broken("loss", loss)
-        sum_gradients(self.parameters)
+        sum_gradients(self.parameters)  # before clipping: the norm that is clipped is the whole batch's
         norm = float(clip_grad_norm_(self.parameters, self.recipe.optimizer.clip))
         self._refuse_broken("gradient", norm)
         rates = {group["name"]: group["lr"] for group in self.optimizer.param_groups}
@@ -173,7 +178,7 @@ class Trainer:
         )
 
     def _refuse_broken(self, what: str, value: float) -> None:
-        """Raise with the batch named if ``value`` is not finite; the state before it stays as it is."""
+        """Raise with the batch named if ``value`` is not finite; a state in the folder stays as it is."""
         if math.isfinite(value):
             return
         captions = torch.cat(self.order.step(self.done)).tolist()
@@ -183,8 +188,9 @@ class Trainer:
         if self.folder is not None:
             self.folder.write_json("broken_batch.json", {**found, "captions": captions, "videos": videos})
         named = ", ".join(videos[:_NAMED_AT_MOST])
+        kept = "no state was written before it" if self.saved is None else f"the state of step {self.saved} is kept"
         raise TrainingError(
             f"the {what} became {value} in epoch {epoch}, step {self.done}, on the batch with the videos {named} and "
             f"{max(0, len(videos) - _NAMED_AT_MOST)} more; broken_batch.json in the run's folder names all of it, and "
-            "the state before it is kept"
+            f"{kept}"
         )

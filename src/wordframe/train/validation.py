@@ -117,7 +117,8 @@ def encode_pixels(
             text = model.encode_text(input_ids=input_ids, mask=mask)
         texts.append(TextFeatures(*(_together(x, sizes) for x in (text.sentence, text.words, text.word_mask))))
     for rows, sizes in _shared_out(range(1 + max(owners)), BLOCK_VIDEOS):
-        batch = held_out.batch([caption_of[video] for video in rows])
+        # moved as in a step: on its way a batch turns levels from 0 to 255 into what CLIP takes
+        batch = held_out.batch([caption_of[video] for video in rows]).to(device)
         with autocast(device, bfloat16):
             video = model.encode_video(pixels=batch.pixels, frame_mask=batch.frame_mask)
         frames.append(_together(video.frames, sizes))

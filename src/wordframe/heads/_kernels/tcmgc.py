@@ -3,7 +3,8 @@
 What ``tcmgc/span.py`` and ``tcmgc/head.py`` write as tensor operations, for one text and ``LANES`` videos at a time:
 attention and its coefficients in the span, the four similarities, SR and Bi-SR by insertion into short sorted lists,
 ISA and Bi-ISA, LSA (Jing et al., arXiv 2504.04707; METHODS sections 5 and 6). Every pair is computed alike, whatever
-stands beside it. ``tiles.py`` makes the products and calls ``score_tile``.
+stands beside it. ``heads/_fused.py`` makes the products and
+calls ``score_tile``.
 
 Axes: ``N`` columns (a text's words, then its sentence), ``C`` groups of videos, ``H`` heads, ``F`` frames, ``R`` rows
 of a video's span (``H · F``, one more for projections' biases), ``K`` kept words; the last axis is ``LANES`` videos.

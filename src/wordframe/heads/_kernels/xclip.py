@@ -1,7 +1,7 @@
 """X-CLIP's similarity of a tile of texts and videos from products alone: one compiled loop for one text, many videos.
 
 What ``heads/xclip.py`` writes as tensor operations: AOSM ``agg(x, M) = Σ (softmax(x / τ) M) · x`` over words, over
-frames, and over both in both orders (Ma et al., arXiv 2207.07285). ``tiles.py`` cuts the tiles.
+frames, and over both in both orders (Ma et al., arXiv 2207.07285). ``heads/_fused.py`` cuts the tiles.
 
 Axes: ``N`` columns (a text's words, then its sentence), ``C`` groups of videos, ``F`` frames; the last axis is
 ``LANES`` videos. Frames may be missing in some lanes only, hence ``real``; words are there in all or in none.

@@ -1,7 +1,8 @@
 """TC-MGC with a piece taken out, for the comparisons that show what each piece is worth.
 
-- without LVA (``attention="uniform"``): every sentence and word gets the mean of the video's frames, through the same
-  norms and Linear, so a video looks alike to all texts and the four parts differ on the text's side alone;
+- uniform attention (``attention="uniform"``): every sentence and word gets the mean of the video's frames, through the
+  same norms and Linear, so a video looks alike to all texts and the four parts differ on the text's side alone. The
+  released code's switch without LVA is another one: X-CLIP's mean video and the raw frames, without norms and Linear;
 - without LSA (``aggregation="mean"``): the logits are the plain mean of the four similarities;
 - some of the parts: the others do not count, neither in the logits nor in SDR; LSA goes over those that are left.
 

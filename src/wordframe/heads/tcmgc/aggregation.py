@@ -62,7 +62,7 @@ def keep_largest_block(x: Tensor, mask: Tensor, k: int) -> Tensor:
 
 
 # Two steps, places and then entries: places carry no gradient, so a tile that is computed again for its gradient
-# (``_blocks.py``) finds the places of the first time and need not sort again.
+# (``base.in_recomputed_tiles``) finds the places of the first time and need not sort again.
 @torch.no_grad()
 def largest_places(x: Tensor, mask: Tensor, k: int) -> Tensor:
     """Where Bi-SR finds its entries: ``(..., k · k)`` places in ``x.flatten(-2)``; 0 where there are fewer."""

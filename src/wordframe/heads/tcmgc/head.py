@@ -19,11 +19,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wordframe.features import PART_NAMES, SimilarityOutput, TextFeatures, VideoFeatures
-from wordframe.heads._blocks import in_recomputed_tiles
-from wordframe.heads._fused import PRODUCTS, FusedSimilarity, put
+from wordframe.heads._fused import PRODUCTS, FusedSimilarity, pack, product, put, score_tiles
 from wordframe.heads._kernels import LANES
-from wordframe.heads._kernels.tiles import pack, product, score_tiles
-from wordframe.heads.base import Explanation, VideoGroups, VideoStatistics, new_logit_scale, scale, unit
+from wordframe.heads.base import (
+    Explanation,
+    VideoGroups,
+    VideoStatistics,
+    in_recomputed_tiles,
+    new_logit_scale,
+    scale,
+    unit,
+)
 from wordframe.heads.tcmgc.aggregation import (
     BidirectionalAggregation,
     InteractiveAggregation,

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 LAYER_NORM_EPS = 1e-5
+"""torch's own, unlike that of the temporal heads; the authors' numbers hold with it."""
 DROPOUT_MODES = ("video", "element")
 
 

@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from wordframe.heads._fused import in_groups, in_lanes, in_threads, join, pick, product
 from wordframe.heads._kernels import usable
-from wordframe.heads._kernels.tiles import in_groups, in_lanes, in_threads, join, pick, product
 from wordframe.heads.base import VideoStatistics
 from wordframe.heads.tcmgc.lva import LanguageVideoAttention
 
