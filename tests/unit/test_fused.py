@@ -377,8 +377,8 @@ def test_tiles_cover_every_pair_once() -> None:
 @pytest.mark.parametrize("rows", [torch.arange(5), torch.arange(16, 40), torch.arange(3, 20), torch.tensor([33, 2])])
 def test_picked_videos_are_those_asked_for_in_their_order(rows: Tensor) -> None:
     values = torch.arange(40.0)[:, None] * torch.tensor([1.0, 100.0])  # (V, 2)
-    grouped = {"values": tiles._grouped(values, -1)}
-    picked = tiles.pick(grouped, {"values": -1}, rows)["values"]  # (groups, 2, LANES)
+    grouped = {"values": _fused._grouped(values, -1)}
+    picked = _fused.pick(grouped, {"values": -1}, rows)["values"]  # (groups, 2, LANES)
     assert torch.equal(picked.movedim(-1, 1).reshape(-1, 2)[: len(rows)], values[rows])
 
 
