@@ -22,7 +22,7 @@ from wordframe.search import (
     rank_texts,
     search,
 )
-from wordframe.search._background import MIN_SAMPLE, background_scores
+from wordframe.search._meaning import MIN_SAMPLE, background_scores
 
 
 @pytest.fixture(scope="module")

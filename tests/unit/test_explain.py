@@ -15,7 +15,7 @@ from wordframe.encoders import MODEL_TYPES, SentenceTokenizer, load_encoder
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.models import PRESETS, ModelSettings, TextVideoModel
 from wordframe.search import Explanation, WordAttention
-from wordframe.search._explain import explain_segment
+from wordframe.search._meaning import explain_segment
 
 TOKENS = ["<start>", "red", "car", "<end>"]
 

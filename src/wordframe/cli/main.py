@@ -16,12 +16,11 @@ from wordframe import __version__
 from wordframe.cli.data import cache, data
 from wordframe.cli.doctor import doctor
 from wordframe.cli.evaluate import compare, evaluate
-from wordframe.cli.export import export
 from wordframe.cli.index import index
 from wordframe.cli.mcp import mcp
 from wordframe.cli.models import convert, models
 from wordframe.cli.prepare import prepare, upgrade
-from wordframe.cli.search import search
+from wordframe.cli.search import export, search
 from wordframe.cli.serve import serve
 from wordframe.cli.train import train
 from wordframe.disk import one_line

@@ -1,4 +1,4 @@
-from ._background import BackgroundScores as BackgroundScores
+from ._meaning import BackgroundScores as BackgroundScores
 from .engine import SearchEngine as SearchEngine
 from .filters import Filters as Filters
 from .queries import MAX_QUERY_CHARACTERS as MAX_QUERY_CHARACTERS

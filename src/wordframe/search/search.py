@@ -24,10 +24,8 @@ from wordframe.errors import LibraryError, WordframeError
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.library import SegmentFacts, Snapshot, ids_clause
 from wordframe.models import score
-from wordframe.search._background import BackgroundScores, background_scores
-from wordframe.search._explain import explain_segment
 from wordframe.search._grouping import Scores, group_by_video
-from wordframe.search._heat import video_heat
+from wordframe.search._meaning import BackgroundScores, background_scores, explain_segment, video_heat
 from wordframe.search.filters import Filters
 from wordframe.search.queries import EncodedQuery, Query, encode
 from wordframe.search.results import Explanation, Heat, Hit, RankedText
