@@ -24,6 +24,7 @@ from tests.unit.clip_models import SENTENCES, SIDE, clip_tokenizer, openai_weigh
 from wordframe.encoders import ClipBackbone, ClipEncoder, load_encoder
 from wordframe.errors import EncoderError
 
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model")
@@ -219,7 +220,9 @@ def test_a_hub_id_is_answered_from_the_cache(folder: Path, tmp_path: Path, monke
 def test_no_network_and_nothing_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(EncoderError, match=r"cannot fetch someone/nothing from the hub \(HF_HUB_OFFLINE is set.* --encoder offline"):
+    with pytest.raises(
+        EncoderError, match=r"cannot fetch someone/nothing from the hub \(HF_HUB_OFFLINE is set.* --encoder offline"
+    ):
         load_encoder("someone/nothing")
 
 

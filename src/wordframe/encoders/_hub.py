@@ -2,18 +2,23 @@
 
 A model is fetched in two steps: first what describes it (a few kilobytes to some megabytes), so that one which cannot
 be used is refused before its weights are paid for, then one form of the weights: safetensors if there are any, else
-PyTorch's. A download that was cut short goes on where it was. ``huggingface_hub`` does the transfer, shows its bars
-where standard error is a terminal, and follows the settings its users know: ``HF_ENDPOINT``, ``HF_HUB_OFFLINE``,
-``HF_TOKEN``, ``HF_HOME``. A commit that lies whole in the cache is taken from there and nobody is asked.
+PyTorch's. A download that was cut short, by whatever, goes on where it was. ``huggingface_hub`` does the transfer, shows
+its bars where standard error is a terminal, and follows the settings its users know: ``HF_ENDPOINT``,
+``HF_HUB_OFFLINE``, ``HF_TOKEN``, ``HF_HOME``. A commit that lies whole in the cache is taken from there and nobody is
+asked.
 Neighbours: ``named.py`` (which commits are meant), ``_loading.py`` (files into parts).
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable, Collection
+import sys
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from wordframe.disk import content_hash, hold_lock
 from wordframe.errors import EncoderError
 
 _SETTINGS = ("config.json", "preprocessor_config.json", "processor_config.json")
@@ -22,7 +27,7 @@ _VOCABULARIES = ("tokenizer.json", "vocab.json", "merges.txt", "vocab.txt", "spi
 _OLD_VOCABULARIES = ("sentencepiece.bpe.model", "tokenizer.model")
 """Megabytes that say nothing new where there is a ``tokenizer.json``."""
 _WEIGHTS = (("model", "safetensors"), ("pytorch_model", "bin"))
-_COMMIT = re.compile(r"[0-9a-f]{40}")
+_COMMIT, _SHA256 = re.compile(r"[0-9a-f]{40}"), re.compile(r"[0-9a-f]{64}")
 _MEANWHILE = "meanwhile --encoder offline needs no download, and so does the path of a folder that holds the model"
 
 
@@ -123,11 +128,69 @@ def _download(hub_id: str, revision: str | None, accept: Callable[[Path], None])
     if "config.json" not in names or not weights:
         lacking = "weights (model.safetensors or pytorch_model.bin)" if "config.json" in names else "config.json"
         raise EncoderError(f"the hub's {hub_id} has no {lacking}: it is no model in transformers' format")
-    folder = snapshot_download(hub_id, revision=revision, allow_patterns=described_by(names))
-    accept(Path(folder))
-    # the commit of the first step, so that a push in between cannot mix two
-    commit = Path(folder).name
-    return Path(snapshot_download(hub_id, revision=commit, allow_patterns=weights))
+    with _bars_at_a_terminal():
+        folder = Path(snapshot_download(hub_id, revision=revision, allow_patterns=described_by(names)))
+        accept(folder)
+        # by the commit of the first step, so that a push in between cannot mix two
+        for name in weights:
+            _fetch_blob(hub_id, folder, name)
+        snapshot_download(hub_id, revision=folder.name, allow_patterns=weights)
+    return folder
+
+
+def _fetch_blob(hub_id: str, folder: Path, name: str) -> None:
+    """Bring one large file into the cache, where ``snapshot_download`` finds its content and only links it.
+
+    ``huggingface_hub`` takes up a connection that breaks, but drops what it has when its process ends. Gigabytes are
+    worth keeping: the part stays beside its place and the next run asks for the rest. What was put together of two runs
+    is checked against the hash that names it.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import build_hf_headers
+
+    file = get_hf_file_metadata(hf_hub_url(hub_id, name, revision=folder.name))
+    blobs = folder.parent.parent / "blobs"
+    if file.etag is None or not _SHA256.fullmatch(file.etag) or (blobs / file.etag).exists():
+        return
+    headers = build_hf_headers()
+    if urlsplit(file.location).netloc != urlsplit(hf_hub_url(hub_id, name)).netloc:
+        headers.pop("authorization", None)  # the address is signed; the token is for the hub alone
+    part = blobs / f"{file.etag}.wordframe-part"
+
+    def busy() -> Exception:
+        return EncoderError(f"another process is downloading {hub_id}; wait until it has ended")
+
+    with hold_lock(part.with_suffix(".lock"), busy=busy):
+        with part.open("ab") as output:
+            http_get(
+                file.location,
+                output,
+                resume_size=output.tell(),
+                headers=headers,
+                expected_size=file.size,
+                displayed_filename=name,
+            )
+        if content_hash(part) != file.etag:
+            part.unlink()
+            raise EncoderError(f"what the hub sent of {hub_id} is damaged; run the same command again")
+        part.replace(blobs / file.etag)
+    part.with_suffix(".lock").unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _bars_at_a_terminal() -> Iterator[None]:
+    """The hub's own bars inside the block where somebody sees them; some of them would fill a log, too."""
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    if sys.stderr.isatty() or are_progress_bars_disabled():
+        yield
+        return
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()
 
 
 def _explained(error: Exception, hub_id: str, revision: str | None) -> str:

@@ -17,7 +17,9 @@ def load_encoder(name: str = "offline", **options: Any) -> Encoder:
         EncoderError: it is not there, or its files cannot be read; the message says what to do.
     """
     if not name:
-        raise EncoderError("the encoder's name is empty; use 'offline', a short name (wordframe encoders), a hub id or a folder")
+        raise EncoderError(
+            "the encoder's name is empty; use 'offline', a short name (wordframe encoders), a hub id or a folder"
+        )
     if name == "offline":
         from wordframe.encoders.offline import OfflineEncoder
 
