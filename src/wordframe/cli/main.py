@@ -23,10 +23,11 @@ from wordframe.cli.export import export
 from wordframe.cli.index import index
 from wordframe.cli.mcp import mcp
 from wordframe.cli.models import models
-from wordframe.cli.prepare import prepare, upgrade
+from wordframe.cli.prepare import prepare
 from wordframe.cli.search import search
 from wordframe.cli.serve import serve
 from wordframe.cli.train import train
+from wordframe.cli.upgrade import upgrade
 from wordframe.disk import one_line
 from wordframe.errors import WordframeError
 
