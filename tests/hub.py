@@ -94,7 +94,7 @@ class _Api(_Quiet):
             return self._resolve(*match.groups())
         return self.refuse(404, "EntryNotFound")
 
-    do_HEAD = do_GET
+    do_HEAD = do_GET  # noqa: N815
 
     def _find(self, name: str, revision: str | None) -> Repository | None:
         found = self.hub.repositories.get(name)
@@ -173,7 +173,7 @@ class _Content(_Quiet):
         if self.command != "HEAD":
             self.wfile.write(part)
 
-    do_HEAD = do_GET
+    do_HEAD = do_GET  # noqa: N815
 
 
 def _sha(path: Path, algorithm: str) -> str:

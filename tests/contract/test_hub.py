@@ -190,7 +190,7 @@ def test_a_connection_that_breaks_is_taken_up_where_it_broke(hub: Hub, models: P
     assert ranges[1:] == ["bytes=100000-", "bytes=200000-"]
 
 
-class GaveUp(Exception):
+class GaveUpError(Exception):
     pass
 
 
@@ -198,7 +198,7 @@ def interrupted_download(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> str:
     """A run that ends in the middle of a file of weights: huggingface_hub waits a second before it tries again."""
 
     def give_up(seconds: float) -> None:
-        raise GaveUp
+        raise GaveUpError
 
     hub.break_after, hub.breaks = 100_000, 1
     with monkeypatch.context() as patch:
@@ -213,7 +213,7 @@ def test_a_download_that_was_given_up_goes_on_in_the_next_run(
     hub: Hub, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = interrupted_download(hub, monkeypatch)
-    assert told.startswith(f"cannot fetch tiny/siglip2 from the hub at {hub.endpoint} (GaveUp")
+    assert told.startswith(f"cannot fetch tiny/siglip2 from the hub at {hub.endpoint} (GaveUpError")
     assert "the same command again, which goes on where the download was" in told
     encoder = load_encoder("tiny/siglip2")
     assert encoder.fingerprint == ClipEncoder.load(str(models / "siglip2")).fingerprint

@@ -50,7 +50,7 @@ def prepared(family: str, processor: Any, sentences: list[str]) -> dict[str, tor
 
 
 def check_free_aspect(encoder: ClipEncoder, model: Any, processor: Any, picture: np.ndarray[Any, Any]) -> None:
-    """Square pictures are as theirs; others are squashed to a square of all patches, so that any frames make a batch."""
+    """Square pictures are as theirs; others are squashed to a square of all patches, so that all make one batch."""
     square = np.array(Image.fromarray(picture).resize((SIDE, SIDE), Image.Resampling.BILINEAR))
     inputs = processor.image_processor(images=[square], return_tensors="pt")
     assert inputs["spatial_shapes"].tolist() == [[4, 4]]

@@ -1,4 +1,4 @@
-"""``wordframe encoders``: what ``--encoder`` takes by name, how large each is, under which licence, and which are here."""
+"""``wordframe encoders``: what ``--encoder`` takes by name, how large it is, its licence, and whether it is here."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 def encoders(json: JsonOption = False) -> None:
     """List the encoders that have a name.
 
-    The first use downloads a model into the cache of the Hugging Face Hub, with bars at a terminal; a download that was
-    cut short goes on where it was. HF_ENDPOINT names a mirror, HF_TOKEN lets into gated models, HF_HUB_OFFLINE=1 forbids
-    the network. offline needs none of it.
+    The first use downloads a model into the cache of the Hugging Face Hub, with bars at a terminal; a download that
+    was cut short goes on where it was. HF_ENDPOINT names a mirror, HF_TOKEN lets into gated models, HF_HUB_OFFLINE=1
+    forbids the network. offline needs none of it.
 
     Any other CLIP, MetaCLIP 2, SigLIP, SigLIP 2, Chinese-CLIP or AltCLIP model goes by its hub id, with or without
     @revision, or by the path of its folder.

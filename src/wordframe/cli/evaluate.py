@@ -55,7 +55,8 @@ def evaluate(
     encoder: Annotated[
         str | None,
         typer.Option(
-            help="offline, a short name (wordframe encoders), a hub id, a folder, or OpenAI's .pt file; default: the model's own CLIP, else offline."
+            help="offline, a short name (wordframe encoders), a hub id, a folder, or OpenAI's .pt file; default: the "
+            "model's own CLIP, else offline."
         ),
     ] = None,
     model: ModelOption = "zero-shot",

@@ -1,9 +1,9 @@
-"""Models of the Hugging Face Hub in its local cache: which files are needed, fetched once, found again without a network.
+"""Models of the Hugging Face Hub in its local cache: which files are needed, fetched once, found again offline.
 
 A model is fetched in two steps: first what describes it (a few kilobytes to some megabytes), so that one which cannot
 be used is refused before its weights are paid for, then one form of the weights: safetensors if there are any, else
-PyTorch's. A download that was cut short, by whatever, goes on where it was. ``huggingface_hub`` does the transfer, shows
-its bars where standard error is a terminal, and follows the settings its users know: ``HF_ENDPOINT``,
+PyTorch's. A download that was cut short, by whatever, goes on where it was. ``huggingface_hub`` does the transfer,
+shows its bars where standard error is a terminal, and follows the settings its users know: ``HF_ENDPOINT``,
 ``HF_HUB_OFFLINE``, ``HF_TOKEN``, ``HF_HOME``. A commit that lies whole in the cache is taken from there and nobody is
 asked.
 Neighbours: ``named.py`` (which commits are meant), ``_loading.py`` (files into parts).

@@ -9,9 +9,10 @@ from wordframe.errors import EncoderError
 
 
 def load_encoder(name: str = "offline", **options: Any) -> Encoder:
-    """The encoder called ``name``: ``offline``, else a CLIP-type model by short name, hub id, folder or OpenAI's ``.pt`` file.
+    """The encoder called ``name``: ``offline``, else a CLIP-type model.
 
-    Short names are those of ``NAMED_ENCODERS``; a hub id may say ``@revision``. A folder may also be one of our checkpoints that brings its own CLIP.
+    That goes by its short name in ``NAMED_ENCODERS``, by hub id (``@revision`` may follow), folder or OpenAI's ``.pt``
+    file. A folder may also be one of our checkpoints that brings its own CLIP.
 
     Raises:
         EncoderError: it is not there, or its files cannot be read; the message says what to do.

@@ -1,4 +1,4 @@
-"""The encoder for CLIP-type models: any dual encoder of transformers by name, hub id or folder, or OpenAI's ``.pt`` file.
+"""The encoder for CLIP-type models: any dual encoder of transformers, or a ``.pt`` file of OpenAI's.
 
 Sentence, words and frames as METHODS define them for CLIP (Radford et al., ICML 2021, arXiv 2103.00020); other
 model types as ``_dual.py`` tells; also the CLIP inside one of our own checkpoints. On a GPU the towers run in bfloat16

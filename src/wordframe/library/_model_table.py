@@ -10,8 +10,8 @@ Neighbours: ``_store.py`` opens the tables, ``_prepare.py`` fills them, ``snapsh
 
 from __future__ import annotations
 
-import os
 import contextlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

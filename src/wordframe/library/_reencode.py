@@ -1,8 +1,8 @@
 """``wordframe upgrade --encoder``: a library of the same videos with another encoder, in the place of the old one.
 
-Features of two encoders never mix, so all videos are read again, into a library of its own beside the old one
-(``_swap.py``). It is an ordinary index run: killed or interrupted, it goes on with the same command. Until it is done
-the old library stays as it is and answers as before, if its encoder is still to be had; nobody writes into it meanwhile.
+Features of two encoders never mix, so all videos are read again, into a library beside the old one (``_swap.py``).
+It is an ordinary index run: killed or interrupted, it goes on with the same command. Until it is done the old library
+stays as it is and answers as before, if its encoder is still to be had; nobody writes into it meanwhile.
 Neighbours: ``indexer.py`` does the reading, ``_upgrade.py`` is what a new format needs.
 """
 

@@ -1,9 +1,9 @@
 """Putting a library in the place of another, so that each moment has one of them whole in that place.
 
-The new one is made in ``NAME.upgrading`` beside ``NAME``, marked when it is complete, and swapped in by two renames: the
-old one goes to ``NAME.replaced``, the new one to ``NAME``; then the old one is removed. A crash in between leaves names
-from which anybody who opens the library next can tell what is missing, and does it. A folder is moved or removed only
-where it carries our mark, so that a stranger's folder of such a name is never touched.
+The new one is made in ``NAME.upgrading`` beside ``NAME``, marked when it is complete, and swapped in by two renames:
+the old one goes to ``NAME.replaced``, the new one to ``NAME``; then the old one is removed. A crash in between leaves
+names from which anybody who opens the library next can tell what is missing, and does it. A folder is moved or removed
+only where it carries our mark, so that a stranger's folder of such a name is never touched.
 Neighbours: ``_reencode.py`` makes the new one, ``library.py`` finishes at each opening what was cut short.
 """
 
