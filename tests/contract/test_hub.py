@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from huggingface_hub import constants
 from tests.colours import write_scenes
 from tests.hub import TOKEN, Hub, hub_on_loopback
 from tests.hub_models import FAMILIES, make
+from wordframe.cli import main
 from wordframe.encoders import NAMED_ENCODERS, ClipEncoder, NamedEncoder, cached_model, load_encoder, quiet_transformers
 from wordframe.errors import EncoderError
 
@@ -179,6 +183,37 @@ def test_the_table() -> None:
         assert row.licence
 
 
+def test_the_docs_have_the_same_table() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "encoders.md").read_text(encoding="utf-8")
+    for name, row in NAMED_ENCODERS.items():
+        (line,) = [line for line in page.splitlines() if line.startswith(f"| `{name}` |")]
+        _, _, what, weights, licence, dimension, side, _ = (cell.strip() for cell in line.split("|"))
+        assert row.title.startswith(what.split(",")[0])
+        assert weights == ("not known" if row.weights_bytes is None else f"{row.weights_bytes / 1e6:,.0f} MB")
+        assert row.licence.split(" ")[0] == licence
+        assert (str(row.dimension), str(row.picture_side)) == (dimension, side)
+
+
+def test_the_list_of_encoders(hub: Hub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    commit = hub.repositories["tiny/clip"].commit
+    named(monkeypatch, "tiny/clip", commit)
+    assert main(["encoders"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("offline  (the default; no download)")
+    assert "tiny  (size not known, not downloaded)" in said
+    assert f"tiny/clip, revision {commit}" in said
+    load_encoder("tiny")
+    assert main(["encoders", "--json"]) == 0
+    listed = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert [name for name, row in listed.items() if row["downloaded"]] == ["offline", "tiny"]
+    assert listed["metaclip2-b16"]["revision"] is None
+    assert listed["siglip2-so400m"]["dimension"] == 1152
+    assert main(["encoders"]) == 0
+    said = capsys.readouterr().out
+    assert "tiny  (size not known, downloaded)" in said
+    assert "revision not pinned: the hub's main at first use, which the library then keeps" in said
+
+
 # Interrupted and resumed ---------------------------------------------------------------------------------------------
 
 
@@ -308,3 +343,24 @@ def test_the_command_with_a_mirror_and_then_without_a_network(hub: Hub, tmp_path
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith("wordframe: cannot fetch tiny/siglip from the hub (HF_HUB_OFFLINE is set")
+
+
+def test_bars_at_a_terminal(hub: Hub, tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (24, 100))
+    program = "from wordframe.encoders import load_encoder; load_encoder('tiny/siglip2')"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        env=os.environ | {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "home"), "COLUMNS": "80"},
+    )
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # what a terminal says when the last program has left it
+        while part := os.read(ours, 65536):
+            shown += part
+    os.close(ours)
+    assert process.communicate() == (b"", None)
+    assert process.returncode == 0
+    assert re.search(rb"model\.safetensors: +100%", shown)

@@ -16,6 +16,7 @@ import re
 import sys
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from wordframe.disk import content_hash, hold_lock
@@ -41,7 +42,7 @@ def split_revision(name: str) -> tuple[str, str | None]:
     return repository, revision or None
 
 
-def fetch(hub_id: str, revision: str | None = None, *, accept: Callable[[Path], None] = lambda folder: None) -> Path:
+def fetch(hub_id: str, revision: str | None = None, *, accept: Callable[[Path], object] = lambda folder: None) -> Path:
     """The folder ``…/snapshots/COMMIT`` of the hub's cache that holds a model, fetched as far as it is not there.
 
     Args:
@@ -97,9 +98,8 @@ def _is_described(names: Collection[str]) -> bool:
 
 def described_by(names: Collection[str]) -> list[str]:
     """Those of a repository's files that are needed beside the weights."""
-    wanted = (*_SETTINGS, *_TOKENIZER, *_VOCABULARIES)
-    if "tokenizer.json" not in names:
-        wanted += _OLD_VOCABULARIES
+    old = () if "tokenizer.json" in names else _OLD_VOCABULARIES
+    wanted = (*_SETTINGS, *_TOKENIZER, *_VOCABULARIES, *old)
     return [name for name in wanted if name in names]
 
 
@@ -119,7 +119,7 @@ def weight_files(names: Collection[str]) -> list[str]:
     return []
 
 
-def _download(hub_id: str, revision: str | None, accept: Callable[[Path], None]) -> Path:
+def _download(hub_id: str, revision: str | None, accept: Callable[[Path], object]) -> Path:
     from huggingface_hub import HfApi, snapshot_download
 
     listed = HfApi().model_info(hub_id, revision=revision)
@@ -147,7 +147,7 @@ def _fetch_blob(hub_id: str, folder: Path, name: str) -> None:
     """
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
     from huggingface_hub.file_download import http_get
-    from huggingface_hub.utils import build_hf_headers
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # documented to lie there
 
     file = get_hf_file_metadata(hf_hub_url(hub_id, name, revision=folder.name))
     blobs = folder.parent.parent / "blobs"
@@ -156,6 +156,7 @@ def _fetch_blob(hub_id: str, folder: Path, name: str) -> None:
     headers = build_hf_headers()
     if urlsplit(file.location).netloc != urlsplit(hf_hub_url(hub_id, name)).netloc:
         headers.pop("authorization", None)  # the address is signed; the token is for the hub alone
+    blobs.mkdir(exist_ok=True)  # where links are not to be had, small files lie in their places
     part = blobs / f"{file.etag}.wordframe-part"
 
     def busy() -> Exception:
@@ -181,16 +182,17 @@ def _fetch_blob(hub_id: str, folder: Path, name: str) -> None:
 @contextlib.contextmanager
 def _bars_at_a_terminal() -> Iterator[None]:
     """The hub's own bars inside the block where somebody sees them; some of them would fill a log, too."""
-    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+    from huggingface_hub import utils
 
-    if sys.stderr.isatty() or are_progress_bars_disabled():
+    bars: Any = utils
+    if sys.stderr.isatty() or bars.are_progress_bars_disabled():
         yield
         return
-    disable_progress_bars()
+    bars.disable_progress_bars()
     try:
         yield
     finally:
-        enable_progress_bars()
+        bars.enable_progress_bars()
 
 
 def _explained(error: Exception, hub_id: str, revision: str | None) -> str:

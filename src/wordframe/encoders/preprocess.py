@@ -99,7 +99,7 @@ class Preprocessing:
         resample = _RESAMPLING[self.interpolation]
         resized = np.empty((len(frames), *size, 3), np.uint8)
         for row, frame in zip(resized, frames, strict=True):
-            row[:] = Image.fromarray(frame).resize(size[::-1], resample)
+            row[:] = np.asarray(Image.fromarray(frame).resize(size[::-1], resample))
         return resized
 
     def _crop(self, frames: RgbFrames) -> RgbFrames:

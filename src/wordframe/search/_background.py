@@ -5,8 +5,8 @@ not move them) describe chance. The best of ``N`` normal values lies about ``sqr
 (the expected maximum of Gaussian noise): a match that is no better could be the best of nothing.
 
 Scores are cosines, which end at 1, and Gaussian noise does not: between pictures in the spaces of CLIP and SigLIP half
-of all cosines lie above 0.6, so that the level of a large library would lie above 1 and even the very same picture would be
-weak. So all this is reckoned in Fisher's z, ``artanh(cosine)``, which is the cosine itself where that is small.
+of all cosines lie above 0.6, so that the level of a large library would lie above 1 and even the very same picture
+would be weak. So all this is reckoned in Fisher's z, ``artanh(cosine)``: nearly the cosine where that is small.
 Neighbours: ``search.py`` scores the sample, ``_heat.py`` measures from the median.
 """
 
