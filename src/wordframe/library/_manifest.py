@@ -81,14 +81,11 @@ class Manifest:
             return
         command = f"wordframe upgrade --encoder {shlex.quote(encoder.name)} --library {shlex.quote(str(folder))}"
         if encoder.name == self.encoder:
-            made = (
-                f"with another version of the encoder {self.encoder!r} (fingerprint {self.fingerprint}), than is here"
-            )
+            made = f"another version of the encoder {self.encoder!r} (fingerprint {self.fingerprint}) than is here"
         else:
-            made = f"with the encoder {self.encoder!r} (fingerprint {self.fingerprint}), not with {encoder.name!r}"
+            made = f"the encoder {self.encoder!r} (fingerprint {self.fingerprint}), not with {encoder.name!r}"
         raise LibraryError(
-            f"{folder}: its features were made {made} (fingerprint {encoder.fingerprint}); "
-            f"make them anew with: {command}"
+            f"{folder}: its features were made with {made} ({encoder.fingerprint}); make them anew with: {command}"
         )
 
 
