@@ -32,7 +32,7 @@ ALONE = {
     "uvicorn": {"cli"},
     "mcp": {"mcp.py"},
     "httpx": {"client"},
-    "PIL": {"video", "search/queries.py"},
+    "PIL": {"video", "encoders/preprocess.py", "search/queries.py"},
 }
 
 

@@ -24,8 +24,8 @@ from tests.lowest import EXTRAS, bounds, pinned_version
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 OF_EXTRAS = {"train": ("train", "cli/train.py"), "report": ("evaluate", "train"), "mcp": ("mcp.py", "cli/mcp.py")}
 """Which part of the source may import what an extra brings."""
-NOT_BY_NAME = {"tensorboard"}
-"""Needed by what torch imports for us (torch.utils.tensorboard)."""
+NOT_BY_NAME = {"tensorboard", "sentencepiece", "protobuf"}
+"""Needed by what others import for us: torch.utils.tensorboard; transformers for SigLIP's vocabulary."""
 
 
 def names(lines: list[str]) -> set[str]:

@@ -25,7 +25,7 @@ class Encoder(ABC):
     """Turns sentences and decoded frames into features of one space.
 
     Attributes:
-        name: what the user asked for: ``offline``, a hub id, or a folder.
+        name: what loads it again: ``offline``, a short name, a hub id with its commit, or a folder.
         dimension: ``D``.
         short_side: pixels; frames may be decoded at this length of their short side without changing the features
             beyond resampling error.

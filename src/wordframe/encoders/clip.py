@@ -1,4 +1,4 @@
-"""The encoder for CLIP-type models: any dual encoder of transformers by hub id or folder, or an OpenAI ``.pt`` file.
+"""The encoder for CLIP-type models: any dual encoder of transformers, or a ``.pt`` file of OpenAI's.
 
 Sentence, words and frames as METHODS define them for CLIP (Radford et al., ICML 2021, arXiv 2103.00020); other
 model types as ``_dual.py`` tells; also the CLIP inside one of our own checkpoints. On a GPU the towers run in bfloat16
@@ -37,7 +37,7 @@ class ClipEncoder(Encoder):
     """Sentences and frames through a dual encoder. Made by ``ClipEncoder.load``.
 
     Args:
-        name: what the user asked for.
+        name: what loads the same model again; see ``ClipParts``.
         towers: the model.
         tokenizer: sentences into ids.
         preprocessing: frames into pixels.
@@ -78,7 +78,7 @@ class ClipEncoder(Encoder):
         max_words: int | None = None,
         tokenizer: str | Path | None = None,
     ) -> ClipEncoder:
-        """By hub id, folder in transformers' format or of one of our checkpoints, or OpenAI ``.pt`` file.
+        """By short name, hub id, folder in transformers' format or of one of our checkpoints, or OpenAI ``.pt`` file.
 
         Args:
             name: where the model is.
@@ -91,9 +91,9 @@ class ClipEncoder(Encoder):
         Raises:
             EncoderError: it is not there, cannot be read, or is of a kind that is not supported.
         """
-        path, parts = Path(name).expanduser(), load_clip(name, tokenizer=tokenizer)
+        parts = load_clip(name, tokenizer=tokenizer)
         return cls(
-            name=str(path.absolute()) if path.exists() else name,  # a library is opened from other folders, too
+            name=parts.name,
             towers=parts.towers,
             tokenizer=SentenceTokenizer(
                 tokenizer=parts.tokenizer,
