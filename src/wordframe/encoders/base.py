@@ -31,6 +31,7 @@ class Encoder(ABC):
             beyond resampling error.
         max_words: the longest token sequence, SOS and EOS included; longer sentences are cut.
         device: where the features are computed.
+        runtime: what computes those of frames, ``torch`` or ``openvino``.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Encoder(ABC):
     short_side: int
     max_words: int
     device: torch.device = torch.device("cpu")
+    runtime: str = "torch"
 
     @property
     @abstractmethod
