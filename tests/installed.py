@@ -24,7 +24,7 @@ import numpy as np
 
 COMMAND = Path(sys.executable).with_name("wordframe")
 SECONDS = 4
-EXTRAS = ("accelerate", "tensorboard", "matplotlib", "mcp")
+EXTRAS = ("accelerate", "tensorboard", "matplotlib", "mcp", "openvino")
 
 
 def main() -> None:

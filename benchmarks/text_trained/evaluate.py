@@ -57,7 +57,7 @@ def directions(logits: Tensor, owners: Tensor) -> NDArray[np.float64]:
 
 def on_clips(name: str, score: Score, clips: Clips) -> tuple[dict[str, Any], NDArray[np.float64]]:
     """Recalls with intervals, ``average`` both ways, mean reciprocal rank on joined clips; and the values behind."""
-    variant = Variant(name=name, directions=load_directions(), score=score)
+    variant = Variant(name=name, directions=load_directions(), score=score, read=False)
     logits = score(clips.texts, clips.features(variant))
     result = evaluate_logits(logits, clips.owners, logits.shape[1])
     values = directions(logits, clips.owners)

@@ -24,7 +24,7 @@ _STILL = 0.9999
 
 def of_real_frames(clips: Clips) -> dict[str, float]:
     """Of captioned clips; those without captions count as other videos."""
-    variant = Variant(name="", directions=load_directions(), score=attention())
+    variant = Variant(name="", directions=load_directions(), score=attention(), read=False)
     video = clips.features(variant)
     return _alike(clips.texts, video, clips.owners)
 

@@ -8,9 +8,9 @@ Neighbours: ``captions.py`` encodes scenes of any origin, ``train.py`` learns fr
 from __future__ import annotations
 
 import numpy as np
+from offline_encoder import class_texts
 
 from text_trained.captions import Scene
-from wordframe.encoders import class_texts
 
 SCENES_A_CLASS, SCENES_AN_ACTIVITY, CAPTIONS = 2, 12, 4
 

@@ -67,7 +67,12 @@ class MissingExtraError(WordframeError):
         )
 
 
-EXTRAS = {"train": {"accelerate", "tensorboard"}, "report": {"matplotlib"}, "mcp": {"mcp"}}
+EXTRAS = {
+    "train": {"accelerate", "tensorboard"},
+    "report": {"matplotlib"},
+    "mcp": {"mcp"},
+    "openvino": {"openvino"},
+}
 """What each extra brings: the top-level packages whose absence it mends."""
 
 

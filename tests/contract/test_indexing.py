@@ -282,7 +282,10 @@ def test_two_indexers_at_once_are_refused(tmp_path: Path, videos: Path, encoder:
 def test_another_encoder_is_refused(tmp_path: Path, videos: Path, encoder: ColourEncoder) -> None:
     open_library(tmp_path, encoder).index([videos])
     other = ColourEncoder(name="other", fingerprint="other-1")
-    with pytest.raises(LibraryError, match=r"made with the encoder 'colours' .* not with 'other' .* use that encoder"):
+    with pytest.raises(
+        LibraryError,
+        match=r"made with the encoder 'colours' .* not with 'other' .* anew with: wordframe upgrade --encoder other",
+    ):
         Library.open(tmp_path / "library", encoder=other)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "wordframe"
 LAYERS = [
-    {"disk", "errors", "features", "interrupts"},
+    {"cores", "disk", "errors", "features", "interrupts"},
     {"encoders", "heads", "losses", "video"},
     {"models", "extraction"},
     {"data", "train", "evaluate", "library"},
@@ -26,13 +26,14 @@ ALONE = {
     "av": {"video"},
     "lancedb": {"library/_store.py", "library/_upgrade.py"},
     "numba": {"heads/_kernels"},
+    "openvino": {"encoders/_runtime.py"},
     "typer": {"cli"},
     "fastapi": {"server"},
     "starlette": {"server"},
     "uvicorn": {"cli"},
     "mcp": {"mcp.py"},
     "httpx": {"client"},
-    "PIL": {"video", "search/queries.py"},
+    "PIL": {"video", "encoders/preprocess.py", "search/queries.py"},
 }
 
 

@@ -22,7 +22,7 @@ from wordframe.encoders import ClipBackbone, load_encoder
 from wordframe.errors import CheckpointError, EncoderError, LibraryError, WordframeError
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.library import Library
-from wordframe.library._model_table import ModelTable, cells_of, model_schema
+from wordframe.library._model_table import ModelTable, cells_of, model_schema, table_name
 from wordframe.library._store import SegmentTable, Store
 from wordframe.models import (
     PRESETS,
@@ -613,6 +613,16 @@ def test_a_segment_is_explained_by_name(library: Library) -> None:
     assert [word.word for word in hit.explanation.words or ()] == ["green", "white"]
     with pytest.raises(WordframeError, match="no segment 'nothing' in this library"):
         explain(snapshot, query, "nothing")
+
+
+def test_a_models_table_that_is_just_being_made_counts_as_none(tmp_path: Path) -> None:
+    """Its folder is there a moment before its first version."""
+    write_scenes(tmp_path / "videos" / "red.mp4", ("red", 1))
+    library = Library.open(tmp_path / "library", encoder=ColourEncoder())
+    library.index([tmp_path / "videos"])
+    model = model_of("clip4clip-lstm")
+    (tmp_path / "library" / "tables" / f"{table_name(model)}.lance").mkdir()
+    assert len(SearchEngine(library, model).search("red")) == 1
 
 
 @pytest.mark.parametrize("kind", ["clip4clip-lstm", "zero-shot", "tcmgc-msrvtt"])

@@ -137,7 +137,7 @@ def test_doctor_finds_a_healthy_library(place: Path, capsys: pytest.CaptureFixtu
     told = json.loads(capsys.readouterr().out)
     assert all(check["works"] for check in told["checks"])
     assert (told["library"]["videos"], told["library"]["first_stage"]["recall_percent"]) == (2, 100.0)
-    assert told["extras"] == {"train": True, "report": True, "mcp": True}
+    assert told["extras"] == {"train": True, "report": True, "mcp": True, "openvino": True}
     assert main(["doctor", "--library", str(place / "library")]) == 0
     assert "100.0 % of the exact top" in capsys.readouterr().out
 
@@ -270,7 +270,20 @@ def test_wrong_usage_is_status_2(
 
 @pytest.mark.parametrize(
     "command",
-    ["index", "search", "serve", "prepare", "mcp", "export", "evaluate", "convert", "models", "doctor", "upgrade"],
+    [
+        "index",
+        "search",
+        "serve",
+        "prepare",
+        "mcp",
+        "export",
+        "evaluate",
+        "convert",
+        "models",
+        "doctor",
+        "upgrade",
+        "encoders",
+    ],
 )
 def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--help"]) == 0
@@ -282,16 +295,30 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("wordframe 0.")
 
 
-def test_a_library_of_another_encoder_is_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    manifest = place / "library" / "wordframe.json"
-    before = manifest.read_text()
-    manifest.write_text(before.replace(json.loads(before)["fingerprint"], "0000"))
-    try:
-        for arguments in (["search", "red"], ["index", str(place / "videos")]):
-            assert main([*arguments, "--library", str(place / "library")]) == 1
-            assert "use that encoder, or index into a new folder" in capsys.readouterr().err
-    finally:
-        manifest.write_text(before)
+def test_a_library_of_an_older_offline_encoder_is_refused_with_the_command_that_mends_it(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    library = tmp_path / "library"
+    shutil.copytree(place / "library", library)
+    manifest = library / "wordframe.json"
+    manifest.write_text(manifest.read_text().replace(json.loads(manifest.read_text())["fingerprint"], "0000"))
+    command = f"wordframe upgrade --encoder offline --library {library}"
+    for arguments in (["search", "red"], ["index", str(place / "videos")]):
+        assert main([*arguments, "--library", str(library)]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "made with another version of the encoder 'offline'" in line
+        assert line.endswith(f"make them anew with: {command}")
+    assert main(["upgrade", "--library", str(library)]) == 0
+    said = capsys.readouterr()
+    assert said.out == f"{library}: its format is up to date\n"
+    assert said.err.endswith(f"{command}\n")
+    assert main([*command.split()[1:], "--json"]) == 0
+    change = json.loads(capsys.readouterr().out)
+    assert (change["done"], change["before"], change["after"]) == (True, "offline", "offline")
+    assert len(change["summary"]["indexed"]) == 2
+    assert main(["search", "red", "--library", str(library)]) == 0
+    assert main(command.split()[1:]) == 0
+    assert f"{library}: has the features of offline already" in capsys.readouterr().out
 
 
 def test_an_unreadable_table_is_told(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 import torch
 from huggingface_hub import constants
-from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers.convert_slow_tokenizer import bytes_to_unicode
@@ -24,11 +23,6 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from tests.unit.clip_models import SENTENCES, SIDE, clip_tokenizer, openai_weights, save
 from wordframe.encoders import ClipBackbone, ClipEncoder, load_encoder
 from wordframe.errors import EncoderError
-
-try:
-    from huggingface_hub.utils import httpx  # the hub's client, which is another one from version 2 on
-except ImportError:
-    import httpx
 
 
 @pytest.fixture(scope="module")
@@ -219,37 +213,16 @@ def test_a_hub_id_is_answered_from_the_cache(folder: Path, tmp_path: Path, monke
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     encoder = load_encoder("someone/tiny-clip")
-    assert encoder.name == "someone/tiny-clip"
+    assert encoder.name == f"someone/tiny-clip@{'0' * 40}"
     assert encoder.fingerprint == load_encoder(str(folder)).fingerprint
-
-
-def hub_error(kind: type[Exception], status: int) -> Exception:
-    response = httpx.Response(status, request=httpx.Request("GET", "https://hub.invalid"))
-    return kind("refused", response=response)  # type: ignore[call-arg]
-
-
-@pytest.mark.parametrize(
-    ("error", "message"),
-    [
-        (OSError("no route\nto host"), r"cannot fetch a/b from the hub \(no route\); without a network use --encoder"),
-        (hub_error(GatedRepoError, 403), "the model a/b is gated: accept its terms .* `hf auth login`"),
-        (hub_error(RepositoryNotFoundError, 404), "the hub has no model a/b, or it is private: check the spelling"),
-    ],
-)
-def test_what_the_hub_refuses(error: Exception, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: Any, **__: Any) -> str:
-        raise error
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
-    with pytest.raises(EncoderError, match=message) as caught:
-        load_encoder("a/b")
-    assert "\n" not in str(caught.value)
 
 
 def test_no_network_and_nothing_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(EncoderError, match=r"cannot fetch someone/nothing from the hub .* use --encoder offline"):
+    with pytest.raises(
+        EncoderError, match=r"cannot fetch someone/nothing from the hub \(HF_HUB_OFFLINE is set.* --encoder offline"
+    ):
         load_encoder("someone/nothing")
 
 

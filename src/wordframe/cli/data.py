@@ -218,7 +218,9 @@ def features(
     annotations: AnnotationsOption = None,
     captions: CaptionsOption = None,
     split: SplitOption = "train",
-    encoder: Annotated[str, typer.Option(help="offline, a hub id, a folder, or OpenAI's .pt file.")] = "offline",
+    encoder: Annotated[
+        str, typer.Option(help="offline, a short name (wordframe encoders), a hub id, a folder, or OpenAI's .pt file.")
+    ] = "offline",
     num_frames: FramesOption = None,
     num_words: WordsOption = None,
     allow_missing: AllowMissingOption = False,

@@ -48,7 +48,8 @@ _FeaturesOption = Annotated[
 _EncoderOption = Annotated[
     str | None,
     typer.Option(
-        help="offline, a hub id, a folder, or OpenAI's .pt file; default: the model's own CLIP, else offline."
+        help="offline, a short name (wordframe encoders), a hub id, a folder, or OpenAI's .pt file; default: the "
+        "model's own CLIP, else offline."
     ),
 ]
 _DslOption = Annotated[

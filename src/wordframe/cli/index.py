@@ -20,7 +20,11 @@ def index(
     library: LibraryOption,
     encoder: Annotated[
         str | None,
-        typer.Option(help="offline (default for a new library), a hub id, a folder, or OpenAI's .pt file."),
+        typer.Option(
+            help="offline (default for a new library), a short name (wordframe encoders lists them), a hub id, a "
+            "folder, or OpenAI's .pt file.",
+            show_default=False,
+        ),
     ] = None,
     prune: Annotated[bool, typer.Option("--prune", help="Forget videos whose files are gone.")] = False,
     retry: Annotated[bool, typer.Option("--retry", help="Try unchanged files again that failed before.")] = False,
@@ -39,6 +43,8 @@ def index(
         wordframe index ~/Videos --library my-library
 
         wordframe index /archive/2024 talk.mkv -l my-library --prune
+
+        wordframe index ~/Videos --library clip-library --encoder clip-b32
     """
     from wordframe.cli._terminal import indexing_progress
     from wordframe.library import Library
@@ -48,16 +54,17 @@ def index(
         summary = opened.index(paths, prune=prune, retry=retry, on_progress=on_progress)
     if json:
         print_json(asdict(summary))
-    _print_problems(summary)
+    print_problems(summary)
     if not json:
-        _print_summary(summary, library)
+        print_summary(summary, library)
     if summary.interrupted:
         raise typer.Exit(130)
     if summary.failed or not summary.videos_met or (strict and summary.known_failures):
         raise typer.Exit(1)
 
 
-def _print_problems(summary: IndexSummary) -> None:
+def print_problems(summary: IndexSummary) -> None:
+    """What did not go well, a line each on standard error."""
     from wordframe.disk import one_line
 
     for path, problem in sorted(summary.partly.items()):
@@ -76,7 +83,8 @@ def _print_problems(summary: IndexSummary) -> None:
         print("wordframe: no video files found below the given paths", file=sys.stderr)
 
 
-def _print_summary(summary: IndexSummary, library: Path) -> None:
+def print_summary(summary: IndexSummary, library: Path) -> None:
+    """What was done, on standard output."""
     from wordframe.cli._terminal import duration
     from wordframe.disk import one_line
     from wordframe.errors import counted

@@ -15,14 +15,16 @@ import typer
 from wordframe import __version__
 from wordframe.cli.data import cache, data
 from wordframe.cli.doctor import doctor
+from wordframe.cli.encoders import encoders
 from wordframe.cli.evaluate import compare, evaluate
 from wordframe.cli.index import index
 from wordframe.cli.mcp import mcp
 from wordframe.cli.models import convert, models
-from wordframe.cli.prepare import prepare, upgrade
+from wordframe.cli.prepare import prepare
 from wordframe.cli.search import export, search
 from wordframe.cli.serve import serve
 from wordframe.cli.train import train
+from wordframe.cli.upgrade import upgrade
 from wordframe.disk import one_line
 from wordframe.errors import WordframeError
 
@@ -45,6 +47,7 @@ app.command()(evaluate)
 app.command()(compare)
 app.command()(train)
 app.command()(models)
+app.command()(encoders)
 app.command()(convert)
 app.command()(doctor)
 app.command()(upgrade)

@@ -1,5 +1,4 @@
-"""``wordframe prepare`` and ``wordframe upgrade``: what is done once to a library so that later searches are quick, or
-possible at all."""
+"""``wordframe prepare``: what is done once to a library so that later searches with a model are quick."""
 
 from __future__ import annotations
 
@@ -94,23 +93,6 @@ def _list(models: list[ModelEntry], json: bool) -> None:
         print(f"{one_line(entry.name)}  ({entry.fingerprint}{', untrained' if entry.untrained else ''})")
     if not models:
         print("The library is prepared for no model; those that look at frames alone need nothing.")
-
-
-def upgrade(library: LibraryOption, json: JsonOption = False) -> None:
-    """Bring a library of an older wordframe up to date, in place.
-
-    Features stay as they are; what was kept for models is made again by wordframe prepare. Nothing is lost if it is cut
-    short: the same command goes on.
-
-    Example:
-
-        wordframe upgrade --library my-library
-    """
-    from wordframe.library import FORMAT, Library
-
-    changed = Library.upgrade(library)
-    done = f"{library}: brought up to library format {FORMAT}"
-    _print({"upgraded": changed, "format": FORMAT}, done if changed else f"{library}: is up to date", json)
 
 
 def _print(values: dict[str, object], line: str, json: bool) -> None:

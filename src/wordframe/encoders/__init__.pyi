@@ -1,9 +1,12 @@
-from ._class_directions import class_texts as class_texts
+from ._class_directions import class_captions as class_captions
 from ._class_directions import even_out as even_out
 from ._class_directions import load_directions as load_directions
+from ._class_directions import parted_mean as parted_mean
+from ._class_directions import read_in_classes as read_in_classes
 from ._dual import MODEL_TYPES as MODEL_TYPES
 from ._dual import SentenceTokenizer as SentenceTokenizer
 from ._dual import quiet_transformers as quiet_transformers
+from ._hub import cached_model as cached_model
 from ._load import load_encoder as load_encoder
 from ._loading import ClipParts as ClipParts
 from ._loading import load_clip as load_clip
@@ -15,6 +18,8 @@ from .base import Encoder as Encoder
 from .base import RgbFrames as RgbFrames
 from .clip import ClipEncoder as ClipEncoder
 from .clip import backbone_fingerprint as backbone_fingerprint
+from .named import NAMED_ENCODERS as NAMED_ENCODERS
+from .named import NamedEncoder as NamedEncoder
 from .offline import OfflineEncoder as OfflineEncoder
 from .offline import load_classifier as load_classifier
 from .offline import read_classifier as read_classifier

@@ -9,15 +9,18 @@ from wordframe.errors import EncoderError
 
 
 def load_encoder(name: str = "offline", **options: Any) -> Encoder:
-    """The encoder called ``name``: ``offline``, else a hub id, folder or OpenAI ``.pt`` file of a CLIP-type model.
+    """The encoder called ``name``: ``offline``, else a CLIP-type model.
 
-    A folder may also be one of our checkpoints that brings its own CLIP.
+    That goes by its short name in ``NAMED_ENCODERS``, by hub id (``@revision`` may follow), folder or OpenAI's ``.pt``
+    file. A folder may also be one of our checkpoints that brings its own CLIP.
 
     Raises:
         EncoderError: it is not there, or its files cannot be read; the message says what to do.
     """
     if not name:
-        raise EncoderError("the encoder's name is empty; use 'offline', a hub id or a folder")
+        raise EncoderError(
+            "the encoder's name is empty; use 'offline', a short name (wordframe encoders), a hub id or a folder"
+        )
     if name == "offline":
         from wordframe.encoders.offline import OfflineEncoder
 

@@ -1,13 +1,13 @@
 """From the name that a user gives to the parts of a CLIP-type encoder: towers, tokenizer and preprocessing.
 
-A name is a file in OpenAI's layout, a folder in transformers' format, one of our checkpoints (whose CLIP is taken), or
-a hub id, answered from the hub's cache when there is no network. Only what loading needs is fetched: configuration,
-tokenizer, and weights as safetensors where the model has them.
+A name is a file in OpenAI's layout, a folder in transformers' format, one of our checkpoints (whose CLIP is taken), a
+short name of ``named.py``, or a hub id, with or without ``@revision``.
 
 The published ``.pt`` files are TorchScript archives, which hold tensors and TorchScript but no pickled Python; other
 ``.pt`` files are read with ``weights_only=True``, so a file that carries code is refused. Such a file holds no
 vocabulary: it must lie beside the file, or in a folder that is named.
-Neighbours: ``clip.py`` (the encoder), ``backbone.py`` (OpenAI's layout), ``_dual.py`` (the model types).
+Neighbours: ``clip.py`` (the encoder), ``backbone.py`` (OpenAI's layout), ``_dual.py`` (the model types), ``_hub.py``
+(downloads).
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ import torch
 from torch import Tensor
 
 from wordframe.encoders._dual import DualEncoder, model_type_of, quiet_transformers
+from wordframe.encoders._hub import fetch, split_revision
 from wordframe.encoders.backbone import ClipBackbone, ClipSizes
+from wordframe.encoders.named import NAMED_ENCODERS
 from wordframe.encoders.preprocess import Preprocessing
 from wordframe.errors import EncoderError
 
@@ -36,14 +38,21 @@ _WEIGHT_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")
 _TOKENIZER_FILES = (("tokenizer.json",), ("vocab.json", "merges.txt"))
 _OPENAI_VOCABULARY = "bpe_simple_vocab_16e6.txt.gz"
 _MERGES = 49152 - 256 - 2  # of the 49,408 tokens: 2 × 256 bytes, these merges, SOS and EOS
-_SMALL_FILES = ["*.json", "*.txt", "*.model"]
-_WITHOUT_NETWORK = "without a network use --encoder offline, or the path of a folder that holds the model"
+_LOWER_CASE_TYPES = ("siglip", "siglip2")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipParts:
-    """What one model's files give; tokenizer: transformers' own; max_words: of the model's training, if it is told."""
+    """What one model's files give.
 
+    Attributes:
+        name: what loads the same again, from any folder and after a push to the hub: an absolute path, a short name
+            with a pinned commit, or a hub id with its commit.
+        tokenizer: transformers' own.
+        max_words: of the model's training, if it is told.
+    """
+
+    name: str
     towers: DualEncoder
     tokenizer: Any
     preprocessing: Preprocessing
@@ -51,7 +60,7 @@ class ClipParts:
 
 
 def load_clip(name: str, *, tokenizer: str | Path | None = None) -> ClipParts:
-    """What ``name`` holds: a weights file, a folder, one of our checkpoints, or a model of the hub.
+    """What ``name`` holds: a weights file, a folder, one of our checkpoints, or a model of the hub by short name or id.
 
     Args:
         name: where it is.
@@ -63,8 +72,12 @@ def load_clip(name: str, *, tokenizer: str | Path | None = None) -> ClipParts:
     path = Path(name).expanduser()
     if path.is_file() and path.suffix not in _WEIGHT_SUFFIXES:
         raise EncoderError(f"{name} is no weights file; allowed endings: {', '.join(_WEIGHT_SUFFIXES)}")
+    if path.is_file():
+        with quiet_transformers():
+            return _load_file(path, tokenizer)
+    folder, lasting = _find_folder(name)  # outside the block: a download shows its bars
     with quiet_transformers():
-        return _load_file(path, tokenizer) if path.is_file() else _load_folder(_find_folder(name), name, tokenizer)
+        return _load_folder(folder, lasting, tokenizer)
 
 
 def _load_file(path: Path, tokenizer: str | Path | None) -> ClipParts:
@@ -81,6 +94,7 @@ def _load_file(path: Path, tokenizer: str | Path | None) -> ClipParts:
             "a checkpoint of a trained model is loaded with load_authors_checkpoint"
         )
     return ClipParts(
+        name=str(path.absolute()),
         towers=DualEncoder(model=backbone.model),
         tokenizer=load_tokenizer(path, tokenizer),
         preprocessing=backbone_preprocessing(backbone),
@@ -95,27 +109,50 @@ def backbone_preprocessing(backbone: ClipBackbone) -> Preprocessing:
 
 def _load_folder(folder: Path, name: str, tokenizer_folder: str | Path | None = None) -> ClipParts:
     """From a ``folder`` in transformers' format, or of one of our checkpoints; ``name`` is what the user called it."""
-    from transformers import AutoModel, AutoTokenizer
+    from transformers import AutoModel
 
-    settings = _read_json(folder / "config.json")
-    if settings is None:
-        raise EncoderError(f"{folder} holds no config.json: it is no model in transformers' format")
+    settings = _refuse_unsupported(folder)
     if settings.get("format") == _CHECKPOINT_FORMAT:
         return _load_checkpoint(folder, name, settings, tokenizer_folder)
     if tokenizer_folder is not None:
         raise EncoderError(f"tokenizer= goes with a weights file only, or a checkpoint; {name} brings its own")
-    model_type_of(settings.get("model_type", "unknown"))
     preprocessing = _load_preprocessing(folder)
     try:
         # float32 by name: transformers would keep a half-precision file's type, which CPUs compute slowly and worse
         model, report = AutoModel.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer = _own_tokenizer(folder, settings["model_type"])
     except Exception as error:
         # transformers raises OSError, ValueError, KeyError, RuntimeError, ImportError … for a bad or missing file
         raise EncoderError(f"cannot load the model {name}: {(str(error) or repr(error)).splitlines()[0]}") from error
     if missing := sorted(report["missing_keys"]):
         raise EncoderError(f"the weights of {name} lack {len(missing)} tensors, among them {', '.join(missing[:3])}")
-    return ClipParts(towers=DualEncoder(model=model), tokenizer=tokenizer, preprocessing=preprocessing)
+    return ClipParts(name=name, towers=DualEncoder(model=model), tokenizer=tokenizer, preprocessing=preprocessing)
+
+
+def _refuse_unsupported(folder: Path) -> dict[str, Any]:
+    """A folder's ``config.json``; raises unless its model can be used."""
+    settings = _read_json(folder / "config.json")
+    if settings is None:
+        raise EncoderError(f"{folder} holds no config.json: it is no model in transformers' format")
+    if settings.get("format") != _CHECKPOINT_FORMAT:
+        model_type_of(settings.get("model_type", "unknown"))
+    return settings
+
+
+def _own_tokenizer(folder: Path, model_type: str) -> Any:
+    """The tokenizer that lies with a model, as it was trained with.
+
+    SigLIP 2 was trained on lower-case text, by Gemma's vocabulary. Its published folders name Gemma's tokenizer, which
+    keeps capitals, and those of fixed resolution call themselves plain ``siglip``: so transformers gives "A Dog" other
+    tokens than training had. Its ``Siglip2Tokenizer`` is the one that is meant
+    (huggingface/transformers, pull request 43101).
+    """
+    from transformers import AutoTokenizer, Siglip2Tokenizer
+
+    told = (_read_json(folder / "tokenizer_config.json") or {}).get("tokenizer_class") or ""
+    if model_type in _LOWER_CASE_TYPES and told.removesuffix("Fast") == "GemmaTokenizer":
+        return Siglip2Tokenizer.from_pretrained(folder)
+    return AutoTokenizer.from_pretrained(folder)
 
 
 def _load_checkpoint(folder: Path, name: str, config: dict[str, Any], tokenizer_folder: str | Path | None) -> ClipParts:
@@ -139,6 +176,7 @@ def _load_checkpoint(folder: Path, name: str, config: dict[str, Any], tokenizer_
             f"cannot load the checkpoint {name}: {(str(error) or repr(error)).splitlines()[0]}"
         ) from error
     return ClipParts(
+        name=name,
         towers=DualEncoder(model=backbone.model),
         tokenizer=load_tokenizer(path, tokenizer_folder),
         preprocessing=backbone_preprocessing(backbone),
@@ -171,42 +209,29 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     return content
 
 
-def _find_folder(name: str) -> Path:
-    """The folder called ``name``, else the files of the hub's model ``name``.
+def _find_folder(name: str) -> tuple[Path, str]:
+    """The folder called ``name``, else the files of the hub's model; and the name that finds the same again.
 
     Raises:
         EncoderError: there is neither, or it cannot be fetched; the message says what to do.
     """
     path = Path(name).expanduser()
     if path.is_dir():
-        return path
-    if name.startswith(("/", ".", "~")) or name.count("/") > 1 or "\\" in name:
+        return path, str(path.absolute())
+    called, revision = split_revision(name)
+    row = NAMED_ENCODERS.get(called)
+    if row is None and (called.startswith(("/", ".", "~")) or called.count("/") > 1 or "\\" in called):
         raise EncoderError(f"no encoder at {name}: give a folder, an OpenAI .pt file, a hub id, or 'offline'")
-    return _fetch(name)
-
-
-def _fetch(hub_id: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
-
-    try:
-        folder = Path(snapshot_download(hub_id, allow_patterns=[*_SMALL_FILES, "model*.safetensors"]))
-        if not any(folder.glob("*.safetensors")):
-            folder = Path(snapshot_download(hub_id, allow_patterns=[*_SMALL_FILES, "pytorch_model*.bin"]))
-    except HFValidationError as error:
-        raise EncoderError(f"{hub_id!r} is no folder, and no hub id either: a hub id looks like owner/model") from error
-    except GatedRepoError as error:
+    if row is None and "/" not in called:
         raise EncoderError(
-            f"the model {hub_id} is gated: accept its terms on its hub page, then log in with `hf auth login`"
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise EncoderError(
-            f"the hub has no model {hub_id}, or it is private: check the spelling, or log in with `hf auth login`"
-        ) from error
-    except OSError as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise EncoderError(f"cannot fetch {hub_id} from the hub ({reason}); {_WITHOUT_NETWORK}") from error
-    return folder
+            f"{name!r} is no folder, and no hub id either: a hub id looks like owner/model; "
+            f"short names: {', '.join(NAMED_ENCODERS)} (wordframe encoders tells more)"
+        )
+    repository = called if row is None else row.repository
+    pinned = None if row is None else row.revision
+    folder = fetch(repository, revision or pinned, accept=_refuse_unsupported)
+    is_pinned = pinned is not None and folder.name == pinned
+    return folder, called if is_pinned else f"{called}@{folder.name}"
 
 
 def _read_state_dict(path: Path) -> dict[str, Tensor]:

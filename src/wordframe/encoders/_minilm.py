@@ -7,7 +7,7 @@ search; a test holds them equal to its ``BertModel``.
 
 Weights inside pip packages are found without importing the package and checked against a pinned SHA-256. The packages
 are small and old; the hash is what makes their content trustworthy, whoever publishes them next.
-Neighbours: ``offline.py`` uses it for texts, ``_class_directions.py`` for the names of classes.
+Neighbours: ``offline.py`` uses it for texts, ``_class_directions.py`` for the captions of classes.
 """
 
 from __future__ import annotations

@@ -25,12 +25,13 @@ class Encoder(ABC):
     """Turns sentences and decoded frames into features of one space.
 
     Attributes:
-        name: what the user asked for: ``offline``, a hub id, or a folder.
+        name: what loads it again: ``offline``, a short name, a hub id with its commit, or a folder.
         dimension: ``D``.
         short_side: pixels; frames may be decoded at this length of their short side without changing the features
             beyond resampling error.
         max_words: the longest token sequence, SOS and EOS included; longer sentences are cut.
         device: where the features are computed.
+        runtime: what computes those of frames, ``torch`` or ``openvino``.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Encoder(ABC):
     short_side: int
     max_words: int
     device: torch.device = torch.device("cpu")
+    runtime: str = "torch"
 
     @property
     @abstractmethod

@@ -1,10 +1,10 @@
-"""The encoder for CLIP-type models: any dual encoder of transformers by hub id or folder, or an OpenAI ``.pt`` file.
+"""The encoder for CLIP-type models: any dual encoder of transformers, or a ``.pt`` file of OpenAI's.
 
 Sentence, words and frames as METHODS define them for CLIP (Radford et al., ICML 2021, arXiv 2103.00020); other
 model types as ``_dual.py`` tells; also the CLIP inside one of our own checkpoints. On a GPU the towers run in bfloat16
 autocast; results are always float32 on the CPU.
 Neighbours: ``base.py`` (the contract), ``_loading.py`` (files into parts), ``_dual.py`` (towers and tokens),
-``preprocess.py`` (frames into pixels).
+``preprocess.py`` (frames into pixels), ``_runtime.py`` (what runs the image tower).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from torch import Tensor
 
 from wordframe.encoders._dual import DualEncoder, SentenceTokenizer
 from wordframe.encoders._loading import ClipParts, backbone_preprocessing, load_clip
+from wordframe.encoders._runtime import ImageTower, choose_runtime
 from wordframe.encoders.backbone import ClipBackbone
 from wordframe.encoders.base import Encoder, RgbFrames
 from wordframe.encoders.preprocess import Preprocessing
@@ -37,12 +38,14 @@ class ClipEncoder(Encoder):
     """Sentences and frames through a dual encoder. Made by ``ClipEncoder.load``.
 
     Args:
-        name: what the user asked for.
+        name: what loads the same model again; see ``ClipParts``.
         towers: the model.
         tokenizer: sentences into ids.
         preprocessing: frames into pixels.
         device: where the model runs; the best there is if not given.
         batch_size: frames or sentences at a time.
+        runtime: of the image tower: ``torch``, ``openvino`` (on the CPU alone) or ``auto``, the fastest that is
+            installed. The features are the same.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class ClipEncoder(Encoder):
         preprocessing: Preprocessing,
         device: str | torch.device | None = None,
         batch_size: int = 32,
+        runtime: str = "auto",
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
@@ -65,8 +69,17 @@ class ClipEncoder(Encoder):
         self.preprocessing = preprocessing
         self.tokenize = tokenizer
         self.batch_size = batch_size
+        self.runtime = choose_runtime(runtime, self.device)
         self._towers = towers
         towers.model.to(self.device).requires_grad_(False)
+        self._images = ImageTower(
+            self._encode_images,
+            dimension=self.dimension,
+            size=(preprocessing.height, preprocessing.width),
+            device=self.device,
+            batch_size=batch_size,
+            runtime=runtime,
+        )
 
     @classmethod
     def load(
@@ -77,8 +90,9 @@ class ClipEncoder(Encoder):
         batch_size: int = 32,
         max_words: int | None = None,
         tokenizer: str | Path | None = None,
+        runtime: str = "auto",
     ) -> ClipEncoder:
-        """By hub id, folder in transformers' format or of one of our checkpoints, or OpenAI ``.pt`` file.
+        """By short name, hub id, folder in transformers' format or of one of our checkpoints, or OpenAI ``.pt`` file.
 
         Args:
             name: where the model is.
@@ -87,13 +101,14 @@ class ClipEncoder(Encoder):
             max_words: cut sentences shorter than the model's 77 (or its own limit if that is less); a checkpoint of
                 ours is cut as in its training.
             tokenizer: folder of the vocabulary, for a ``.pt`` file or a checkpoint of ours that has none beside it.
+            runtime: ``auto``, ``torch`` or ``openvino``, see the class.
 
         Raises:
             EncoderError: it is not there, cannot be read, or is of a kind that is not supported.
         """
-        path, parts = Path(name).expanduser(), load_clip(name, tokenizer=tokenizer)
+        parts = load_clip(name, tokenizer=tokenizer)
         return cls(
-            name=str(path.absolute()) if path.exists() else name,  # a library is opened from other folders, too
+            name=parts.name,
             towers=parts.towers,
             tokenizer=SentenceTokenizer(
                 tokenizer=parts.tokenizer,
@@ -104,6 +119,7 @@ class ClipEncoder(Encoder):
             preprocessing=parts.preprocessing,
             device=device,
             batch_size=batch_size,
+            runtime=runtime,
         )
 
     @cached_property
@@ -120,14 +136,7 @@ class ClipEncoder(Encoder):
 
     def encode_pixels(self, pixels: Tensor) -> Tensor:
         """Pixels ``(N, 3, H, W)`` into frame features ``(N, D)``, float32 on the CPU, not normalised. Thread-safe."""
-        side = (self.preprocessing.height, self.preprocessing.width)
-        if pixels.dim() != 4 or pixels.shape[1:] != (3, *side):
-            raise ValueError(f"pixels must be (N, 3, {side[0]}, {side[1]}), got {tuple(pixels.shape)}")
-        frames = torch.empty(len(pixels), self.dimension)
-        with torch.inference_mode(), self._precision():
-            for rows in self._batches(len(pixels)):
-                frames[rows] = self._towers.encode_pixels(pixels[rows].to(self.device)).float().cpu()
-        return frames
+        return self._images(pixels)
 
     def encode_text(self, sentences: Sequence[str]) -> TextFeatures:
         """``T`` sentences into features on the CPU, float32; ``W`` is the longest one's number of positions."""
@@ -150,6 +159,10 @@ class ClipEncoder(Encoder):
     def tokens(self, sentence: str) -> list[str]:
         """The text of each token position of ``encode_text([sentence])``."""
         return self.tokenize.tokens(sentence)
+
+    def _encode_images(self, pixels: Tensor) -> Tensor:
+        with self._precision():
+            return self._towers.encode_pixels(pixels)  # (N, 3, H, W) -> (N, D)
 
     def _batches(self, count: int) -> Iterator[slice]:
         return (slice(start, start + self.batch_size) for start in range(0, count, self.batch_size))

@@ -1,13 +1,14 @@
-"""The encoder that needs nothing but pip: pictures and sentences meet in the names of things.
+"""The encoder that needs nothing but pip: pictures and sentences meet in what pictures of things show.
 
 Convex combination of semantic embeddings (Norouzi et al., ICLR 2014, arXiv 1312.5650): an ImageNet classifier says what
 a frame may show, and the frame's feature is the mean of what these classes mean in the space of sentences, weighted by
-their probabilities: ``softmax(logits / temperature) · class directions``. Sentences and words come from MiniLM.
+their probabilities: ``softmax(logits / temperature) · class directions``. Sentences and words come from MiniLM; a
+sentence is half itself and half the classes it may mean.
 
 The classifier is EfficientNet-Lite2 of ``efficientnet-lite-pytorch`` (Tan and Le, ICML 2019, arXiv 1905.11946, without
 squeeze and excitation); here it is only made faster, with the same numbers: batch norms go into the convolutions before
 them, paddings into the convolutions, activations in place, channels last in memory.
-Neighbours: ``_minilm.py``, ``_class_directions.py``; ``base.py`` is the contract.
+Neighbours: ``_minilm.py``, ``_class_directions.py``, ``_runtime.py`` (what runs the classifier); ``base.py`` is the contract.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from wordframe.encoders._class_directions import FILE, load_directions
+from wordframe.encoders._class_directions import FILE, load_directions, read_in_classes
 from wordframe.encoders._minilm import DIMENSION, MAX_WORDS, TOKENIZER, WEIGHTS, PackagedFile, SentenceEncoder
+from wordframe.encoders._runtime import ImageTower, choose_runtime
 from wordframe.encoders.base import Encoder, RgbFrames
 from wordframe.encoders.preprocess import Preprocessing
 from wordframe.errors import EncoderError
@@ -101,7 +103,7 @@ def _pad_in_convolution(convolution: nn.Conv2d) -> None:
             convolution.static_padding = nn.Identity()
 
 
-_FORMAT = 1  # counts up when the same files would give other features
+_FORMAT = 2  # counts up when the same files would give other features
 _TEMPERATURE = 2.0
 """Square roots of the probabilities: the runners-up of a classifier tell what else is there, or what it looks like."""
 _CPU_BATCH = 4  # more frames at a time fall out of a core's cache and go slower
@@ -114,18 +116,25 @@ class OfflineEncoder(Encoder):
     Args:
         device: where frames are encoded; CUDA if it is there, else the CPU, if not given. Sentences are always encoded
             on the CPU: six small layers are done before a GPU has started.
+        runtime: ``torch``, ``openvino`` (on the CPU alone) or ``auto``, the fastest that is installed. The features are
+            the same.
+
+    Raises:
+        WordframeError: the runtime is not installed, or does not run on the device.
     """
 
     name = "offline"
     dimension = DIMENSION
     max_words = MAX_WORDS
 
-    def __init__(self, *, device: str | torch.device | None = None) -> None:
+    def __init__(self, *, device: str | torch.device | None = None, runtime: str = "auto") -> None:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.preprocessing = Preprocessing(height=SIDE, width=SIDE, mean=MEAN, std=STD)
         self.short_side = self.preprocessing.short_side
+        self.runtime = choose_runtime(runtime, self.device)
+        self._wanted_runtime = runtime
         self._loading = Lock()
-        self._images: tuple[nn.Module, Tensor] | None = None
+        self._images: ImageTower | None = None
         self._sentences: SentenceEncoder | None = None
 
     @cached_property
@@ -141,38 +150,46 @@ class OfflineEncoder(Encoder):
         """Decoded frames ``(N, h, w, 3)`` uint8 into pixels ``(N, 3, H, W)`` float32 on the CPU."""
         return self.preprocessing(frames)
 
-    @torch.inference_mode()
     def encode_pixels(self, pixels: Tensor) -> Tensor:
         """Pixels ``(N, 3, H, W)`` into frame features ``(N, D)``, float32 on the CPU, not normalised. Thread-safe."""
-        if pixels.dim() != 4 or pixels.shape[1:] != (3, SIDE, SIDE):
-            raise ValueError(f"pixels must be (N, 3, {SIDE}, {SIDE}), got {tuple(pixels.shape)}")
-        classifier, directions = self._image_side()
-        frames = torch.empty(len(pixels), DIMENSION)
-        size = _CPU_BATCH if self.device.type == "cpu" else _GPU_BATCH
-        for start in range(0, len(pixels), size):
-            batch = pixels[start : start + size].to(self.device).contiguous(memory_format=torch.channels_last)
-            weights = (classifier(batch) / _TEMPERATURE).softmax(dim=-1)  # (N, C)
-            frames[start : start + size] = (weights @ directions).cpu()
-        return frames
+        return self._image_side()(pixels)
 
     def encode_text(self, sentences: Sequence[str]) -> TextFeatures:
         """``T`` sentences into features on the CPU, float32; ``W`` is the longest one's number of positions."""
         if isinstance(sentences, str):
             raise ValueError("sentences must be a sequence of strings, got one string; put it in a list")
-        return self._text_side()(sentences)
+        text = self._text_side()(sentences)
+        return TextFeatures(read_in_classes(text.sentence, self._directions), text.words, text.word_mask)
 
     def tokens(self, sentence: str) -> list[str]:
         """The text of each token position of ``encode_text([sentence])``."""
         return self._text_side().tokens(sentence)
+
+    @cached_property
+    def _directions(self) -> Tensor:
+        """The class directions ``(C, D)`` on the CPU."""
+        return load_directions()
 
     def _text_side(self) -> SentenceEncoder:
         with self._loading:
             self._sentences = self._sentences or SentenceEncoder()
             return self._sentences
 
-    def _image_side(self) -> tuple[nn.Module, Tensor]:
-        """The classifier and the class directions ``(C, D)``, on the device."""
+    def _image_side(self) -> ImageTower:
         with self._loading:
             if self._images is None:
-                self._images = load_classifier().to(self.device), load_directions().to(self.device)
+                classifier, directions = load_classifier().to(self.device), self._directions.to(self.device)
+
+                def features(pixels: Tensor) -> Tensor:
+                    logits = classifier(pixels.contiguous(memory_format=torch.channels_last))  # (N, 3, H, W) -> (N, C)
+                    return (logits / _TEMPERATURE).softmax(dim=-1) @ directions  # (N, C) -> (N, D)
+
+                self._images = ImageTower(
+                    features,
+                    dimension=DIMENSION,
+                    size=(SIDE, SIDE),
+                    device=self.device,
+                    batch_size=_CPU_BATCH if self.device.type == "cpu" else _GPU_BATCH,
+                    runtime=self._wanted_runtime,
+                )
             return self._images

@@ -2,8 +2,9 @@
 
 As CLIP was published (Radford et al., ICML 2021, arXiv 2103.00020): the short side to 224 bicubic with antialias, the
 centre cut out, then ``(x / 255 - mean) / std`` per channel. SigLIP instead squashes the whole frame to a square.
-Resizing stays in 8 bits, width first, then height, as Pillow always did: equal to it within one grey level, two when
-enlarging many times. New Pillow versions may take the height first, which moves pure noise by up to 11 levels.
+Resizing is Pillow's, in 8 bits: the models were trained with it, transformers' processors do it, and others (torch's
+antialias, OpenCV) differ by a grey level or more. Frames come from the decoder at the length that is wanted, so that
+most are cut and not resized.
 Neighbours: ``video`` gives the frames, ``clip.py`` and ``offline.py`` take the pixels.
 """
 
@@ -16,8 +17,8 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
 from wordframe.encoders.base import RgbFrames
 from wordframe.errors import EncoderError
@@ -26,6 +27,7 @@ CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 _PILLOW_FILTERS: dict[int, Literal["bicubic", "bilinear"]] = {2: "bilinear", 3: "bicubic"}
+_RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,31 +78,35 @@ class Preprocessing:
             raise ValueError(f"frames must be (N, h, w, 3) uint8, got {frames.shape} {frames.dtype}")
         if frames.shape[1] < 1 or frames.shape[2] < 1:
             raise ValueError(f"frames must have at least one pixel, got {frames.shape}")
-        # (N, h, w, 3) -> (N, 3, h, w), still channels last in memory: the fast layout for 8-bit resizing
-        images = torch.from_numpy(np.require(frames, requirements=["C", "W"])).permute(0, 3, 1, 2)
-        images = self._crop(self._resize(images))
+        cut = self._crop(self._resize(frames))
+        # (N, height, width, 3) -> (N, 3, height, width); a copy where the frames are only cut and cannot be written to
+        images = torch.from_numpy(np.require(cut, requirements=["C", "W"])).permute(0, 3, 1, 2)
         pixels = images.to(torch.float32, memory_format=torch.contiguous_format)
         scale = torch.tensor([1 / (255 * std) for std in self.std]).view(1, 3, 1, 1)
         shift = torch.tensor([mean / std for mean, std in zip(self.mean, self.std, strict=True)]).view(1, 3, 1, 1)
         return pixels.mul_(scale).sub_(shift)
 
-    def _resize(self, images: Tensor) -> Tensor:
-        """Images ``(N, 3, h, w)`` uint8 at the size from which the centre is cut; untouched if they have it."""
-        height, width = images.shape[-2:]
+    def _resize(self, frames: RgbFrames) -> RgbFrames:
+        """Frames ``(N, h, w, 3)`` at the size from which the centre is cut; untouched if they have it."""
+        height, width = frames.shape[1:3]
         size = (self.height, self.width)
         if self.resize == "crop":
             short = min(height, width)
             # the long side is rounded down, as in torchvision and transformers
             size = (self.short_side * height // short, self.short_side * width // short)
         if size == (height, width):
-            return images
-        return F.interpolate(images, size=size, mode=self.interpolation, antialias=True)
+            return frames
+        resample = _RESAMPLING[self.interpolation]
+        resized = np.empty((len(frames), *size, 3), np.uint8)
+        for row, frame in zip(resized, frames, strict=True):
+            row[:] = np.asarray(Image.fromarray(frame).resize(size[::-1], resample))
+        return resized
 
-    def _crop(self, images: Tensor) -> Tensor:
-        """The centre ``(N, 3, height, width)`` of images ``(N, 3, h, w)``."""
-        top = (images.shape[-2] - self.height) // 2
-        left = (images.shape[-1] - self.width) // 2
-        return images[:, :, top : top + self.height, left : left + self.width]
+    def _crop(self, frames: RgbFrames) -> RgbFrames:
+        """The centre ``(N, height, width, 3)`` of frames ``(N, h, w, 3)``."""
+        top = (frames.shape[1] - self.height) // 2
+        left = (frames.shape[2] - self.width) // 2
+        return frames[:, top : top + self.height, left : left + self.width]
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Preprocessing:

@@ -12,17 +12,15 @@ Neighbours: ``_results.py`` (what comes out, and how it waits); frames come from
 
 from __future__ import annotations
 
-import math
-import os
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from wordframe.cores import usable_cores
 from wordframe.disk import one_line
 from wordframe.encoders import Encoder
 from wordframe.errors import EncoderError, VideoError
@@ -44,30 +42,6 @@ _BATCH_WAIT_SECONDS = 0.05
 _RESULT_BYTES = 32 << 20
 """Results a core that wait for the caller: seconds of work, as much as a commit of the library takes."""
 _MAX_REASON = 300
-
-
-def usable_cores() -> int:
-    """How many cores this process may use: those it is bound to, and no more than its control group's quota."""
-    if hasattr(os, "process_cpu_count"):  # from Python 3.13 on
-        cores = os.process_cpu_count() or 1
-    elif hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
-    try:
-        return min(cores, _quota_cores(Path("/sys/fs/cgroup/cpu.max").read_text()))
-    except (OSError, ValueError):  # another system, or control groups of the first version
-        return cores
-
-
-def _quota_cores(quota: str) -> int:
-    """Whole cores of a control group's ``cpu.max``, "microseconds period"; at least 1.
-
-    >>> _quota_cores("150000 100000"), _quota_cores("1000 100000"), _quota_cores("max 100000") > 1_000
-    (2, 1, True)
-    """
-    allowed, period = quota.split()
-    return 1 << 20 if allowed == "max" else max(1, math.ceil(int(allowed) / int(period)))
 
 
 class _Pipeline:

@@ -2,6 +2,8 @@ from ._files import find_videos as find_videos
 from ._files import is_below as is_below
 from ._manifest import FORMAT as FORMAT
 from ._manifest import Manifest as Manifest
+from ._reencode import EncoderChange as EncoderChange
+from ._reencode import change_encoder as change_encoder
 from ._rows import SegmentEntry as SegmentEntry
 from ._rows import VideoEntry as VideoEntry
 from ._rows import segment_id as segment_id

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -76,12 +77,16 @@ class Manifest:
 
     def check(self, encoder: Encoder, folder: Path) -> None:
         """Raise LibraryError unless ``encoder`` is the one whose features the library holds."""
-        if encoder.fingerprint != self.fingerprint:
-            raise LibraryError(
-                f"{folder}: its features were made with the encoder {self.encoder!r} (fingerprint {self.fingerprint}), "
-                f"not with {encoder.name!r} (fingerprint {encoder.fingerprint}); "
-                "use that encoder, or index into a new folder"
-            )
+        if encoder.fingerprint == self.fingerprint:
+            return
+        command = f"wordframe upgrade --encoder {shlex.quote(encoder.name)} --library {shlex.quote(str(folder))}"
+        if encoder.name == self.encoder:
+            made = f"another version of the encoder {self.encoder!r} (fingerprint {self.fingerprint}) than is here"
+        else:
+            made = f"the encoder {self.encoder!r} (fingerprint {self.fingerprint}), not with {encoder.name!r}"
+        raise LibraryError(
+            f"{folder}: its features were made with {made} ({encoder.fingerprint}); make them anew with: {command}"
+        )
 
 
 def _other_format(folder: Path, version: object) -> str:

@@ -11,6 +11,7 @@ Neighbours: ``_store.py`` opens the tables, ``_prepare.py`` fills them, ``snapsh
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -156,3 +157,8 @@ def _arrays(name: str, column: pa.ChunkedArray) -> list[NDArray[Any]]:
     if name in _BINARY:
         return [np.frombuffer(cell, _BINARY[name]) for cell in column.to_pylist()]
     return list(column.combine_chunks().flatten().to_numpy().reshape(len(column), -1))
+
+
+def lasting_name(name: str) -> str:
+    """A model's name that means the same from another folder."""
+    return os.path.abspath(name) if os.path.isdir(name) else name

@@ -196,7 +196,13 @@ class Store:
                 self._table(name, schema)
             elif name not in self.model_table_names():
                 return None
-            return self._database.open_table(name)
+            try:
+                return self._database.open_table(name)
+            except ValueError as error:
+                # its folder is listed before its first version is there, while another thread or process makes it
+                if schema is None and "was not found" in str(error):
+                    return None
+                raise
 
     def model_table_names(self) -> list[str]:
         """The tables of models, those that ``models()`` lists and others."""

@@ -16,7 +16,9 @@ from wordframe.library._durable import DURABLE_NAME, boot_id, go_back
 
 _LOCK_NAME = "indexing.lock"
 _OWNER_NAME = "indexing.pid"
-OWN_NAMES = (_LOCK_NAME, _OWNER_NAME, DURABLE_NAME)
+MARK_NAME = "upgrading.json"
+"""Of a library that takes another's place; see ``_swap.py``."""
+OWN_NAMES = (_LOCK_NAME, _OWNER_NAME, DURABLE_NAME, MARK_NAME)
 """Files that a folder may hold before it holds a library."""
 
 

@@ -27,10 +27,11 @@ from wordframe.interrupts import interrupts_noted
 from wordframe.library._durable import note_durable
 from wordframe.library._files import expanded
 from wordframe.library._manifest import FORMAT, OLDEST_FORMAT, Manifest, add_roots, read_roots, without_nested
-from wordframe.library._model_table import ModelTable, columns_of, model_schema, table_name
+from wordframe.library._model_table import ModelTable, columns_of, lasting_name, model_schema, table_name
 from wordframe.library._prepare import fill
 from wordframe.library._rows import SegmentEntry, VideoEntry, segment_rows
 from wordframe.library._store import FailureEntry, ModelEntry, Store
+from wordframe.library._swap import finish
 from wordframe.library._upgrade import upgrade_in_place
 from wordframe.library._writing import OWN_NAMES, writing
 from wordframe.library.snapshot import Snapshot
@@ -64,6 +65,7 @@ class Library:
             LibraryError: the library is damaged, of another format, or was made with another encoder.
         """
         path = Path(os.path.abspath(Path(folder).expanduser()))
+        finish(path)
         library = cls(path, Manifest.read(path), encoder)
         if library._manifest is not None and encoder is not None:
             library._manifest.check(library.encoder, path)
@@ -79,6 +81,7 @@ class Library:
             LibraryError: there is no library, its format is unknown, it is being written, or it is damaged.
         """
         path = Path(os.path.abspath(Path(folder).expanduser()))
+        finish(path)
         if Manifest.read(path, formats=range(OLDEST_FORMAT, FORMAT + 1)) is None:
             raise LibraryError(f"{path}: no library here, so there is nothing to bring up to date")
         with cls(path, None, None).locked():
@@ -88,6 +91,12 @@ class Library:
     def exists(self) -> bool:
         """Whether something has been indexed into this folder."""
         return self._manifest is not None
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether the folder holds another library by now, made by ``change_encoder``."""
+        found = Manifest.read(self.folder)
+        return found is not None and self._manifest is not None and found.fingerprint != self._manifest.fingerprint
 
     @property
     def manifest(self) -> Manifest:
@@ -106,6 +115,8 @@ class Library:
         wanted = self._encoder
         if wanted is None:
             wanted = self._manifest.encoder if self._manifest else "offline"
+        elif isinstance(wanted, str) and self._manifest is not None and self._manifest.encoder.startswith(f"{wanted}@"):
+            wanted = self._manifest.encoder  # the commit it was made with, wherever the hub's main is by now
         encoder = load_encoder(wanted) if isinstance(wanted, str) else wanted
         if self._manifest is not None:
             self._manifest.check(encoder, self.folder)
@@ -128,6 +139,8 @@ class Library:
             CheckpointError: the model was made for features of another encoder.
         """
         manifest = self.manifest
+        if self.is_replaced:  # the new encoder's features must not meet the old one's queries
+            raise LibraryError(f"{self.folder}: was made anew with another encoder; open it again")
         with self._looking:
             table = self._store.open_segments()
             before = self._snapshots.get(model)
@@ -332,7 +345,7 @@ class Library:
             return 0
         with self.locked(), interrupts_noted() as interrupted:
             if isinstance(model, str):
-                entry = ModelEntry(_lasting(model), loaded.fingerprint, untrained, table_name(loaded))
+                entry = ModelEntry(lasting_name(model), loaded.fingerprint, untrained, table_name(loaded))
                 others = [known for known in self._store.models() if known.table != entry.table]
                 self._store.set_models([*others, entry])
             self._forget_stale()
@@ -346,7 +359,9 @@ class Library:
         """
         with self.locked():
             known = self._store.models()
-            gone = [entry for entry in known if name in (entry.name, entry.fingerprint) or _lasting(name) == entry.name]
+            gone = [
+                entry for entry in known if name in (entry.name, entry.fingerprint) or lasting_name(name) == entry.name
+            ]
             listed = {entry.table for entry in known}
             # tables of before models were listed, or of a run that died in between
             unlisted = [table for table in self._store.model_table_names() if table not in listed and name in table]
@@ -384,8 +399,3 @@ class Library:
         done = fill(self._store, table, self.snapshot(model), on_progress=on_progress, should_stop=should_stop)
         table.tidy(self._store)
         return done
-
-
-def _lasting(name: str) -> str:
-    """A model's name that means the same from another folder."""
-    return os.path.abspath(name) if os.path.isdir(name) else name

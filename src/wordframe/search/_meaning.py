@@ -3,7 +3,10 @@
 *Chance.* An even sample of the library is scored; its median and spread (median absolute deviation, so that a few real
 matches do not move them) describe what a query gets from segments it does not mean. The best of ``N`` normal values
 lies about ``sqrt(2 ln N)`` spreads above the median (the expected maximum of Gaussian noise): a match that is no better
-could be the best of nothing.
+could be the best of nothing. Scores are cosines, which end at 1, and Gaussian noise does not: between pictures in the
+spaces of CLIP and SigLIP half of all cosines lie above 0.6, so that the level of a large library would lie above 1 and
+even the very same picture would be weak. So all this is reckoned in Fisher's z, ``artanh(cosine)``: nearly the cosine
+where that is small.
 
 *Reasons.* The four parts, how much each counts, and where sentence and words look. What a model does not have is left
 out: one with a single vector a video has its score alone, X-CLIP its four parts (their plain mean is the score), the
@@ -38,6 +41,8 @@ MIN_SAMPLE = 20
 """With fewer segments there is no telling chance from matches."""
 _DEVIATIONS_PER_SPREAD = 1.4826
 """A normal distribution's spread over its median absolute deviation."""
+_NEARLY_ONE = 1 - 1e-9
+"""Rounding takes cosines past 1, which has no z."""
 
 
 # Chance ---------------------------------------------------------------------------------------------------------------
@@ -61,16 +66,17 @@ def background_scores(scores: Sequence[float], num_segments: int) -> BackgroundS
 
     >>> found = background_scores([n / 100 for n in range(41)], 1000)
     >>> round(found.median, 2), round(found.best_by_chance, 2)
-    (0.2, 0.75)
+    (0.2, 0.66)
     """
-    values = np.asarray(scores, np.float64)
-    if not values.size:
+    if not len(scores):
         return BackgroundScores(0.0, None)
-    median = float(np.median(values))
+    values = np.arctanh(np.clip(np.asarray(scores, np.float64), -_NEARLY_ONE, _NEARLY_ONE))
+    middle = float(np.median(values))
+    median = math.tanh(middle)
     if values.size < MIN_SAMPLE:
         return BackgroundScores(median, None)
-    spread = _DEVIATIONS_PER_SPREAD * float(np.median(np.abs(values - median)))
-    return BackgroundScores(median, median + spread * math.sqrt(2 * math.log(num_segments)))
+    spread = _DEVIATIONS_PER_SPREAD * float(np.median(np.abs(values - middle)))
+    return BackgroundScores(median, math.tanh(middle + spread * math.sqrt(2 * math.log(num_segments))))
 
 
 # Reasons --------------------------------------------------------------------------------------------------------------

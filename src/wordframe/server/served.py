@@ -46,6 +46,8 @@ class ServedLibrary:
             WordframeError: the library is damaged, or the model does not fit it.
         """
         with self._opening:  # so that the first requests load the model once
+            if self._opened is not None and self._opened.library.is_replaced:
+                self._opened = None  # wordframe upgrade --encoder put another in its place
             if self._opened is None:
                 library = Library.open(self.folder, encoder=self._encoder)
                 if not library.exists:
