@@ -6,7 +6,7 @@
 
 On disk: ``wordframe.json`` (format and encoder), ``roots.json``, ``tables/`` (LanceDB), ``indexing.json`` (how the last
 run got on) and ``indexing.lock``. Whoever writes holds the lock; whoever reads takes a snapshot and needs none.
-Neighbours: ``snapshot.py`` is what is read, ``indexer.py`` fills the tables, ``_prepare.py`` adds what a model needs.
+Neighbours: ``snapshot.py`` is what is read, ``indexer.py`` fills the tables, ``_model_table.py`` those of models.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ from wordframe.interrupts import interrupts_noted
 from wordframe.library._durable import note_durable
 from wordframe.library._files import expanded
 from wordframe.library._manifest import FORMAT, OLDEST_FORMAT, Manifest, add_roots, read_roots, without_nested
-from wordframe.library._model_table import ModelTable, columns_of, lasting_name, model_schema, table_name
-from wordframe.library._prepare import fill
+from wordframe.library._model_table import ModelTable, columns_of, fill, lasting_name, model_schema, table_name
 from wordframe.library._rows import SegmentEntry, VideoEntry, segment_rows
 from wordframe.library._store import FailureEntry, ModelEntry, Store
 from wordframe.library._swap import finish
