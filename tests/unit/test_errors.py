@@ -18,7 +18,13 @@ def import_without(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("extra", "module"),
-    [("train", "accelerate"), ("train", "tensorboard"), ("report", "matplotlib"), ("mcp", "mcp"), ("openvino", "openvino")],
+    [
+        ("train", "accelerate"),
+        ("train", "tensorboard"),
+        ("report", "matplotlib"),
+        ("mcp", "mcp"),
+        ("openvino", "openvino"),
+    ],
 )
 def test_a_missing_library_names_the_line_that_installs_it(
     extra: str, module: str, monkeypatch: pytest.MonkeyPatch

@@ -11,7 +11,8 @@ from wordframe.errors import EncoderError
 def load_encoder(name: str = "offline", **options: Any) -> Encoder:
     """The encoder called ``name``: ``offline``, else a hub id, folder or OpenAI ``.pt`` file of a CLIP-type model.
 
-    A folder may also be one of our checkpoints that brings its own CLIP.
+    A folder may also be one of our checkpoints that brings its own CLIP. Options of all: ``device`` and ``runtime``
+    (``auto``, ``torch`` or ``openvino``, what encodes frames); others are those of ``ClipEncoder.load``.
 
     Raises:
         EncoderError: it is not there, or its files cannot be read; the message says what to do.

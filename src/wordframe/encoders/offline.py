@@ -7,7 +7,8 @@ their probabilities: ``softmax(logits / temperature) · class directions``. Sent
 The classifier is EfficientNet-Lite2 of ``efficientnet-lite-pytorch`` (Tan and Le, ICML 2019, arXiv 1905.11946, without
 squeeze and excitation); here it is only made faster, with the same numbers: batch norms go into the convolutions before
 them, paddings into the convolutions, activations in place, channels last in memory.
-Neighbours: ``_minilm.py``, ``_class_directions.py``, ``_runtime.py`` (what runs the classifier); ``base.py`` is the contract.
+Neighbours: ``_minilm.py``, ``_class_directions.py``, ``_runtime.py`` (what runs the classifier); ``base.py`` is the
+contract.
 """
 
 from __future__ import annotations
