@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wordframe.cli.options import JsonOption, LibraryOption, print_json
+from wordframe.cli.options import JsonOption, LibraryOption, RuntimeOption, print_json
 
 if TYPE_CHECKING:
     from wordframe.library import IndexSummary
@@ -26,6 +26,7 @@ def index(
             show_default=False,
         ),
     ] = None,
+    runtime: RuntimeOption = "auto",
     prune: Annotated[bool, typer.Option("--prune", help="Forget videos whose files are gone.")] = False,
     retry: Annotated[bool, typer.Option("--retry", help="Try unchanged files again that failed before.")] = False,
     strict: Annotated[
@@ -49,7 +50,7 @@ def index(
     from wordframe.cli._terminal import indexing_progress
     from wordframe.library import Library
 
-    opened = Library.open(library, encoder=encoder)
+    opened = Library.open(library, encoder=encoder, runtime=runtime)
     with indexing_progress() as on_progress:
         summary = opened.index(paths, prune=prune, retry=retry, on_progress=on_progress)
     if json:

@@ -45,29 +45,36 @@ DEFAULT_MODEL = "zero-shot"
 class Library:
     """One folder of features. Made by ``Library.open``."""
 
-    def __init__(self, folder: Path, manifest: Manifest | None, encoder: Encoder | str | None) -> None:
+    def __init__(
+        self, folder: Path, manifest: Manifest | None, encoder: Encoder | str | None, runtime: str = "auto"
+    ) -> None:
         self.folder = folder
         self._manifest = manifest
-        self._encoder = encoder
+        self._encoder, self._runtime = encoder, runtime
         self._snapshots: LRUCache[TextVideoModel | None, Snapshot] = LRUCache(_MODELS_AT_ONCE)
         self._table_names: LRUCache[TextVideoModel, str] = LRUCache(_MODELS_AT_ONCE)
         self._looking = threading.Lock()
 
     @classmethod
-    def open(cls, folder: str | Path, *, encoder: Encoder | str | None = None) -> Library:
+    def open(cls, folder: str | Path, *, encoder: Encoder | str | None = None, runtime: str = "auto") -> Library:
         """The library in ``folder``; a folder that holds none yet becomes one at the first ``index``.
 
         Args:
             encoder: an encoder or its name; default: the library's own, or ``offline`` for a new one.
+            runtime: what encodes frames with an encoder that is loaded by name: ``auto``, ``torch`` or ``openvino``.
 
         Raises:
             LibraryError: the library is damaged, of another format, or was made with another encoder.
+            EncoderError: the encoder that was asked for cannot be loaded.
+            MissingExtraError: the runtime that was asked for is not installed.
         """
         path = Path(os.path.abspath(Path(folder).expanduser()))
         finish(path)
-        library = cls(path, Manifest.read(path), encoder)
+        library = cls(path, Manifest.read(path), encoder, runtime)
         if library._manifest is not None and encoder is not None:
             library._manifest.check(library.encoder, path)
+        if runtime != "auto":
+            _ = library.encoder  # that it cannot be had is told now, and not at the first frame
         return library
 
     @classmethod
@@ -116,7 +123,7 @@ class Library:
             wanted = self._manifest.encoder if self._manifest else "offline"
         elif isinstance(wanted, str) and self._manifest is not None and self._manifest.encoder.startswith(f"{wanted}@"):
             wanted = self._manifest.encoder  # the commit it was made with, wherever the hub's main is by now
-        encoder = load_encoder(wanted) if isinstance(wanted, str) else wanted
+        encoder = load_encoder(wanted, runtime=self._runtime) if isinstance(wanted, str) else wanted
         if self._manifest is not None:
             self._manifest.check(encoder, self.folder)
         return encoder
