@@ -20,11 +20,9 @@ from pathlib import Path
 
 from cachetools import LRUCache
 
-from wordframe.disk import sync
 from wordframe.encoders import Encoder, load_encoder
 from wordframe.errors import LibraryError, WordframeError
 from wordframe.interrupts import interrupts_noted
-from wordframe.library._durable import note_durable
 from wordframe.library._files import expanded
 from wordframe.library._manifest import FORMAT, OLDEST_FORMAT, Manifest, add_roots, read_roots, without_nested
 from wordframe.library._model_table import ModelTable, columns_of, fill, lasting_name, model_schema, table_name
@@ -32,7 +30,7 @@ from wordframe.library._rows import SegmentEntry, VideoEntry, segment_rows
 from wordframe.library._store import FailureEntry, ModelEntry, Store
 from wordframe.library._swap import finish
 from wordframe.library._upgrade import upgrade_in_place
-from wordframe.library._writing import OWN_NAMES, writing
+from wordframe.library._writing import begin, writing
 from wordframe.library.snapshot import Snapshot
 from wordframe.library.status import IndexProgress, IndexSummary, keeping_status
 from wordframe.models import TextVideoModel, load_model, load_ready, refuse_other_features
@@ -292,25 +290,16 @@ class Library:
             self._store.tidy()
 
     def _open_for_writing(self) -> None:
-        self._manifest = Manifest.read(self.folder) or self._create()
+        self._manifest = Manifest.read(self.folder)
+        if self._manifest is None:
+            self._manifest = Manifest.of(self.encoder)
+            begin(self.folder, self._manifest)
         self._manifest.check(self.encoder, self.folder)
         if self._encoder is not None and self._manifest != Manifest.of(self.encoder):
             self._manifest = Manifest.of(self.encoder)  # the same encoder, now found under another name
             self._manifest.write(self.folder)
         with self._store.commit():  # what is there now is what a loss of power may go back to
             pass
-
-    def _create(self) -> Manifest:
-        strangers = [p.name for p in self.folder.iterdir() if p.name not in OWN_NAMES]
-        if strangers:
-            raise LibraryError(
-                f"{self.folder}: holds {strangers[0]!r} but no library; name a new or empty folder with --library"
-            )
-        manifest = Manifest.of(self.encoder)
-        note_durable(self.folder, {})
-        manifest.write(self.folder)
-        sync(self.folder.parent)
-        return manifest
 
     def locked(self) -> contextlib.AbstractContextManager[None]:
         """Keep all others out who write, within the block.
