@@ -104,7 +104,8 @@ def test_threads_get_the_same_as_one_after_another(case: tuple[ClipEncoder, Any,
     with ThreadPoolExecutor(4) as pool:
         all_frames = list(pool.map(encoder.encode_pixels, [pixels] * 12))
         all_texts = list(pool.map(encoder.encode_text, [SENTENCES] * 12))
-    assert all(torch.equal(each, frames) for each in all_frames)
+    for each in all_frames:  # the first went through torch, later ones through OpenVINO
+        torch.testing.assert_close(each, frames, atol=1e-5, rtol=1e-5)
     assert all(torch.equal(each.words, text.words) for each in all_texts)
 
 
