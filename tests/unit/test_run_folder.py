@@ -542,6 +542,10 @@ def test_three_seeds_against_three_are_told_that_p_stays_above_five_percent() ->
         assert ("with so few runs it never falls below 0.05; 4 against 4 can" in shown) == told
         assert "over seeds where there are several" in shown
         assert "Of several runs: mean ± standard deviation over runs" in shown
+        row = next(line for line in shown.splitlines() if "R@1 %" in line)
+        assert "0.0±0.0" in row
+        assert "100.0±0.0" in row
+        assert "+100.0" in row
 
 
 def test_captions_of_a_video_are_compared_together_and_a_video_alone_not_at_all() -> None:
