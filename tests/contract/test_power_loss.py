@@ -17,6 +17,7 @@ import pytest
 
 from tests.colours import ColourEncoder, write_scenes
 from wordframe.library import Library
+from wordframe.library._durable import DURABLE_NAME, go_back
 from wordframe.search import SearchEngine
 
 COLOURS = ("red", "green", "blue", "white", "cyan")
@@ -184,3 +185,13 @@ def test_without_going_back_a_torn_library_stays_broken(
             check(folder, videos, moments(library))
     folder = after_the_crash(durable | new | owner, tmp_path / "another")
     assert check(folder, videos, moments(library)) == 1
+
+
+def test_a_library_that_never_said_what_is_on_the_disk_is_left_as_it_is(tmp_path: Path) -> None:
+    write_scenes(tmp_path / "videos" / "red.mp4", ("red", 3))
+    Library.open(tmp_path / "library", encoder=ColourEncoder()).index(tmp_path / "videos")
+    (tmp_path / "library" / DURABLE_NAME).unlink()
+    before = sorted(path for path in (tmp_path / "library").rglob("*"))
+    go_back(tmp_path / "library")
+    assert sorted(path for path in (tmp_path / "library").rglob("*")) == before
+    assert len(Library.open(tmp_path / "library", encoder=ColourEncoder()).videos()) == 1

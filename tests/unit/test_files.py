@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from wordframe.library import find_videos
+from wordframe.library._files import FoundFile
+from wordframe.library._plan import make_plan
 
 
 def touch(path: Path, content: bytes = b"x") -> Path:
@@ -72,3 +74,11 @@ def test_a_name_that_is_not_utf8_is_found(tmp_path: Path) -> None:
 def test_a_missing_folder_is_told(tmp_path: Path) -> None:
     findings = find_videos([tmp_path / "nowhere"])
     assert findings.unreadable == {str(tmp_path / "nowhere"): "no such file or directory"}
+
+
+def test_a_file_that_cannot_be_hashed_is_told_and_not_decoded(tmp_path: Path) -> None:
+    gone, there = FoundFile(str(tmp_path / "gone.mp4"), 3, 1), touch(tmp_path / "there.mp4", b"abc")
+    plan = make_plan([gone, FoundFile(str(there), 3, 1)], {}, {}, retry=False, should_stop=lambda: False)
+    assert [job.path for job in plan.jobs(threads=1)] == [str(there)]
+    assert [entry.reason for entry in plan.unreadable] == [f"{gone.path}: cannot be read (no such file or directory)"]
+    assert (plan.settled_files, plan.settled_bytes) == (1, 3)
