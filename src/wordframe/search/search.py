@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from wordframe.errors import LibraryError, WordframeError
+from wordframe.errors import LibraryError
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.library import SegmentFacts, Snapshot, ids_clause
 from wordframe.models import score
@@ -113,7 +113,7 @@ def score_segments(
     """Stage two: facts and scores ``(V,)`` of some segments, a few thousand at most."""
     facts, (found,) = _scored(snapshot, query.features, row_ids)
     if found.isnan().any():
-        raise WordframeError(f"{snapshot.folder}: a score is not a number; the library's features are damaged")
+        raise LibraryError(f"{snapshot.folder}: a score is not a number; the library's features are damaged")
     return facts, found.numpy()
 
 
