@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -31,6 +31,7 @@ def create_app(
     served: ServedLibrary,
     *,
     allow_index: bool = False,
+    index_first: Sequence[str] = (),
     hosts: Collection[str] = (),
     any_address: bool = False,
     token: str | None = None,
@@ -42,6 +43,7 @@ def create_app(
 
     Args:
         allow_index: let callers start and end indexing over the library's own folders.
+        index_first: absolute paths to index as soon as the server runs.
         hosts, any_address, token: who may ask, see ``guard.py``.
         root_path: the path that a proxy shows the server under, such as ``/videos``; empty without one.
         at_once: searches that run side by side; default: as many as this machine has cores.
@@ -57,6 +59,8 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        if index_first:
+            context.indexing.start_over(index_first)
         yield
         context.searching.close()
         context.cutting.close()
