@@ -50,6 +50,10 @@ def serve(
     root_path: Annotated[
         str, typer.Option(help="The path that a reverse proxy shows the server under, such as /videos.")
     ] = "",
+    prepare: Annotated[
+        bool,
+        typer.Option("--prepare/--no-prepare", help="Make in the background what the model needs for quick searches."),
+    ] = True,
     browser: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
     """Serve a page to search a library, and an API (/api/v1/openapi.json).
@@ -77,7 +81,7 @@ def serve(
     link = link_to(shown, listener, root_path, token)
     if snapshot is None or not snapshot.num_segments:
         print(f"There is nothing in {library} yet; the page says how to index videos.", file=sys.stderr)
-    else:
+    elif not prepare:
         warn_if_unprepared(snapshot, model, untrained=untrained)
     print(f"wordframe is at {link}  (Ctrl-C ends it)", flush=True)
     if browser:
@@ -86,6 +90,7 @@ def serve(
         served,
         listener,
         allow_index=allow_index,
+        prepare=prepare,
         hosts=[*(allow_host or ()), host, shown, *_names_of_machine(is_local)],
         any_address=not is_local,
         token=token,

@@ -18,6 +18,7 @@ from wordframe.server.answers import Answers
 from wordframe.server.guard import Guard
 from wordframe.server.indexing import Indexing
 from wordframe.server.pool import WorkerPool
+from wordframe.server.preparing import Preparing
 from wordframe.server.presentation import API
 from wordframe.server.problems import add_handlers
 from wordframe.server.requests import Context
@@ -32,6 +33,7 @@ def create_app(
     *,
     allow_index: bool = False,
     index_first: Sequence[str] = (),
+    prepare: bool = False,
     hosts: Collection[str] = (),
     any_address: bool = False,
     token: str | None = None,
@@ -44,6 +46,7 @@ def create_app(
     Args:
         allow_index: let callers start and end indexing over the library's own folders.
         index_first: absolute paths to index as soon as the server runs.
+        prepare: make in the background what the model needs of segments that nothing is kept for.
         hosts, any_address, token: who may ask, see ``guard.py``.
         root_path: the path that a proxy shows the server under, such as ``/videos``; empty without one.
         at_once: searches that run side by side; default: as many as this machine has cores.
@@ -61,7 +64,11 @@ def create_app(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         if index_first:
             context.indexing.start_over(index_first)
+        preparing = Preparing(served)
+        if prepare:
+            preparing.start()
         yield
+        preparing.close()
         context.searching.close()
         context.cutting.close()
         context.indexing.close()

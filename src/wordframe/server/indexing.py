@@ -146,7 +146,7 @@ class Indexing:
             memory = "; perhaps there is too little memory" if -code == signal.SIGKILL else ""
             return f"the system ended it ({signal.strsignal(-code)}){memory}"
         with self._lock:
-            return _last_line(self._printed) or f"it ended with the status {code} and no word"
+            return last_line(self._printed) or f"it ended with the status {code} and no word"
 
     def stop(self) -> None:
         """End a run in order; what is finished is kept.
@@ -176,7 +176,7 @@ class Indexing:
             raise ProblemError(403, "this server does not start indexing; start it with --allow-index")
 
 
-def _last_line(printed: IO[bytes]) -> str:
+def last_line(printed: IO[bytes]) -> str:
     """What a process said last: the last line that names the program, as its errors do, else the very last."""
     printed.seek(max(0, printed.seek(0, os.SEEK_END) - _TAIL_BYTES))
     lines = [line.strip() for line in printed.read().decode("utf-8", "replace").splitlines() if line.strip()]

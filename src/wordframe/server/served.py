@@ -34,8 +34,8 @@ class ServedLibrary:
     def __init__(
         self, folder: Path, *, model: str = "zero-shot", untrained: bool = False, encoder: Encoder | None = None
     ) -> None:
-        self.folder, self.model_name = folder, model
-        self._untrained, self._encoder = untrained, encoder
+        self.folder, self.model_name, self.untrained = folder, model, untrained
+        self._encoder = encoder
         self._opened: _Opened | None = None
         self._opening = threading.Lock()
 
@@ -52,7 +52,7 @@ class ServedLibrary:
                 library = Library.open(self.folder, encoder=self._encoder)
                 if not library.exists:
                     return None
-                model = library.load_model(self.model_name, untrained=self._untrained)
+                model = library.load_model(self.model_name, untrained=self.untrained)
                 self._opened = _Opened(library, model)
             opened = self._opened
         return opened.library.snapshot(opened.model)
