@@ -306,6 +306,22 @@ def test_what_is_not_found_is_told_without_a_place_on_this_machine(
     assert "/" not in detail
 
 
+def test_a_note_says_what_a_sentence_asks_in_vain(client: TestClient, library: Path) -> None:
+    assert get(client, "/search", text="red")["note"] is None
+    told = get(client, "/search", text="no red")["note"]
+    assert told == "“no” has hardly an effect: what is named is searched for; name only what is to be seen"
+    encoder = ColourEncoder()
+    encoder.blind_to = frozenset({"language"})
+    with serving(library, encoder=encoder) as other:
+        assert "seems to be no English" in get(other, "/search", text="ein Hund läuft am Strand")["note"]
+        answer = other.post("/api/v1/search", content=picture((255, 0, 0)), headers=PNG).json()
+        assert answer["note"] is None
+
+
+def test_full_width_letters_are_read(client: TestClient) -> None:
+    assert get(client, "/search", text="ｙｅｌｌｏｗ")["items"] == get(client, "/search", text="yellow")["items"]
+
+
 def test_a_damaged_library_is_told_without_its_place(tmp_path: Path) -> None:
     library, _ = one_video(tmp_path / "a private place")
     with serving(library) as client:

@@ -94,6 +94,23 @@ def test_search_json_has_the_documented_fields(place: Path, capsys: pytest.Captu
     assert all(os.path.exists(hit["path"]) for hit in hits)
 
 
+def test_search_says_in_a_line_what_cannot_be_known(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["search", "--library", str(place / "library"), "--json"]
+    for text, told in [
+        ("ein rotes Bild von der Straße", "this seems to be no English, "),
+        ("🐕", "there is no word in this query, "),
+        ("no red", "“no” has hardly an effect: "),
+        ("a talk by Ursula", "“Ursula”: the encoder knows no names; "),
+    ]:
+        assert main([*command, text]) == 0
+        shown = capsys.readouterr()
+        assert json.loads(shown.out)
+        (line,) = lines(shown.err)
+        assert line.startswith(f"note: {told}")
+    assert main([*command, "a red picture"]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_search_by_image_and_by_clip(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Image.new("RGB", (64, 48), (255, 0, 0)).save(tmp_path / "red.png")
     clip = write_scenes(tmp_path / "clip.mp4", ("red", 1))

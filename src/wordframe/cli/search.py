@@ -4,6 +4,7 @@ them as a file of its own."""
 from __future__ import annotations
 
 import datetime
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -59,12 +60,15 @@ def search(
     if [text, image, clip].count(None) != 2:
         raise typer.BadParameter("give one query: a sentence, --image FILE or --clip FILE")
     from wordframe.cli._terminal import warn_if_unprepared
+    from wordframe.disk import one_line
     from wordframe.library import Library
-    from wordframe.search import Filters, SearchEngine
+    from wordframe.search import Filters, SearchEngine, check_query, query_note
 
     filters = Filters(path=path, min_seconds=min_seconds, max_seconds=max_seconds, after=after, before=before)
     engine = SearchEngine.with_model(Library.open(library), model, untrained=untrained)
     warn_if_unprepared(engine.snapshot(), model, untrained=untrained)
+    if text is not None and (note := query_note(engine.snapshot().encoder, check_query(text))):
+        print(one_line(f"note: {note}"), file=sys.stderr)
     hits = engine.search(
         text, image=image, clip=clip, top=top, moments=moments, filters=filters, exact=exact, explain=explain
     )

@@ -1,4 +1,5 @@
 from ._meaning import BackgroundScores as BackgroundScores
+from ._note import query_note as query_note
 from .engine import SearchEngine as SearchEngine
 from .filters import Filters as Filters
 from .queries import MAX_QUERY_CHARACTERS as MAX_QUERY_CHARACTERS

@@ -6,6 +6,7 @@ An image or a clip becomes a text of one word whose features are those of the pi
 from __future__ import annotations
 
 import io
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,15 +81,15 @@ def encode(snapshot: Snapshot, query: Query) -> EncodedQuery:
 
 
 def check_query(text: str) -> str:
-    """The query without surrounding blanks.
+    """The query without surrounding blanks, full-width letters and the like as plain ones (Unicode's NFKC).
 
     Raises:
         WordframeError: it is empty or longer than 512 characters.
 
-    >>> check_query("  a red car ")
-    'a red car'
+    >>> check_query("  a red car "), check_query("ａ　ｄｏｇ")
+    ('a red car', 'a dog')
     """
-    stripped = text.strip()
+    stripped = unicodedata.normalize("NFKC", text).strip()
     if not stripped:
         raise WordframeError('the query is empty; describe what the video shows, such as "a dog on a beach"')
     if len(stripped) > MAX_QUERY_CHARACTERS:

@@ -61,7 +61,7 @@ class ServedLibrary:
         """As ``snapshot``, or LibraryError where there is no library."""
         snapshot = self.snapshot()
         if snapshot is None:
-            raise LibraryError("there is no library here yet; make one with: wordframe index VIDEOS --library FOLDER")
+            raise LibraryError("there is no library here yet; run wordframe index VIDEOS --library FOLDER")
         return snapshot
 
     def num_failures(self) -> int:

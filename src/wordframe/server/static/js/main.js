@@ -93,6 +93,7 @@ async function list({ scroll = 0, count = 0, before = null } = {}) {
     clear();
     notice();
     put(page);
+    note(page.note);
     say(summary(page), { aloud: !before });
     if (!state.v) scrollTo({ top: scroll });
   } catch (error) {
@@ -109,6 +110,13 @@ function clear() {
   byId("results").replaceChildren();
   byId("more").hidden = true;
   byId("notice").hidden = true;
+  note(null);
+}
+
+/** What the encoder cannot know of the words that were asked. */
+function note(words) {
+  byId("note").hidden = !words;
+  byId("note").textContent = words ? `Note: ${words}.` : "";
 }
 
 function put(page) {
