@@ -80,7 +80,7 @@ def test_only_new_trouble_fails_a_run(tmp_path: Path, capsys: pytest.CaptureFixt
 
 def test_search_prints_one_block_a_video(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["search", "a red picture", "--library", str(place / "library"), "--moments", "1"]) == 0
-    out = lines(capsys.readouterr().out)
+    out = [line for line in lines(capsys.readouterr().out) if line[:3].strip().isdigit()]
     assert len(out) == 2
     assert sorted(line.split("  ")[-1].rsplit("/", 1)[1] for line in out) == ["a red one.mp4", "two\\nlines.mp4"]
     assert all(" – " in line for line in out)

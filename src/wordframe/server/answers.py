@@ -24,7 +24,6 @@ from wordframe.search import (
     Filters,
     Query,
     background,
-    check_query,
     encode,
     explain,
     heat,
@@ -102,7 +101,7 @@ class Answers:
             next_cursor=_cursor(end, key) if len(hits) > end else None,
             num_videos=snapshot.count_videos(filters.where()),
             words=list(query.words),
-            note=None if wanted.text is None else query_note(snapshot.encoder, check_query(wanted.text)),
+            note=None if query.text is None else query_note(snapshot.encoder, query.text),
             timings=wire.Timings(
                 waiting_ms=0,
                 encoding_ms=round(1000 * (encoded - began), 2),
