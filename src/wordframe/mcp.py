@@ -29,7 +29,8 @@ __all__ = ["LocalLibrary", "RunningServer", "Source", "make_server"]
 _INSTRUCTIONS = (
     "Searches a person's own videos by what they show. Describe a moment in a plain sentence; each answer names a "
     "video and the seconds at which its best moments lie. Speech and text in the picture are not searched. Items "
-    "marked weak are no better than chance: tell so, do not present them as found. A note says what of a sentence cannot be searched for."
+    "marked weak are no better than chance: tell so, do not present them as found. A note "
+    "says what of a sentence cannot be searched for."
 )
 Given = ParamSpec("Given")
 Answer = TypeVar("Answer")

@@ -63,9 +63,7 @@ def looking_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("wordframe.server.preparing.LOOK_SECONDS", 0.05)
 
 
-def test_what_the_model_needs_is_made_and_kept_up_to_date(
-    tmp_path: Path, library: Path, told: Told
-) -> None:
+def test_what_the_model_needs_is_made_and_kept_up_to_date(tmp_path: Path, library: Path, told: Told) -> None:
     model = four_part_checkpoint(tmp_path / "model")
     with serving(library, model) as (client, served):
         segments = len(served.need_snapshot().row_ids())
@@ -101,9 +99,7 @@ def test_an_indexer_at_work_comes_first(
     assert not told("could not")
 
 
-def test_one_that_cannot_be_prepared_is_told_once(
-    tmp_path: Path, library: Path, told: Told
-) -> None:
+def test_one_that_cannot_be_prepared_is_told_once(tmp_path: Path, library: Path, told: Told) -> None:
     model = four_part_checkpoint(tmp_path / "model")
     served = ServedLibrary(library, model=str(model), encoder=ColourEncoder())
     served.need_snapshot()  # the server has it in memory

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
-from wordframe.search._meaning import background_scores
 
 from tests.hub_models import FAMILIES, SENTENCES, SIDE, make
 from wordframe.encoders import ClipEncoder, quiet_transformers
 from wordframe.library import Library, SegmentEntry, VideoEntry
 from wordframe.search import EncodedQuery, Query, background, encode, search
+from wordframe.search._meaning import background_scores
 
 NUM_VIDEOS = 120
 

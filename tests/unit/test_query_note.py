@@ -7,13 +7,13 @@ import json
 from pathlib import Path
 
 import pytest
-from wordframe.search._note import WORDS_FILE, words_of_captions
 
 from tests.colours import ColourEncoder
 from wordframe.encoders import Encoder
 from wordframe.encoders._dual import MODEL_TYPES
 from wordframe.encoders.offline import OfflineEncoder
 from wordframe.search import query_note
+from wordframe.search._note import WORDS_FILE, words_of_captions
 
 FOREIGN = [
     *("ein Hund läuft am Strand", "Leute tanzen auf einer Bühne", "jemand schneidet Gemüse", "zwei Männer reden"),
@@ -23,12 +23,44 @@ FOREIGN = [
     *("um cachorro corre na praia", "cozinhando em uma frigideira", "uma mulher fala para a câmera"),
     *("een hond rent op het strand", "iemand snijdt groenten", "mensen dansen op een podium"),
     *("pies biegnie po plaży", "bir köpek sahilde koşuyor", "koira juoksee rannalla", "egy kutya fut a strandon"),
-    *("狗在海滩上跑", "собака бежит по пляжу", "ビーチを走る犬", "해변에서 뛰는 개", "كلب يركض", "σκύλος στην παραλία", "कुत्ता"),
+    *(
+        "狗在海滩上跑",
+        "собака бежит по пляжу",
+        "ビーチを走る犬",
+        "해변에서 뛰는 개",
+        "كلب يركض",
+        "σκύλος στην παραλία",
+        "कुत्ता",
+    ),
 ]
 ENGLISH = [
-    *("dog", "a dog runs on the beach", "two men", "cooking pasta", "crème brûlée", "a piñata at a party", "tv", "karaoke"),
-    *("people at Christmas", "A Man Riding A Horse", "STREET AT NIGHT", "4k drone footage", "a 360 video", "x-ray", "3 dogs"),
-    *("a woman in a café", "the man's hat", "snowboarders jumping", "not only dogs", "a piece of cake", "I ride my bike"),
+    *(
+        "dog",
+        "a dog runs on the beach",
+        "two men",
+        "cooking pasta",
+        "crème brûlée",
+        "a piñata at a party",
+        "tv",
+        "karaoke",
+    ),
+    *(
+        "people at Christmas",
+        "A Man Riding A Horse",
+        "STREET AT NIGHT",
+        "4k drone footage",
+        "a 360 video",
+        "x-ray",
+        "3 dogs",
+    ),
+    *(
+        "a woman in a café",
+        "the man's hat",
+        "snowboarders jumping",
+        "not only dogs",
+        "a piece of cake",
+        "I ride my bike",
+    ),
 ]
 
 

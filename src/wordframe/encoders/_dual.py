@@ -43,7 +43,7 @@ class ModelType:
 
 
 _WORDS_OF_ENGLISH = 100_000
-"""Tokens: vocabularies for English have half as many or fewer, those for many languages two or eighteen times as many."""
+"""Tokens: vocabularies for English have half as many or fewer, those for many languages twice as many or more."""
 MODEL_TYPES = {
     "clip": ModelType(pad_with_zero=True),
     "metaclip_2": ModelType(other_languages=True),

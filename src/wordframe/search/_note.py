@@ -3,12 +3,13 @@
 An encoder declares what it is blind to (``Encoder.blind_to``); negation is beyond all of them (Yuksekgonul et al., ICLR
 2023, arXiv 2210.01936: such encoders take a sentence for a bag of words). Nothing is refused: the search goes on.
 
-*Another language.* Letters of another script tell it. Between languages in Latin letters: a query of three words or more
-is not English if at most two in five of its words are in ``english_words.txt`` (those of the captions that the offline
-encoder's classes are made of, also with an English ending) and two of them that could be no names are not. One of two
-words needs a word that other languages join sentences with. Measured: of 175,000 different English captions (MSR-VTT,
-MSVD, DiDeMo, ActivityNet, our clips) 0.2 % are taken for another language, many of which are; of queries of three words
-or more in six languages that the rule was made with 92 of 95 are found, in ten others 66 of 70. Of one word nothing is told.
+*Another language.* Letters of another script tell it. Between languages in Latin letters: a query of three words or
+more is not English if at most two in five of its words are in ``english_words.txt`` (those of the captions that the
+offline encoder's classes are made of, also with an English ending) and two of them that could be no names are not. One
+of two words needs a word that other languages join sentences with. Measured: of 175,000 different English captions
+(MSR-VTT, MSVD, DiDeMo, ActivityNet, clips) 0.2 % are taken for another language, many of which are; of queries of three
+words or more in six languages that the rule was made with 92 of 95 are found, in ten others 66 of 70. Of one word
+nothing is told. Names are told in 0.4 % of these captions, text and numbers in 0.4 %, negation in 0.5 %.
 
 Neighbours: ``queries.py`` reads a query, ``encoders/base.py`` has what is declared. The list is written by
 
@@ -17,9 +18,11 @@ Neighbours: ``queries.py`` reads a query, ``encoders/base.py`` has what is decla
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
 
 from wordframe.encoders import Encoder
@@ -32,13 +35,15 @@ _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 _ENDINGS = ("'s", "s", "es", "ing", "ed", "er", "ers", "ly", "d", "n't")
 _SHORTEST_STEM = 3
 _JOINING = frozenset(
-    "der die das dem und ein eine einer einen mit auf im ist nicht le la les un une des aux et dans sur avec el los las "
-    "una unas con por que il lo gli uno di della che nel sulla os um uma da na em het een op aan met zijn och ett på med "
-    "det som w z i się se bir ve egy az si cu pe yang".split()
+    "der die das dem und ein eine einer einen mit auf im ist nicht le la les un une des aux et dans sur avec el los "
+    "las una unas con por que il lo gli uno di della che nel sulla os um uma da na em het een op aan met zijn och ett "
+    "på med det som w z i się se bir ve egy az si cu pe yang".split()
 )
 """That join sentences in other languages, and mean nothing in English."""
 _NUMBER = re.compile(r"\b(?=(?:[\w.:-]*\d){4})[\w.:-]+\b")
-_QUOTED = re.compile(r"[\"“”„«»]\s*[^\"“”„«»]+[\"“”»«]|\b(?:that|which|it) (?:says|reads)\b|\b(?:the words?|subtitled?)\b")
+_QUOTED = re.compile(
+    r"[\"“”„«»]\s*[^\"“”„«»]+[\"“”»«]|\b(?:that|which|it) (?:says|reads)\b|\b(?:the words?|subtitled?)\b"
+)
 _NEGATION = re.compile(r"\b(?:no|not|without|never|nobody|nothing|none|\w+n['’]t)\b(?! only\b)", re.IGNORECASE)
 
 
@@ -72,7 +77,7 @@ def query_note(encoder: Encoder, text: str) -> str | None:
 
 
 def _shown(words: str) -> str:
-    return "“" + words.strip("\"“”„«» ") + "”"
+    return "“" + words.strip('"“”„«» ') + "”"
 
 
 def _is_foreign(text: str, words: list[str]) -> bool:
@@ -125,10 +130,9 @@ def english_words() -> frozenset[str]:
 
 def words_of_captions() -> list[str]:
     """What the list is made of: the words of the captions of classes, which lie in the repository alone."""
-    from wordframe.encoders._class_directions import class_captions
-
-    captions = (caption for several in class_captions() for caption in several)
-    return sorted({word for caption in captions for word in re.findall(r"[^\W\d_]+", caption.lower())})
+    lines = (files("wordframe.encoders") / "data" / "class_captions.jsonl").read_text(encoding="utf-8").splitlines()
+    captions = (caption.lower() for line in lines for caption in json.loads(line)["captions"])
+    return sorted({word for caption in captions for word in re.findall(r"[^\W\d_]+", caption)})
 
 
 if __name__ == "__main__":

@@ -62,7 +62,8 @@ class Preparing(threading.Thread):
         model = one_line(self._served.model_name)
         if not self._told:
             self._told = True
-            _say(f"preparing {counted(len(missing), 'segment')} for {model} in the background; until then searches are slower")
+            segments = counted(len(missing), "segment")
+            _say(f"preparing {segments} for {model} in the background; until then searches are slower")
         command = [sys.executable, "-m", "wordframe", "prepare", "--library", str(self._served.folder)]
         command += [*(["--untrained"] if self._served.untrained else []), "--", self._served.model_name]
         process = subprocess.Popen(
