@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import time
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 import av
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from wordframe.encoders import Encoder, RgbFrames
@@ -82,3 +84,10 @@ def write_scenes(path: Path, *scenes: tuple[str, float], rate: int = 10) -> Path
                 output.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
         output.mux(stream.encode())
     return path
+
+
+def plain_colour(colour: str) -> bytes:
+    """A PNG of one of the colours."""
+    content = io.BytesIO()
+    Image.new("RGB", (64, 48), COLOURS[colour]).save(content, "PNG")
+    return content.getvalue()

@@ -175,6 +175,13 @@ def weak(page: Page, place: Place) -> Iterator[None]:
 
 
 @state
+def note(page: Page, place: Place) -> Iterator[None]:
+    results_of(page, place.address, f"no {place.query}")
+    expect(page.locator("#note")).to_be_visible()
+    yield
+
+
+@state
 def nothing(page: Page, place: Place) -> Iterator[None]:
     start_page(page, f"{place.address}?min=100000")
     expect(page.locator("#status")).to_contain_text("No video passes the filters")

@@ -29,7 +29,8 @@ __all__ = ["LocalLibrary", "RunningServer", "Source", "make_server"]
 _INSTRUCTIONS = (
     "Searches a person's own videos by what they show. Describe a moment in a plain sentence; each answer names a "
     "video and the seconds at which its best moments lie. Speech and text in the picture are not searched. Items "
-    "marked weak are no better than chance: tell so, do not present them as found."
+    "marked weak are no better than chance: tell so, do not present them as found. A note "
+    "says what of a sentence cannot be searched for."
 )
 Given = ParamSpec("Given")
 Answer = TypeVar("Answer")
@@ -250,7 +251,7 @@ def _page_for_agent(found: wire.SearchResult, source: Source) -> dict[str, Any]:
         ],
         "next_cursor": found.next_cursor,
         "num_videos": found.num_videos,
-    }
+    } | ({} if found.note is None else {"note": found.note})
 
 
 def _moment_for_agent(moment: wire.Moment, source: Source) -> dict[str, Any]:

@@ -295,6 +295,52 @@ def test_refusals_say_what_is_wrong(client: TestClient, path: str, status: int, 
 
 
 @pytest.mark.parametrize(
+    "path",
+    ["/search?like=none", "/segments/none/thumbnail", "/segments/none/clip", "/videos/none", "/videos/none/media"],
+)
+def test_what_is_not_found_is_told_without_a_place_on_this_machine(
+    client: TestClient, library: Path, path: str
+) -> None:
+    detail = problem_of(client.get(f"/api/v1{path}"), 404)
+    assert detail.endswith("'none' in this library, or no longer")
+    assert "/" not in detail
+
+
+def test_a_note_says_what_a_sentence_asks_in_vain(client: TestClient, library: Path) -> None:
+    assert get(client, "/search", text="red")["note"] is None
+    told = get(client, "/search", text="no red")["note"]
+    assert told == "“no” has hardly an effect: what is named is searched for; name only what is to be seen"
+    encoder = ColourEncoder()
+    encoder.blind_to = frozenset({"language"})
+    with serving(library, encoder=encoder) as other:
+        assert "seems to be no English" in get(other, "/search", text="ein Hund läuft am Strand")["note"]
+        answer = other.post("/api/v1/search", content=picture((255, 0, 0)), headers=PNG).json()
+        assert answer["note"] is None
+
+
+def test_full_width_letters_are_read(client: TestClient) -> None:
+    assert get(client, "/search", text="ｙｅｌｌｏｗ")["items"] == get(client, "/search", text="yellow")["items"]
+
+
+def test_a_damaged_library_is_told_without_its_place(tmp_path: Path) -> None:
+    library, _ = one_video(tmp_path / "a private place")
+    with serving(library) as client:
+        get(client, "/search", text="red")
+        shutil.rmtree(library / "tables")
+        (library / "tables").write_text("no folder")
+        detail = problem_of(client.get("/api/v1/search", params={"text": "red", "exact": True}), 503)
+        assert "the library" in detail
+        assert "private" not in detail
+        assert str(tmp_path) not in detail
+    manifest = library / "wordframe.json"
+    manifest.write_text("{")
+    with serving(library) as client:
+        detail = problem_of(client.get("/api/v1/library"), 503)
+        assert "private" not in detail
+        assert str(tmp_path) not in detail
+
+
+@pytest.mark.parametrize(
     ("content", "kind", "status", "text"),
     [
         (b"{", "application/json", 400, "the body is no JSON"),

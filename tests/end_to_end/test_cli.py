@@ -80,7 +80,7 @@ def test_only_new_trouble_fails_a_run(tmp_path: Path, capsys: pytest.CaptureFixt
 
 def test_search_prints_one_block_a_video(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["search", "a red picture", "--library", str(place / "library"), "--moments", "1"]) == 0
-    out = lines(capsys.readouterr().out)
+    out = [line for line in lines(capsys.readouterr().out) if line[:3].strip().isdigit()]
     assert len(out) == 2
     assert sorted(line.split("  ")[-1].rsplit("/", 1)[1] for line in out) == ["a red one.mp4", "two\\nlines.mp4"]
     assert all(" – " in line for line in out)
@@ -92,6 +92,23 @@ def test_search_json_has_the_documented_fields(place: Path, capsys: pytest.Captu
     assert [hit["rank"] for hit in hits] == [1, 2]
     assert {"rank", "score", "path", "start_seconds", "end_seconds", "video_id"} <= set(hits[0])
     assert all(os.path.exists(hit["path"]) for hit in hits)
+
+
+def test_search_says_in_a_line_what_cannot_be_known(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["search", "--library", str(place / "library"), "--json"]
+    for text, told in [
+        ("ein rotes Bild von der Straße", "this seems to be no English, "),
+        ("🐕", "there is no word in this query, "),
+        ("no red", "“no” has hardly an effect: "),
+        ("a talk by Ursula", "“Ursula”: the encoder knows no names; "),
+    ]:
+        assert main([*command, text]) == 0
+        shown = capsys.readouterr()
+        assert json.loads(shown.out)
+        (line,) = lines(shown.err)
+        assert line.startswith(f"note: {told}")
+    assert main([*command, "a red picture"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_search_by_image_and_by_clip(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -315,6 +315,19 @@ def test_a_moment_is_saved_as_a_video(page: Page, site: Site) -> None:
     expect(page.locator(".message")).to_contain_text("Saved as lights_")
 
 
+def test_what_the_encoder_cannot_know_is_told(page: Page, site: Site) -> None:
+    page.goto(site.address)
+    note = page.get_by_role("status").filter(has_text="Note:")
+    search(page, "yellow without red")
+    expect(note).to_have_text(
+        "Note: “without” has hardly an effect: what is named is searched for; name only what is to be seen."
+    )
+    search(page, "yellow")
+    expect(page.locator("#note")).to_be_hidden()
+    page.go_back()
+    expect(note).to_be_visible()
+
+
 def test_more_are_loaded_and_weak_ones_marked(page: Page, site: Site) -> None:
     page.goto(site.address)
     search(page, "red")

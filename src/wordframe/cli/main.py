@@ -24,6 +24,7 @@ from wordframe.cli.prepare import prepare
 from wordframe.cli.search import export, search
 from wordframe.cli.serve import serve
 from wordframe.cli.train import train
+from wordframe.cli.try_folder import try_folder
 from wordframe.cli.upgrade import upgrade
 from wordframe.disk import one_line
 from wordframe.errors import WordframeError
@@ -31,12 +32,13 @@ from wordframe.errors import WordframeError
 app = typer.Typer(
     name="wordframe",
     help="Finds the videos, and the moments in them, that a sentence describes. Everything stays on this machine.",
-    epilog="Start with: wordframe index ~/Videos --library my-library",
+    epilog="Start with: wordframe try ~/Videos",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.command("try")(try_folder)
 app.command()(index)
 app.command()(search)
 app.command()(serve)

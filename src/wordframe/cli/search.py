@@ -4,6 +4,7 @@ them as a file of its own."""
 from __future__ import annotations
 
 import datetime
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +14,7 @@ import typer
 from wordframe.cli.options import JsonOption, LibraryOption, ModelOption, UntrainedOption, print_json
 
 if TYPE_CHECKING:
-    from wordframe.search import Hit
+    from wordframe.search import BackgroundScores, Hit
 
 
 def search(
@@ -59,29 +60,38 @@ def search(
     if [text, image, clip].count(None) != 2:
         raise typer.BadParameter("give one query: a sentence, --image FILE or --clip FILE")
     from wordframe.cli._terminal import warn_if_unprepared
+    from wordframe.disk import one_line
     from wordframe.library import Library
-    from wordframe.search import Filters, SearchEngine
+    from wordframe.search import Filters, Query, SearchEngine, background, encode, query_note
+    from wordframe.search import search as find
 
     filters = Filters(path=path, min_seconds=min_seconds, max_seconds=max_seconds, after=after, before=before)
-    engine = SearchEngine.with_model(Library.open(library), model, untrained=untrained)
-    warn_if_unprepared(engine.snapshot(), model, untrained=untrained)
-    hits = engine.search(
-        text, image=image, clip=clip, top=top, moments=moments, filters=filters, exact=exact, explain=explain
-    )
+    snapshot = SearchEngine.with_model(Library.open(library), model, untrained=untrained).snapshot()
+    warn_if_unprepared(snapshot, model, untrained=untrained)
+    query = encode(snapshot, Query(text=text, image=image, clip=clip))
+    if query.text is not None and (note := query_note(snapshot.encoder, query.text)):
+        print(one_line(f"note: {note}"), file=sys.stderr)
+    hits = find(snapshot, query, top=top, moments=moments, filters=filters, exact=exact, explained=explain)
+    level = background(snapshot, query)
     if json:
-        print_json([hit.to_json() for hit in hits])
+        print_json([hit.to_json() | {"weak": level.is_weak(hit.score)} for hit in hits])
     elif hits:
-        _show(hits)
+        _show(hits, level)
     else:
         print("Nothing found: no video passes the filters.")
 
 
-def _show(hits: list[Hit]) -> None:
+def _show(hits: list[Hit], level: BackgroundScores) -> None:
     from wordframe.cli._terminal import reason_lines, timecode
     from wordframe.disk import one_line
 
     width = max(len(f"{timecode(hit.start_seconds)} – {timecode(hit.end_seconds)}") for hit in hits)
+    weak = False
     for hit in hits:
+        if level.is_weak(hit.score) and not weak:
+            weak = True
+            nothing = "nothing stands out: " if hit.rank == 1 else ""
+            print(f"{'':5}{nothing}from here on no better than chance; other words may find more")
         span = f"{timecode(hit.start_seconds)} – {timecode(hit.end_seconds)}"
         print(f"{hit.rank:>3}  {hit.score:6.3f}  {span:<{width}}  {one_line(hit.path)}")
         if len(hit.moments) > 1:

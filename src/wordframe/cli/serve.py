@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 import re
@@ -9,6 +10,7 @@ import secrets
 import socket
 import sys
 import threading
+import time
 import webbrowser
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 MIN_TOKEN = 16
 _OWN_PATHS = ("api", "js")
+_LOOK_SECONDS = 1.0
 # Addresses that are set aside for documentation: no packet is sent, the system only says from where it would send one.
 _FAR_AWAY = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
 
@@ -48,6 +51,10 @@ def serve(
     root_path: Annotated[
         str, typer.Option(help="The path that a reverse proxy shows the server under, such as /videos.")
     ] = "",
+    prepare: Annotated[
+        bool,
+        typer.Option("--prepare/--no-prepare", help="Make in the background what the model needs for quick searches."),
+    ] = True,
     browser: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
     """Serve a page to search a library, and an API (/api/v1/openapi.json).
@@ -70,20 +77,21 @@ def serve(
     root_path = _checked_root_path(root_path)
     served = ServedLibrary(library, model=model, untrained=untrained, runtime=runtime)
     snapshot = served.snapshot()  # a damaged library or a model that does not fit is told now, not at the first search
-    listener = _listen(host, port)
+    listener = listen(host, port)
     shown = _shown_host(host, listener)
-    link = _link(shown, listener, root_path, token)
+    link = link_to(shown, listener, root_path, token)
     if snapshot is None or not snapshot.num_segments:
         print(f"There is nothing in {library} yet; the page says how to index videos.", file=sys.stderr)
-    else:
+    elif not prepare:
         warn_if_unprepared(snapshot, model, untrained=untrained)
     print(f"wordframe is at {link}  (Ctrl-C ends it)", flush=True)
     if browser:
-        threading.Timer(0.5, webbrowser.open, [link]).start()
-    _run(
+        open_in_browser(link)
+    run(
         served,
         listener,
         allow_index=allow_index,
+        prepare=prepare,
         hosts=[*(allow_host or ()), host, shown, *_names_of_machine(is_local)],
         any_address=not is_local,
         token=token,
@@ -91,7 +99,7 @@ def serve(
     )
 
 
-def _run(served: ServedLibrary, listener: socket.socket, **options: Any) -> None:
+def run(served: ServedLibrary, listener: socket.socket, **options: Any) -> None:
     """Serve until Ctrl-C; ``options`` are those of ``create_app``."""
     import uvicorn
 
@@ -110,12 +118,36 @@ def _run(served: ServedLibrary, listener: socket.socket, **options: Any) -> None
     uvicorn.Server(config).run(sockets=[listener])
 
 
+def open_in_browser(link: str) -> None:
+    """Open the page; where that cannot be done, say so and go on, since the link is on the screen."""
+
+    def try_it() -> None:
+        if not (_has_screen() and _opens(link)):
+            print("There is no browser to open here; follow the link above.", file=sys.stderr, flush=True)
+
+    # a thread: some browsers return when they are closed. Who comes before the server is ready waits in the socket.
+    threading.Thread(target=try_it, daemon=True).start()
+
+
+def _has_screen() -> bool:
+    """Whether a browser would be a window: one for terminals would take this very terminal."""
+    return sys.platform != "linux" or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))
+
+
+def _opens(link: str) -> bool:
+    try:
+        return webbrowser.open(link)
+    except (webbrowser.Error, OSError):
+        return False
+
+
 def _warm_up(served: ServedLibrary) -> None:
-    """Load the encoder and compile the loops before somebody waits for them."""
+    """Load the encoder and compile the loops before somebody waits for them, once there is something to search."""
     from wordframe.search import Query, encode, search
 
-    snapshot = served.snapshot()
-    if snapshot is not None and snapshot.num_segments:
+    with contextlib.suppress(WordframeError):  # the first request tells it
+        while (snapshot := served.snapshot()) is None or not snapshot.num_segments:
+            time.sleep(_LOOK_SECONDS)
         search(snapshot, encode(snapshot, Query(text="a first sentence")), top=1)
 
 
@@ -155,7 +187,12 @@ def _checked_root_path(path: str) -> str:
     return "/" + "/".join(steps)
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that takes connections already; port 0 is a free one.
+
+    Raises:
+        WordframeError: it cannot be had.
+    """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         # with the protocol: asyncio turns off Nagle's delay (40 ms an answer) only where a socket names it
@@ -182,7 +219,8 @@ def _shown_host(host: str, listener: socket.socket) -> str:
     return _own_address(socket.AF_INET) or "127.0.0.1"
 
 
-def _link(shown: str, listener: socket.socket, root_path: str, token: str | None) -> str:
+def link_to(shown: str, listener: socket.socket, root_path: str, token: str | None) -> str:
+    """What a browser opens."""
     name = f"[{shown}]" if ":" in shown else shown
     return f"http://{name}:{listener.getsockname()[1]}{root_path}/" + (f"?token={token}" if token else "")
 

@@ -182,12 +182,16 @@ class Timings(_Wire):
 
 
 class SearchResult(_Wire):
-    """The best videos. words: the query's words as the model reads them; next_cursor: null at the end."""
+    """The best videos. words: the query's words as the model reads them; next_cursor: null at the end.
+
+    note: a line for whoever asked, where the encoder cannot know what the sentence asks for; null elsewhere.
+    """
 
     items: list[SearchItem]
     next_cursor: str | None
     num_videos: int
     words: list[str]
+    note: str | None
     timings: Timings
 
 

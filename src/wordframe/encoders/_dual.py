@@ -31,6 +31,7 @@ class ModelType:
         pad_with_zero: padded positions carry id 0, as in OpenAI's code, whatever the tokenizer's padding token.
         patches: the image tower takes a list of patches instead of an image.
         projection: the layer that brings token states into the common space.
+        other_languages: its sentences may be in others than English.
     """
 
     mask_padding: bool = False
@@ -38,15 +39,18 @@ class ModelType:
     pad_with_zero: bool = False
     patches: bool = False
     projection: str = "text_projection"
+    other_languages: bool = False
 
 
+_WORDS_OF_ENGLISH = 100_000
+"""Tokens: vocabularies for English have half as many or fewer, those for many languages twice as many or more."""
 MODEL_TYPES = {
     "clip": ModelType(pad_with_zero=True),
-    "metaclip_2": ModelType(),
+    "metaclip_2": ModelType(other_languages=True),
     "siglip": ModelType(fixed_length=True, projection="text_model.head"),
-    "siglip2": ModelType(fixed_length=True, patches=True, projection="text_model.head"),
-    "chinese_clip": ModelType(mask_padding=True),
-    "altclip": ModelType(mask_padding=True),
+    "siglip2": ModelType(fixed_length=True, patches=True, projection="text_model.head", other_languages=True),
+    "chinese_clip": ModelType(mask_padding=True, other_languages=True),
+    "altclip": ModelType(mask_padding=True, other_languages=True),
 }
 
 
@@ -77,6 +81,11 @@ class DualEncoder:
     def vocabulary(self) -> int:
         """Number of tokens the text tower knows."""
         return int(self.model.config.text_config.vocab_size)
+
+    @property
+    def reads_many_languages(self) -> bool:
+        """By its type, or by a vocabulary that is too large for English alone (the multilingual ones of SigLIP)."""
+        return self.model_type.other_languages or self.vocabulary > _WORDS_OF_ENGLISH
 
     def encode_ids(self, input_ids: Tensor, mask: Tensor) -> TextFeatures:
         """Token ids ``(T, W)`` and their mask ``(T, W)`` into features."""

@@ -32,6 +32,8 @@ class Encoder(ABC):
         max_words: the longest token sequence, SOS and EOS included; longer sentences are cut.
         device: where the features are computed.
         runtime: what computes those of frames, ``torch`` or ``openvino``.
+        blind_to: what it cannot know of a sentence, so that a search says so: ``language`` (all but English), ``names``
+            (of people, places, brands), ``text`` (to be read in the picture, and numbers), ``emoji``.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Encoder(ABC):
     max_words: int
     device: torch.device = torch.device("cpu")
     runtime: str = "torch"
+    blind_to: frozenset[str] = frozenset()
 
     @property
     @abstractmethod

@@ -65,6 +65,8 @@ class ClipEncoder(Encoder):
         self.dimension = towers.dimension
         self.short_side = preprocessing.short_side
         self.max_words = tokenizer.max_words
+        if not towers.reads_many_languages:
+            self.blind_to = frozenset({"language"})
         self.device = _choose_device(device)
         self.preprocessing = preprocessing
         self.tokenize = tokenizer

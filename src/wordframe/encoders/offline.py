@@ -127,6 +127,7 @@ class OfflineEncoder(Encoder):
     name = "offline"
     dimension = DIMENSION
     max_words = MAX_WORDS
+    blind_to = frozenset({"language", "names", "text", "emoji"})
 
     def __init__(self, *, device: str | torch.device | None = None, runtime: str = "auto") -> None:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))

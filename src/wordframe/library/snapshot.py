@@ -172,7 +172,7 @@ class Snapshot:
         """
         found = self.videos_by_id([video_id]).get(video_id)
         if found is None:
-            raise NotFoundError(f"{self.folder}: no video {video_id[:64]!r} in this library, or no longer")
+            raise NotFoundError(f"no video {video_id[:64]!r} in this library, or no longer")
         return found
 
     def video_rows(self, video_id: str) -> list[int]:
@@ -183,7 +183,7 @@ class Snapshot:
         """
         found = self.row_ids(ids_clause("video_id", [video_id]))
         if not found:
-            raise NotFoundError(f"{self.folder}: no video {video_id[:64]!r} in this library, or no longer")
+            raise NotFoundError(f"no video {video_id[:64]!r} in this library, or no longer")
         return found
 
     def segment_row(self, segment_id: str) -> int:
@@ -194,7 +194,7 @@ class Snapshot:
         """
         found = self.row_ids(ids_clause("segment_id", [segment_id]))
         if not found:
-            raise NotFoundError(f"{self.folder}: no segment {segment_id[:64]!r} in this library, or no longer")
+            raise NotFoundError(f"no segment {segment_id[:64]!r} in this library, or no longer")
         return found[0]
 
     def facts(self, row_ids: Sequence[int]) -> list[SegmentFacts]:

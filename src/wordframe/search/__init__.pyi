@@ -1,4 +1,6 @@
+from ._everyday import plain_sentences as plain_sentences
 from ._meaning import BackgroundScores as BackgroundScores
+from ._note import query_note as query_note
 from .engine import SearchEngine as SearchEngine
 from .filters import Filters as Filters
 from .queries import MAX_QUERY_CHARACTERS as MAX_QUERY_CHARACTERS
@@ -7,7 +9,6 @@ from .queries import Query as Query
 from .queries import check_query as check_query
 from .queries import encode as encode
 from .recall import ShortlistRecall as ShortlistRecall
-from .recall import plain_sentences as plain_sentences
 from .recall import shortlist_recall as shortlist_recall
 from .results import Explanation as Explanation
 from .results import Heat as Heat

@@ -6,6 +6,7 @@ An image or a clip becomes a text of one word whose features are those of the pi
 from __future__ import annotations
 
 import io
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,10 +51,15 @@ class Query:
 
 @dataclass(frozen=True)
 class EncodedQuery:
-    """A query as a model takes it. features: ``T = 1``; words: the text of each of its ``W`` positions."""
+    """A query as a model takes it.
+
+    features: ``T = 1``; words: the text of each of its ``W`` positions; text: the sentence, None where it is no
+    sentence.
+    """
 
     features: TextFeatures
     words: tuple[str, ...]
+    text: str | None = None
 
 
 def encode(snapshot: Snapshot, query: Query) -> EncodedQuery:
@@ -67,7 +73,7 @@ def encode(snapshot: Snapshot, query: Query) -> EncodedQuery:
         text = check_query(query.text)
         tokens = encoder.tokens(text)
         words = tuple(tokens[place] for place in kept_words(len(tokens), max_words))
-        return EncodedQuery(fit_text(encoder.encode_text([text]), max_words), words)
+        return EncodedQuery(fit_text(encoder.encode_text([text]), max_words), words, text)
     if query.image is not None:
         features = image_query(encoder, query.image)
     elif query.clip is not None:
@@ -75,20 +81,20 @@ def encode(snapshot: Snapshot, query: Query) -> EncodedQuery:
     else:
         assert query.like is not None
         video = snapshot.frames([snapshot.segment_row(query.like)])
-        features = _as_query(video.frames[0][video.frame_mask[0]])
+        features = as_query(video.frames[0][video.frame_mask[0]])
     return EncodedQuery(features, ("the query",))
 
 
 def check_query(text: str) -> str:
-    """The query without surrounding blanks.
+    """The query without surrounding blanks, full-width letters and the like as plain ones (Unicode's NFKC).
 
     Raises:
         WordframeError: it is empty or longer than 512 characters.
 
-    >>> check_query("  a red car ")
-    'a red car'
+    >>> check_query("  a red car "), check_query("ａ　ｄｏｇ")
+    ('a red car', 'a dog')
     """
-    stripped = text.strip()
+    stripped = unicodedata.normalize("NFKC", text).strip()
     if not stripped:
         raise WordframeError('the query is empty; describe what the video shows, such as "a dog on a beach"')
     if len(stripped) > MAX_QUERY_CHARACTERS:
@@ -139,10 +145,10 @@ def clip_query(encoder: Encoder, path: str | Path) -> TextFeatures:
 
     with open_frames(str(path), times, short_side=encoder.short_side) as frames:
         features = torch.cat([encoder.encode_frames(frame.rgb[None]) for frame in frames])
-    return _as_query(features)
+    return as_query(features)
 
 
-def _as_query(frames: Tensor) -> TextFeatures:
+def as_query(frames: Tensor) -> TextFeatures:
     """Frames ``(F, D)`` as a query: the mean of their directions."""
     return _as_text(torch.nn.functional.normalize(frames, dim=-1).mean(dim=0, keepdim=True))
 

@@ -6,7 +6,6 @@ the vector index hands over. Below 1 a search can miss what ``--exact`` finds.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,22 +15,6 @@ from numpy.typing import NDArray
 from wordframe.library import Snapshot
 from wordframe.search.queries import EncodedQuery, Query, encode
 from wordframe.search.search import BLOCK_SEGMENTS, SHORTLIST, candidates, score_block
-
-_SUBJECTS = "a man|a woman|a child|two people|a crowd|a dog|a cat|a bird|a horse|a car|a train|a boat|a plane".split(
-    "|"
-)
-_DOINGS = "is running|is talking|is eating|is moving slowly|is playing|is standing still|is turning around".split("|")
-_PLACES = "in a kitchen|on a street|at the beach|in a forest|on a stage|in the snow|at night|in an office".split("|")
-
-
-def plain_sentences(count: int, *, seed: int = 0) -> list[str]:
-    """Different everyday sentences, always the same ones for a seed.
-
-    >>> plain_sentences(2)[0].startswith(("a ", "two "))
-    True
-    """
-    every = [f"{who} {does} {where}" for who in _SUBJECTS for does in _DOINGS for where in _PLACES]
-    return random.Random(seed).sample(every, count)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ Neighbours: ``queries.py`` makes queries, ``results.py`` is what comes back, ``l
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -20,14 +22,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from wordframe.errors import LibraryError, WordframeError
+from wordframe.errors import LibraryError
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.library import SegmentFacts, Snapshot, ids_clause
-from wordframe.models import score
+from wordframe.models import fit_text, score
+from wordframe.search._everyday import everyday_features
 from wordframe.search._grouping import Scores, group_by_video
-from wordframe.search._meaning import BackgroundScores, background_scores, explain_segment, video_heat
+from wordframe.search._meaning import (
+    MIN_SAMPLE,
+    BackgroundScores,
+    background_scores,
+    best_of_others,
+    explain_segment,
+    video_heat,
+)
 from wordframe.search.filters import Filters
-from wordframe.search.queries import EncodedQuery, Query, encode
+from wordframe.search.queries import EncodedQuery, Query, as_query, encode
 from wordframe.search.results import Explanation, Heat, Hit, RankedText
 
 BLOCK_SEGMENTS = 4096
@@ -113,7 +123,7 @@ def score_segments(
     """Stage two: facts and scores ``(V,)`` of some segments, a few thousand at most."""
     facts, (found,) = _scored(snapshot, query.features, row_ids)
     if found.isnan().any():
-        raise WordframeError(f"{snapshot.folder}: a score is not a number; the library's features are damaged")
+        raise LibraryError(f"{snapshot.folder}: a score is not a number; the library's features are damaged")
     return facts, found.numpy()
 
 
@@ -159,9 +169,39 @@ def _explain(snapshot: Snapshot, query: EncodedQuery, row_id: int) -> Explanatio
 
 
 def background(snapshot: Snapshot, query: EncodedQuery) -> BackgroundScores:
-    """What scores the query gets from an even sample of the library: the level of chance."""
+    """What scores the query gets from an even sample of the library: the level of chance (``_meaning.py``)."""
     _, found = score_segments(snapshot, query, snapshot.sample)
-    return background_scores(found.tolist(), snapshot.num_segments)
+    level = background_scores(found.tolist(), snapshot.num_segments)
+    if 0 < snapshot.num_segments < MIN_SAMPLE:
+        return replace(level, best_by_chance=_best_by_others(snapshot, is_sentence=query.text is not None))
+    return level
+
+
+_by_others: WeakKeyDictionary[Snapshot, dict[bool, float | None]] = WeakKeyDictionary()
+
+
+def _best_by_others(snapshot: Snapshot, *, is_sentence: bool) -> float | None:
+    """What other queries get at best from a small library; once for each of its states."""
+    known = _by_others.setdefault(snapshot, {})
+    if is_sentence not in known:
+        known[is_sentence] = (_best_by_sentences if is_sentence else _best_by_own_segments)(snapshot)
+    return known[is_sentence]
+
+
+def _best_by_sentences(snapshot: Snapshot) -> float | None:
+    features = fit_text(everyday_features(snapshot.encoder), snapshot.model.max_words)
+    return best_of_others(_scored(snapshot, features, snapshot.sample)[1].amax(dim=1).numpy())
+
+
+@torch.inference_mode()
+def _best_by_own_segments(snapshot: Snapshot) -> float | None:
+    """Each segment as a picture that is asked for, against those of the other videos."""
+    rows = snapshot.sample
+    video = snapshot.frames(rows)
+    queries = [as_query(frames[mask]) for frames, mask in zip(video.frames, video.frame_mask, strict=True)]
+    videos = np.array([fact.video_id for fact in snapshot.facts(rows)])
+    of_others = score_block(snapshot, queries, rows)[videos[:, None] != videos]
+    return background_scores(of_others.tolist(), MIN_SAMPLE).best_by_chance
 
 
 def heat(snapshot: Snapshot, query: EncodedQuery, video_id: str) -> Heat:

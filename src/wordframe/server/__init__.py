@@ -8,6 +8,7 @@ answers.py       what the library says, as the objects of ``wordframe.client.sch
 presentation.py  videos and moments as those objects show them: names, media types, addresses
 media.py         files of the library by id, and playable clips of them
 indexing.py      runs of ``wordframe index`` that the server starts, and how any run gets on
+preparing.py     what the model needs of each segment, made in the background
 pool.py          model work in threads of its own, so many at once
 """
 

@@ -20,7 +20,17 @@ from wordframe.client import schemas as wire
 from wordframe.disk import display_path
 from wordframe.errors import NotFoundError, WordframeError
 from wordframe.library import Snapshot, ids_clause
-from wordframe.search import Filters, Query, background, encode, explain, heat, rank_texts, search
+from wordframe.search import (
+    Filters,
+    Query,
+    background,
+    encode,
+    explain,
+    heat,
+    query_note,
+    rank_texts,
+    search,
+)
 from wordframe.server.presentation import Presenter
 from wordframe.server.served import ServedLibrary
 
@@ -69,7 +79,7 @@ class Answers:
         snapshot = self._served.snapshot()
         if snapshot is None or not snapshot.num_segments:
             timings = wire.Timings(waiting_ms=0, encoding_ms=0, searching_ms=0)
-            return wire.SearchResult(items=[], next_cursor=None, num_videos=0, words=[], timings=timings)
+            return wire.SearchResult(items=[], next_cursor=None, num_videos=0, words=[], note=None, timings=timings)
         filters = _filters(snapshot, request.filters)
         began = time.perf_counter()
         wanted = Query(text=request.text, like=request.like) if image is None else Query(image=image)
@@ -91,6 +101,7 @@ class Answers:
             next_cursor=_cursor(end, key) if len(hits) > end else None,
             num_videos=snapshot.count_videos(filters.where()),
             words=list(query.words),
+            note=None if query.text is None else query_note(snapshot.encoder, query.text),
             timings=wire.Timings(
                 waiting_ms=0,
                 encoding_ms=round(1000 * (encoded - began), 2),

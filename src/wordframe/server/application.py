@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -18,6 +18,7 @@ from wordframe.server.answers import Answers
 from wordframe.server.guard import Guard
 from wordframe.server.indexing import Indexing
 from wordframe.server.pool import WorkerPool
+from wordframe.server.preparing import Preparing
 from wordframe.server.presentation import API
 from wordframe.server.problems import add_handlers
 from wordframe.server.requests import Context
@@ -31,6 +32,8 @@ def create_app(
     served: ServedLibrary,
     *,
     allow_index: bool = False,
+    index_first: Sequence[str] = (),
+    prepare: bool = False,
     hosts: Collection[str] = (),
     any_address: bool = False,
     token: str | None = None,
@@ -42,6 +45,8 @@ def create_app(
 
     Args:
         allow_index: let callers start and end indexing over the library's own folders.
+        index_first: absolute paths to index as soon as the server runs.
+        prepare: make in the background what the model needs of segments that nothing is kept for.
         hosts, any_address, token: who may ask, see ``guard.py``.
         root_path: the path that a proxy shows the server under, such as ``/videos``; empty without one.
         at_once: searches that run side by side; default: as many as this machine has cores.
@@ -57,7 +62,13 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        if index_first:
+            context.indexing.start_over(index_first)
+        preparing = Preparing(served)
+        if prepare:
+            preparing.start()
         yield
+        preparing.close()
         context.searching.close()
         context.cutting.close()
         context.indexing.close()
@@ -75,7 +86,7 @@ def create_app(
         separate_input_output_schemas=False,  # one schema an object, as the client has it
     )
     app.state.context = context
-    add_handlers(app, root_path)
+    add_handlers(app, root_path, library=served.folder)
     app.include_router(router, prefix=API)
     _describe(app)
     app.router.routes.append(_Page("/", StaticFiles(directory=STATIC, html=True)))

@@ -1,6 +1,7 @@
 """Bringing the library up to date from the server: ``wordframe index`` over its own roots, in a process of its own.
 
-Its command is fixed: no path comes from a request. How it gets on is in the library's own status file, the same as for
+Its command is fixed: no path comes from a request. Who starts the server may name the first folders
+(``wordframe try``). How it gets on is in the library's own status file, the same as for
 a run from the command line; only why one died early has no place there, and is read from what it printed.
 """
 
@@ -13,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from typing import IO, Literal
 
 from wordframe.client import schemas as wire
@@ -62,15 +64,29 @@ class Indexing:
             roots = snapshot.roots if snapshot else ()
             if not roots:
                 raise ProblemError(409, "the library knows no folder yet; index the first one from the command line")
-            command = [sys.executable, "-m", "wordframe", "index", *roots, "--library", str(self._served.folder)]
-            command += ["--runtime", self._served.runtime]
-            if self._printed is not None:
-                self._printed.close()
-            self._printed = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as somebody may ask)
-            self._started = time.time()
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self._printed
-            )
+            self._begin(roots)
+
+    def start_over(self, paths: Sequence[str]) -> None:
+        """Start the first run, over paths that whoever started the server named; absolute."""
+        with self._lock:
+            self._begin(paths)
+
+    def _begin(self, paths: Sequence[str]) -> None:
+        command = [sys.executable, "-m", "wordframe", "index", "--library", str(self._served.folder)]
+        command += ["--runtime", self._served.runtime, "--", *paths]
+        if self._printed is not None:
+            self._printed.close()
+        self._printed = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as somebody may ask)
+        self._started = time.time()
+        # a process group of its own: Ctrl-C at the terminal would reach the run as well, and the one that ``close``
+        # sends would be its second, which ends a run at once instead of in order
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=self._printed,
+            process_group=None if os.name == "nt" else 0,
+        )
 
     def status(self) -> wire.IndexStatus:
         """The run that goes on, whoever started it, or the last one; ours is running before its first word, too."""
@@ -131,7 +147,7 @@ class Indexing:
             memory = "; perhaps there is too little memory" if -code == signal.SIGKILL else ""
             return f"the system ended it ({signal.strsignal(-code)}){memory}"
         with self._lock:
-            return _last_line(self._printed) or f"it ended with the status {code} and no word"
+            return last_line(self._printed) or f"it ended with the status {code} and no word"
 
     def stop(self) -> None:
         """End a run in order; what is finished is kept.
@@ -161,7 +177,7 @@ class Indexing:
             raise ProblemError(403, "this server does not start indexing; start it with --allow-index")
 
 
-def _last_line(printed: IO[bytes]) -> str:
+def last_line(printed: IO[bytes]) -> str:
     """What a process said last: the last line that names the program, as its errors do, else the very last."""
     printed.seek(max(0, printed.seek(0, os.SEEK_END) - _TAIL_BYTES))
     lines = [line.strip() for line in printed.read().decode("utf-8", "replace").splitlines() if line.strip()]

@@ -129,5 +129,5 @@ def servable(snapshot: Snapshot, video: VideoEntry) -> tuple[str, os.stat_result
 def _segment(snapshot: Snapshot, segment_id: str, columns: list[str]) -> dict[str, Any]:
     rows = snapshot.select(ids_clause("segment_id", [segment_id]), columns)
     if not rows:
-        raise NotFoundError(f"{snapshot.folder}: no segment {segment_id[:64]!r} in this library, or no longer")
+        raise NotFoundError(f"no segment {segment_id[:64]!r} in this library, or no longer")
     return rows[0]

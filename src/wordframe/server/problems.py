@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import http
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -17,6 +19,7 @@ from wordframe.errors import LibraryError, NotFoundError, VideoError, WordframeE
 from wordframe.server.answers import CursorError
 
 MEDIA_TYPE = "application/problem+json"
+_PATH = re.compile(r"(?<![\w.:/\\])(?:[A-Za-z]:)?(?:[/\\][^/\\\s:;,'\"()]+)+[/\\]?")
 
 
 class ProblemError(HTTPException):
@@ -48,8 +51,13 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def add_handlers(app: FastAPI, root_path: str = "") -> None:
-    """Let every error of ``app`` become a problem document; ``root_path`` is what callers see before its paths."""
+def add_handlers(app: FastAPI, root_path: str = "", *, library: Path) -> None:
+    """Let every error of ``app`` become a problem document.
+
+    Args:
+        root_path: what callers see before the paths of ``app``.
+        library: the folder that callers are not told.
+    """
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> JSONResponse:
@@ -64,7 +72,26 @@ def add_handlers(app: FastAPI, root_path: str = "") -> None:
 
     @app.exception_handler(WordframeError)
     async def _wordframe(request: Request, error: WordframeError) -> JSONResponse:
-        return problem(status_of(error), str(error), None, root_path + request.url.path)
+        text = str(error)
+        if not isinstance(error, (NotFoundError, CursorError)):  # these quote what was asked for, and nothing else
+            text = without_places(text, library)
+        return problem(status_of(error), text, None, root_path + request.url.path)
+
+
+def without_places(text: str, library: Path) -> str:
+    """A message of this machine as a caller may read it: of a path its last name stays, of the library's not even that.
+
+    >>> without_places("/home/ann/my lib: cannot read /home/ann/my lib/tables", Path("/home/ann/my lib"))
+    'the library: cannot read the library'
+    >>> without_places("/srv/my videos/a.mp4: no video (see /var/log/a.log)", Path("/lib"))
+    'a.mp4: no video (see a.log)'
+    """
+    folder = re.escape(str(library.absolute()))
+    text = re.sub(rf"{folder}(?:[/\\][^\s:;,'\"()]*)?(?![^\s/\\:;,'\"()])", "the library", text)
+    start, colon, rest = text.partition(": ")
+    if Path(start).is_absolute():  # a message begins with the path it is about, which may have spaces
+        text = Path(start).name + colon + rest
+    return _PATH.sub(lambda found: re.split(r"[/\\]", found[0].rstrip("/\\"))[-1], text)
 
 
 def _methods(app: FastAPI, path: str) -> list[str]:

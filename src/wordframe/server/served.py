@@ -42,7 +42,7 @@ class ServedLibrary:
         runtime: str = "auto",
     ) -> None:
         self.folder, self.model_name, self.runtime = folder, model, runtime
-        self._untrained, self._encoder = untrained, encoder
+        self.untrained, self._encoder = untrained, encoder
         self._opened: _Opened | None = None
         self._opening = threading.Lock()
 
@@ -59,7 +59,7 @@ class ServedLibrary:
                 library = Library.open(self.folder, encoder=self._encoder, runtime=self.runtime)
                 if not library.exists:
                     return None
-                model = library.load_model(self.model_name, untrained=self._untrained)
+                model = library.load_model(self.model_name, untrained=self.untrained)
                 self._opened = _Opened(library, model)
             opened = self._opened
         return opened.library.snapshot(opened.model)
@@ -68,9 +68,7 @@ class ServedLibrary:
         """As ``snapshot``, or LibraryError where there is no library."""
         snapshot = self.snapshot()
         if snapshot is None:
-            raise LibraryError(
-                f"{self.folder}: no library here yet; run wordframe index VIDEOS --library {self.folder}"
-            )
+            raise LibraryError("there is no library here yet; run wordframe index VIDEOS --library FOLDER")
         return snapshot
 
     def num_failures(self) -> int:

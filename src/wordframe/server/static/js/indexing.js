@@ -7,8 +7,8 @@ import { counted, duration } from "./words.js";
 const WHILE_RUNNING = 2000;
 const WHILE_IDLE = 15000;
 
-/** Keep the panel up to date; `changed()` is called when a run has ended, and during one while `isWaiting()` for videos. */
-export function watch(changed, isWaiting) {
+/** Keep the panel up to date; `changed()` is called when a run has ended, `grew()` during one as files are done. */
+export function watch(changed, grew, isWaiting) {
   let before = null;
   let grown = null;
   let timer = 0;
@@ -21,7 +21,7 @@ export function watch(changed, isWaiting) {
       draw(status, look);
       const done = `${status.files_done} ${status.ended}`;
       if (before === "running" && status.state !== "running") changed();
-      else if (isWaiting() && status.files_done && done !== grown) changed();
+      else if (status.files_done && done !== grown && (status.state === "running" || isWaiting())) grew();
       grown = done;
       before = status.state;
     } catch {

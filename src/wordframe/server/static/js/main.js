@@ -21,7 +21,10 @@ let shown = null; // the list on the page: what was asked, the cursor of what fo
 let running = new AbortController();
 let back = null; // the button that opened the video: focus and scroll return to it
 
-const say = (words) => { byId("status").textContent = words; };
+const say = (words, { aloud = true } = {}) => {
+  byId("status").setAttribute("aria-live", aloud ? "polite" : "off");
+  byId("status").textContent = words;
+};
 const picture = () => pictures.named(state.picture);
 const isSearch = () => Boolean(state.q || state.like || state.picture);
 const asked = () => JSON.stringify([state.q, state.like, state.picture, ...address.FILTERS.map((name) => state[name])]);
@@ -64,11 +67,11 @@ const fetched = (options) => (isSearch()
   ? api.search(state, { ...options, picture: picture(), signal: running.signal })
   : api.videos(state, { ...options, signal: running.signal }));
 
-/** Ask for the first page of what the state says; after Back, for as much as there was. */
-async function list({ scroll = 0, count = 0 } = {}) {
+/** Ask for the first page of what the state says; after Back, for as much as there was. `before`: what it grows from. */
+async function list({ scroll = 0, count = 0, before = null } = {}) {
   running.abort();
   running = new AbortController();
-  const mine = { asked: asked(), cursor: null, count: 0, weakShown: false };
+  const mine = { asked: asked(), cursor: null, count: 0, weakShown: false, drawn: "" };
   shown = mine;
   if (state.picture && !picture()) {
     clear();
@@ -76,16 +79,22 @@ async function list({ scroll = 0, count = 0 } = {}) {
     return;
   }
   byId("results").setAttribute("aria-busy", "true");
-  say(isSearch() ? "Searching…" : "");
+  if (!before) say(isSearch() ? "Searching…" : "");
   try {
     const [page, library] = await Promise.all([fetched({ limit: Math.min(MOST, Math.max(PAGE, count)) }), api.library()]);
     if (shown !== mine) return;
     info = library;
+    mine.drawn = JSON.stringify([page.items, page.num_videos]);
+    if (before?.drawn === mine.drawn) {
+      shown = before; // nothing is new: what is on the page stays
+      return;
+    }
     filters.draw(state, info.folders, go);
     clear();
     notice();
     put(page);
-    say(summary(page));
+    note(page.note);
+    say(summary(page), { aloud: !before });
     if (!state.v) scrollTo({ top: scroll });
   } catch (error) {
     if (error.name === "AbortError" || shown !== mine) return;
@@ -93,7 +102,7 @@ async function list({ scroll = 0, count = 0 } = {}) {
     shown = null;
     trouble(error);
   } finally {
-    if (shown === mine || !shown) byId("results").setAttribute("aria-busy", "false");
+    if (shown === mine || shown === before || !shown) byId("results").setAttribute("aria-busy", "false");
   }
 }
 
@@ -101,6 +110,13 @@ function clear() {
   byId("results").replaceChildren();
   byId("more").hidden = true;
   byId("notice").hidden = true;
+  note(null);
+}
+
+/** What the encoder cannot know of the words that were asked. */
+function note(words) {
+  byId("note").hidden = !words;
+  byId("note").textContent = words ? `Note: ${words}.` : "";
 }
 
 function put(page) {
@@ -190,9 +206,17 @@ async function more() {
   }
 }
 
+const isRead = () => state.v || scrollY > 200 || byId("results").contains(document.activeElement);
+
+/** Indexing goes on: the list grows, without a word, unless somebody reads it or waits for another. */
+function grow() {
+  if (isRead() || !shown || byId("results").getAttribute("aria-busy") === "true") return;
+  list({ scroll: scrollY, count: shown.count, before: shown });
+}
+
 /** The library has changed; what somebody is reading stays where it is. */
 function refresh() {
-  if (state.v || scrollY > 200 || byId("results").contains(document.activeElement)) {
+  if (isRead()) {
     say("The library has changed. Search again to see what is new.");
     return;
   }
@@ -230,5 +254,5 @@ pictures.setUp((name) => {
   shown = null;
   go({ picture: name, q: "", like: "", v: "", t: "" });
 }, say);
-indexing.watch(refresh, () => info?.num_videos === 0 && !isSearch());
+indexing.watch(refresh, grow, () => info?.num_videos === 0 && !isSearch());
 draw({ place: address.remembered() });

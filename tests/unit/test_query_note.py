@@ -1,0 +1,145 @@
+"""What is told of a query that an encoder cannot know, and that little else is."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.colours import ColourEncoder
+from wordframe.encoders import Encoder
+from wordframe.encoders._dual import MODEL_TYPES
+from wordframe.encoders.offline import OfflineEncoder
+from wordframe.search import query_note
+from wordframe.search._note import WORDS_FILE, words_of_captions
+
+FOREIGN = [
+    *("ein Hund läuft am Strand", "Leute tanzen auf einer Bühne", "jemand schneidet Gemüse", "zwei Männer reden"),
+    *("un chien court sur la plage", "des enfants jouent dans le jardin", "un chat dort", "deux hommes discutent"),
+    *("un perro corre por la playa", "alguien corta verduras", "cocinando en una sartén", "una boda"),
+    *("un cane corre sulla spiaggia", "qualcuno taglia le verdure", "due uomini parlano", "una festa"),
+    *("um cachorro corre na praia", "cozinhando em uma frigideira", "uma mulher fala para a câmera"),
+    *("een hond rent op het strand", "iemand snijdt groenten", "mensen dansen op een podium"),
+    *("pies biegnie po plaży", "bir köpek sahilde koşuyor", "koira juoksee rannalla", "egy kutya fut a strandon"),
+    *(
+        "狗在海滩上跑",
+        "собака бежит по пляжу",
+        "ビーチを走る犬",
+        "해변에서 뛰는 개",
+        "كلب يركض",
+        "σκύλος στην παραλία",
+        "कुत्ता",
+    ),
+]
+ENGLISH = [
+    *(
+        "dog",
+        "a dog runs on the beach",
+        "two men",
+        "cooking pasta",
+        "crème brûlée",
+        "a piñata at a party",
+        "tv",
+        "karaoke",
+    ),
+    *(
+        "people at Christmas",
+        "A Man Riding A Horse",
+        "STREET AT NIGHT",
+        "4k drone footage",
+        "a 360 video",
+        "x-ray",
+        "3 dogs",
+    ),
+    *(
+        "a woman in a café",
+        "the man's hat",
+        "snowboarders jumping",
+        "not only dogs",
+        "a piece of cake",
+        "I ride my bike",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def offline() -> Encoder:
+    return OfflineEncoder()
+
+
+@pytest.mark.parametrize("text", FOREIGN)
+def test_other_languages_are_told(offline: Encoder, text: str) -> None:
+    told = query_note(offline, text)
+    assert told is not None
+    assert told.startswith("this seems to be no English, which is all that the encoder reads: say it in English, or ")
+
+
+@pytest.mark.parametrize("text", ENGLISH)
+def test_plain_queries_are_not(offline: Encoder, text: str) -> None:
+    assert query_note(offline, text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "start"),
+    [
+        ("🐕 🏖️", "there is no word in this query"),
+        ("?!", "there is no word in this query"),
+        ("Berlin", "“Berlin”: the encoder knows no names; describe what is to be seen instead"),
+        ("Angela Merkel speaks to people", "“Angela Merkel”: the encoder knows no names"),
+        ("a man walks in Timbuktu", "“Timbuktu”: the encoder knows no names"),
+        ("a party in 2019", "“2019”: the encoder reads no numbers; describe what is to be seen, and use the filters"),
+        ("IMG_2034", "“IMG_2034”: the encoder reads no numbers"),
+        ("2019-05-01", "“2019-05-01”: the encoder reads no numbers"),
+        ('a shirt with "LOVE" on it', "“LOVE”: the encoder reads no text in the picture; describe what else"),
+        ("a sign that says exit", "“that says”: the encoder reads no text"),
+        ("a beach without people", "“without” has hardly an effect: what is named is searched for"),
+        ("No dog", "“No” has hardly an effect"),
+        ("a ball that isn’t red", "“isn’t” has hardly an effect"),
+    ],
+)
+def test_each_kind_says_what_helps(offline: Encoder, text: str, start: str) -> None:
+    told = query_note(offline, text)
+    assert told is not None
+    assert told.startswith(start)
+    assert "\n" not in told
+
+
+def test_an_encoder_is_told_of_what_it_is_blind_to_alone() -> None:
+    knowing = ColourEncoder()
+    for text in (*FOREIGN, "🐕", "Angela Merkel speaks", "IMG_2034", 'a shirt with "LOVE"'):
+        assert query_note(knowing, text) is None, text
+    assert query_note(knowing, "no dog")
+
+
+def test_encoders_of_many_languages_declare_it() -> None:
+    many = {name for name, model_type in MODEL_TYPES.items() if model_type.other_languages}
+    assert many == {"metaclip_2", "siglip2", "chinese_clip", "altclip"}
+
+
+def test_the_list_holds_the_words_of_the_captions_of_classes() -> None:
+    assert WORDS_FILE.read_text(encoding="utf-8").split() == words_of_captions()
+
+
+def captions(shared: Path) -> list[str]:
+    """Every English caption at hand, each once."""
+    found: list[str] = []
+    annotations = shared / "annotations"
+    with open(annotations / "MSRVTT_JSFUSION_test.csv", encoding="utf-8", newline="") as file:
+        found += [row["sentence"] for row in csv.DictReader(file)]
+    for several in json.loads((annotations / "msvd_captions.json").read_text(encoding="utf-8")).values():
+        found += several
+    for split in ("test", "val"):
+        found += [row["description"] for row in json.loads((annotations / f"didemo_{split}.json").read_text("utf-8"))]
+    for video in json.loads((annotations / "activitynet_val_1.json").read_text(encoding="utf-8")).values():
+        found += [sentence.strip() for sentence in video["sentences"]]
+    found += json.loads((shared / "clips" / "panda" / "captions.json").read_text(encoding="utf-8")).values()
+    return sorted({caption for caption in found if caption.strip()})
+
+
+def test_few_english_captions_are_taken_for_another_language(offline: Encoder, shared: Path) -> None:
+    every = captions(shared)
+    told = [text for text in every if (query_note(offline, text) or "").startswith("this seems to be no English")]
+    assert len(every) > 50_000
+    assert len(told) < 0.005 * len(every), told[:20]
