@@ -383,7 +383,7 @@ def test_the_document_names_every_address(client: TestClient) -> None:
     assert set(document["paths"]) == {
         f"/api/v1/{path}"
         for path in (
-            "health library index search videos videos/{video_id} videos/{video_id}/media videos/{video_id}/heat "
+            "health library index search words videos videos/{video_id} videos/{video_id}/media videos/{video_id}/heat "
             "videos/{video_id}/rank-texts segments/{segment_id}/thumbnail segments/{segment_id}/clip "
             "segments/{segment_id}/explain"
         ).split()

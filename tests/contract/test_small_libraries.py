@@ -16,7 +16,7 @@ from wordframe.search import EncodedQuery, Query, background, encode, search
 
 
 class KnowingEncoder(ColourEncoder):
-    """Sentences without a colour are each of another one, faint among greys, as everyday sentences are to an encoder."""
+    """Sentences without a colour have one each, faint among greys, as everyday sentences are to an encoder."""
 
     def encode_text(self, sentences: Sequence[str]) -> TextFeatures:
         found = super().encode_text(sentences)

@@ -5,16 +5,20 @@ from __future__ import annotations
 
 import datetime
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
 from wordframe.cli.options import JsonOption, LibraryOption, ModelOption, UntrainedOption, print_json
+from wordframe.disk import one_line
 
 if TYPE_CHECKING:
-    from wordframe.search import BackgroundScores, Hit
+    from wordframe.search import BackgroundScores, Hit, WordShare
+
+    Shares: TypeAlias = Mapping[str, Sequence[WordShare]]
 
 
 def search(
@@ -41,6 +45,13 @@ def search(
     explain: Annotated[
         bool, typer.Option("--explain", help="Say why each best moment fits: parts, and which frames each word sees.")
     ] = False,
+    words: Annotated[
+        bool,
+        typer.Option(
+            "--words/--no-words",
+            help="Below each video, which words of the sentence found it: by how much the score falls without each.",
+        ),
+    ] = True,
     json: JsonOption = False,
 ) -> None:
     """Find the videos, and the moments in them, that fit a query.
@@ -62,7 +73,7 @@ def search(
     from wordframe.cli._terminal import warn_if_unprepared
     from wordframe.disk import one_line
     from wordframe.library import Library
-    from wordframe.search import Filters, Query, SearchEngine, background, encode, query_note
+    from wordframe.search import Filters, Query, SearchEngine, background, encode, query_note, word_shares
     from wordframe.search import search as find
 
     filters = Filters(path=path, min_seconds=min_seconds, max_seconds=max_seconds, after=after, before=before)
@@ -73,17 +84,32 @@ def search(
         print(one_line(f"note: {note}"), file=sys.stderr)
     hits = find(snapshot, query, top=top, moments=moments, filters=filters, exact=exact, explained=explain)
     level = background(snapshot, query)
+    shares = word_shares(snapshot, query, [hit.moments[0].segment_id for hit in hits]) if words else {}
     if json:
-        print_json([hit.to_json() | {"weak": level.is_weak(hit.score)} for hit in hits])
+        print_json([_as_json(hit, level, shares) for hit in hits])
     elif hits:
-        _show(hits, level)
+        _show(hits, level, shares)
     else:
         print("Nothing found: no video passes the filters.")
 
 
-def _show(hits: list[Hit], level: BackgroundScores) -> None:
+def _as_json(hit: Hit, level: BackgroundScores, shares: Shares) -> dict[str, Any]:
+    """A hit with what was asked beside it; ``words`` where there is something to tell."""
+    found = hit.to_json() | {"weak": level.is_weak(hit.score)}
+    told = shares.get(hit.moments[0].segment_id)
+    return found | {"words": [share.to_json() for share in told]} if told is not None else found
+
+
+def _words_line(shares: Sequence[WordShare]) -> str:
+    """``dog 46 % · beach 39 % · runs 15 %``: the words that counted, the strongest first."""
+    told = sorted(shares, key=lambda each: -each.share)
+    return " · ".join(
+        f"{one_line(each.word)} {each.share:.0%}".replace("%", " %") for each in told if each.share > 0.05
+    )
+
+
+def _show(hits: list[Hit], level: BackgroundScores, shares: Shares) -> None:
     from wordframe.cli._terminal import reason_lines, timecode
-    from wordframe.disk import one_line
 
     width = max(len(f"{timecode(hit.start_seconds)} – {timecode(hit.end_seconds)}") for hit in hits)
     weak = False
@@ -99,6 +125,8 @@ def _show(hits: list[Hit], level: BackgroundScores) -> None:
                 f"{timecode(m.start_seconds)} – {timecode(m.end_seconds)} ({m.score:.3f})" for m in hit.moments[1:]
             )
             print(f"{'':13}also {others}")
+        if not weak and (line := _words_line(shares.get(hit.moments[0].segment_id, ()))):
+            print(f"{'':13}by {line}")
         if hit.explanation is not None:
             print("\n".join(f"{'':13}{line}" for line in reason_lines(hit.explanation)))
 
@@ -118,7 +146,6 @@ def export(
         wordframe export holiday.mp4 1:15 1:22.5 --to dog.mp4
     """
     from wordframe.cli._terminal import parse_timecode, timecode
-    from wordframe.disk import one_line
     from wordframe.video import export_moment
 
     begin, stop = parse_timecode(start), parse_timecode(end)

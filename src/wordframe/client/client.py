@@ -149,6 +149,10 @@ class Client:
         """Why a segment fits a sentence, a segment or a picture file; give one of the three."""
         return self._ask(wire.Explanation, f"/segments/{_part(segment_id)}/explain", text, like, image)
 
+    def found_by(self, text: str, segment_ids: Sequence[str]) -> wire.FoundByList:
+        """Which words of a sentence found some segments, at most 100."""
+        return self._get(wire.FoundByList, "/words", q=text, segment=list(segment_ids))
+
     def heat(
         self, video_id: str, text: str | None = None, *, like: str | None = None, image: str | Path | None = None
     ) -> wire.Heat:

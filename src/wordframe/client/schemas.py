@@ -28,6 +28,7 @@ from wordframe.search import Explanation as Explanation
 from wordframe.search import Seconds
 from wordframe.search import WordAttention as WordAttention
 from wordframe.search import WordHeat as WordHeat
+from wordframe.search import WordShare as WordShare
 
 MAX_TEXT = 512
 MAX_TEXTS = 100
@@ -193,6 +194,19 @@ class SearchResult(_Wire):
     words: list[str]
     note: str | None
     timings: Timings
+
+
+class FoundBy(_Wire):
+    """A segment, and which words of a sentence found it; none if no single word did."""
+
+    segment_id: str
+    words: tuple[WordShare, ...]
+
+
+class FoundByList(_Wire):
+    """Segments in the order asked for; none where there is nothing to tell, as of a sentence of one word."""
+
+    items: list[FoundBy]
 
 
 class SegmentInfo(_Wire):

@@ -1,6 +1,8 @@
 from ._everyday import plain_sentences as plain_sentences
 from ._meaning import BackgroundScores as BackgroundScores
 from ._note import query_note as query_note
+from ._words import MAX_SHARED_WORDS as MAX_SHARED_WORDS
+from ._words import word_shares as word_shares
 from .engine import SearchEngine as SearchEngine
 from .filters import Filters as Filters
 from .queries import MAX_QUERY_CHARACTERS as MAX_QUERY_CHARACTERS
@@ -20,6 +22,7 @@ from .results import Score as Score
 from .results import Seconds as Seconds
 from .results import WordAttention as WordAttention
 from .results import WordHeat as WordHeat
+from .results import WordShare as WordShare
 from .search import SHORTLIST as SHORTLIST
 from .search import background as background
 from .search import candidates as candidates

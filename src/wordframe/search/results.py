@@ -43,6 +43,13 @@ class WordAttention(Result):
     peak_seconds: Seconds
 
 
+class WordShare(Result):
+    """A word of the query and its share, of 1, in what a match owes to single words (``_words.py``)."""
+
+    word: str
+    share: Score
+
+
 class Explanation(Result):
     """Why a segment fits a query; what the model does not have is None.
 

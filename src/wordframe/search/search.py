@@ -142,6 +142,11 @@ def score_block(snapshot: Snapshot, texts: Sequence[TextFeatures], row_ids: Sequ
     return _scored(snapshot, together, row_ids)[1].numpy()
 
 
+def score_rows(snapshot: Snapshot, texts: TextFeatures, row_ids: Sequence[int]) -> Tensor:
+    """Scores ``(T, V)`` of a few segments, in the order of their ids."""
+    return _scored(snapshot, texts, row_ids)[1]
+
+
 @torch.inference_mode()
 def _scored(snapshot: Snapshot, text: TextFeatures, row_ids: Sequence[int]) -> tuple[list[SegmentFacts], Tensor]:
     """Facts of some segments, and the scores ``(T, V)`` of texts."""
@@ -190,7 +195,7 @@ def _best_by_others(snapshot: Snapshot, *, is_sentence: bool) -> float | None:
 
 def _best_by_sentences(snapshot: Snapshot) -> float | None:
     features = fit_text(everyday_features(snapshot.encoder), snapshot.model.max_words)
-    return best_of_others(_scored(snapshot, features, snapshot.sample)[1].amax(dim=1).numpy())
+    return best_of_others(score_rows(snapshot, features, snapshot.sample).amax(dim=1).numpy())
 
 
 @torch.inference_mode()

@@ -30,6 +30,7 @@ from wordframe.search import (
     query_note,
     rank_texts,
     search,
+    word_shares,
 )
 from wordframe.server.presentation import Presenter
 from wordframe.server.served import ServedLibrary
@@ -113,6 +114,12 @@ class Answers:
         """Why a segment fits a query."""
         snapshot = self._served.need_snapshot()
         return explain(snapshot, encode(snapshot, query), segment_id)
+
+    def found_by(self, text: str, segment_ids: Sequence[str]) -> wire.FoundByList:
+        """Which words of a sentence found each segment."""
+        snapshot = self._served.need_snapshot()
+        shares = word_shares(snapshot, encode(snapshot, Query(text=text)), list(dict.fromkeys(segment_ids)))
+        return wire.FoundByList(items=[wire.FoundBy(segment_id=each, words=words) for each, words in shares.items()])
 
     def heat(self, video_id: str, query: Query) -> wire.Heat:
         """How much each moment of a video answers a query."""

@@ -79,6 +79,17 @@ async def explain_for_picture(context: Shared, segment_id: Id, query: AsPicture)
     return await explain(context, segment_id, query)
 
 
+@router.get("/words", tags=["search"], summary="Which words found some segments", responses=documented(404))
+async def found_by(
+    context: Shared,
+    q: Annotated[str, Query(min_length=1, max_length=wire.MAX_TEXT)],
+    segment: Annotated[list[wire.SegmentId], Query(min_length=1, max_length=100)],
+) -> wire.FoundByList:
+    """How much each word of ``q`` counted for each ``segment``: by how much the score falls without it, as a share."""
+    found, _ = await context.searching.run(lambda: context.answers.found_by(q, segment))
+    return found
+
+
 async def _search(context: Context, wanted: wire.SearchRequest, image: bytes | None) -> wire.SearchResult:
     found, waited = await context.searching.run(lambda: context.answers.search(wanted, image))
     return found.model_copy(update={"timings": found.timings.model_copy(update={"waiting_ms": round(waited, 2)})})

@@ -65,6 +65,9 @@ const about = (path, { q, like, picture }, signal) =>
 export const heat = (id, query, signal) => about(`/videos/${id}/heat`, query, signal);
 export const explain = (segment, query, signal) => about(`/segments/${segment}/explain`, query, signal);
 
+/** Which words of a sentence found these segments. */
+export const foundBy = (q, segments, signal) => ask(`/words?${parameters({ q, segment: segments })}`, { signal });
+
 export function rankTexts(id, texts) {
   const options = { method: "POST", body: JSON.stringify({ texts }), headers: { "Content-Type": "application/json" } };
   return ask(`/videos/${id}/rank-texts`, options);

@@ -125,6 +125,18 @@ function put(page) {
   shown.count += page.items.length;
   shown.cursor = page.next_cursor;
   byId("more").hidden = !page.next_cursor;
+  if (isSearch() && state.q) markWords();
+}
+
+/** Which words found what is shown: asked when it is there, since it takes as long as the search itself. */
+async function markWords() {
+  const segments = results.unsaid().slice(0, MOST);
+  if (!segments.length || !/\S\s+\S/.test(state.q)) return;
+  try {
+    results.markWords((await api.foundBy(state.q, segments, running.signal)).items);
+  } catch {
+    // the results are there, and say as much without it
+  }
 }
 
 function summary(page) {

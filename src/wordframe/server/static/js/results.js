@@ -43,5 +43,24 @@ function card(video, moments, open, weak) {
       el("h2", { title: video.path }, video.name),
       el("p", { class: "folder", title: video.folder }, shortFolder(video.folder)),
       video.problem ? el("p", { class: "problem" }, `Read only in part: ${video.problem}`) : null,
+      first && !weak ? el("p", { class: "found-by", "data-segment": first.segment_id, hidden: true }) : null,
       buttons.length ? el("div", { class: "moments" }, buttons) : null));
+}
+
+/** The segments whose cards could say which words found them. */
+export const unsaid = () => [...document.querySelectorAll(".found-by[hidden]")].map((line) => line.dataset.segment);
+
+/** Mark at each card how much each word of the query counted. */
+export function markWords(items) {
+  for (const { segment_id: segment, words } of items) {
+    const line = document.querySelector(`.found-by[data-segment="${segment}"]`);
+    if (!line || !words.length) continue;
+    line.replaceChildren(el("span", { class: "hidden" }, "Found by "), ...words.flatMap(({ word, share }) => {
+      const percent = `${Math.round(100 * share)} %`;
+      const marked = el("span", { class: "by-word", "data-weight": Math.ceil(4 * share), title: percent }, word,
+        el("span", { class: "hidden" }, ` ${percent},`));
+      return [marked, " "];
+    }));
+    line.hidden = false;
+  }
 }
