@@ -1,7 +1,7 @@
 """Which words of a sentence carried a match: leave one out.
 
-The sentence is encoded again without each of its words, and the match is scored by each of these: what a word carried is
-by how much the score falls without it. Falls are shown as shares of their sum; a word without which the score does not
+The sentence is encoded again without each of its words, and the match is scored by each of these: what a word carried
+is by how much the score falls without it. Falls are shown as shares of their sum; a word without which the score does not
 fall has none. So it tells what this model did with this match, nothing of what is to be seen: a word may carry a wrong
 match, and of two words that say the same each may go without loss.
 
@@ -32,8 +32,8 @@ def word_shares(
 ) -> dict[str, tuple[WordShare, ...]]:
     """For each segment the query's words in their order, with shares that sum to one.
 
-    Empty for a segment whose score no single word raises. Of a picture, of one word and of more than 16 there is nothing
-    to tell: an empty dictionary.
+    Empty for a segment whose score no single word raises. Of a picture, of one word and of more than 16 there is
+    nothing to tell: an empty dictionary.
 
     Raises:
         NotFoundError: there is no such segment.
