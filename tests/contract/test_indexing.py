@@ -351,10 +351,23 @@ def test_progress_reaches_the_end(tmp_path: Path, videos: Path, encoder: ColourE
     (videos / "bad.mp4").write_bytes(b"not a video")
     shutil.copy(videos / "red.mp4", videos / "zcopy.mp4")
     told = []
-    open_library(tmp_path, encoder).index([videos], on_progress=told.append)
+    summary = open_library(tmp_path, encoder).index([videos], on_progress=told.append)
     assert told[-1].files_done == told[-1].files_total == 5
     assert told[-1].bytes_done == told[-1].bytes_total
-    assert told[-1].frames == encoder.frames_encoded
+    assert told[-1].frames == summary.frames == encoder.frames_encoded + summary.frames_reused
+
+
+def test_frames_that_hardly_differ_are_encoded_once(tmp_path: Path, videos: Path, encoder: ColourEncoder) -> None:
+    """The same library comes out as from every frame, and the summary tells the difference."""
+    summary = open_library(tmp_path, encoder).index([videos])
+    assert (summary.frames, summary.frames_reused, encoder.frames_encoded) == (24, 21, 3)
+    every = ColourEncoder()
+    other = Library.open(tmp_path / "every", encoder=every)
+    summary = other.index([videos], every_frame=True)
+    assert (summary.frames, summary.frames_reused, every.frames_encoded) == (24, 0, 24)
+    for video in other.videos():
+        (one,) = [known for known in open_library(tmp_path, encoder).videos() if known.path == video.path]
+        assert (one.num_segments, one.duration_seconds) == (video.num_segments, video.duration_seconds)
 
 
 # Paths as people give them -------------------------------------------------------------------------------------------

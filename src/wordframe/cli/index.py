@@ -31,6 +31,10 @@ def index(
     strict: Annotated[
         bool, typer.Option("--strict", help="Fail also for unchanged files that could not be read before.")
     ] = False,
+    every_frame: Annotated[
+        bool,
+        typer.Option("--every-frame", help="Encode also frames that hardly differ from the last one encoded."),
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Index all videos below PATHS into a library.
@@ -51,7 +55,7 @@ def index(
 
     opened = Library.open(library, encoder=encoder)
     with indexing_progress() as on_progress:
-        summary = opened.index(paths, prune=prune, retry=retry, on_progress=on_progress)
+        summary = opened.index(paths, prune=prune, retry=retry, every_frame=every_frame, on_progress=on_progress)
     if json:
         print_json(asdict(summary))
     print_problems(summary)
@@ -91,9 +95,10 @@ def print_summary(summary: IndexSummary, library: Path) -> None:
 
     parts = [f"{counted(len(summary.indexed), 'video')} indexed"]
     if summary.indexed:
+        reused = f", {summary.frames_reused / summary.frames:.0%} hardly changed" if summary.frames_reused else ""
         speed = summary.seconds_of_video / max(summary.seconds_taken, 1e-9)
         parts[0] += (
-            f" ({duration(summary.seconds_of_video)} of video, {counted(summary.frames, 'frame')}) "
+            f" ({duration(summary.seconds_of_video)} of video, {counted(summary.frames, 'frame')}{reused}) "
             f"in {duration(summary.seconds_taken)}, {speed:.0f} times as fast as they play"
         )
     for paths, word in (

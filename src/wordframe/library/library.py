@@ -220,6 +220,7 @@ class Library:
         *,
         prune: bool = False,
         retry: bool = False,
+        every_frame: bool = False,
         on_progress: Callable[[IndexProgress], None] | None = None,
     ) -> IndexSummary:
         """Bring the library up to date with all videos below ``paths``, one path or several; ``~`` is your home.
@@ -230,6 +231,8 @@ class Library:
         Args:
             prune: forget videos below ``paths`` whose files are gone.
             retry: try files again that failed before and have not changed.
+            every_frame: encode also frames that hardly differ from the last one that was encoded; otherwise they take
+                its feature.
             on_progress: called in this thread after each result.
 
         Raises:
@@ -257,6 +260,7 @@ class Library:
                     self._store,
                     self.encoder,
                     leave_out=[str(self.folder)],
+                    every_frame=every_frame,
                     on_progress=tell,
                     should_stop=interrupted.is_set,
                 )
