@@ -370,6 +370,24 @@ def test_frames_that_hardly_differ_are_encoded_once(tmp_path: Path, videos: Path
         assert (one.num_segments, one.duration_seconds) == (video.num_segments, video.duration_seconds)
 
 
+def test_the_library_keeps_the_sampling_it_was_told(tmp_path: Path, encoder: ColourEncoder) -> None:
+    """Keyframes at 0, 25 s, …: two frames of a video of 30 s; what is read later is sampled in the same way."""
+    first = write_scenes(tmp_path / "videos" / "a.mp4", ("red", 30))
+    library = open_library(tmp_path, encoder)
+    summary = library.index([first], sampling="keyframes")
+    assert (summary.sampling, summary.frames) == ("keyframes", 2)
+    second = write_scenes(tmp_path / "videos" / "b.mp4", ("blue", 30))
+    summary = open_library(tmp_path, encoder).index([second])
+    assert (summary.sampling, summary.frames) == ("keyframes", 2)
+    third = write_scenes(tmp_path / "videos" / "c.mp4", ("green", 30))
+    summary = library.index([tmp_path / "videos"], sampling="seconds")
+    assert (summary.sampling, summary.frames, summary.indexed) == ("seconds", 30, [str(third)])
+    assert summary.unchanged == [str(first), str(second)]
+    assert library.index([tmp_path / "videos"]).sampling == "seconds"
+    with pytest.raises(LibraryError, match="sampling 'often' is not known; choose one of seconds, keyframes"):
+        library.index([third], sampling="often")
+
+
 # Paths as people give them -------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,7 @@ class TestWhatIsARepetition:
         """Each picture is near the one before, and 100 of them lead far away: no two that share a feature may be far."""
         start, end = textured(0), textured(1)
         pictures = [shown(start + (end - start) * number / 300) for number in range(100)]
-        for before, after in zip(pictures, pictures[1:], strict=False):
+        for before, after in itertools.pairwise(pictures):
             assert new_ones([before, after]) == [0]
         new = new_ones(pictures)
         assert len(new) > 10

@@ -35,6 +35,14 @@ def index(
         bool,
         typer.Option("--every-frame", help="Encode also frames that hardly differ from the last one encoded."),
     ] = False,
+    sampling: Annotated[
+        str | None,
+        typer.Option(
+            help="seconds: a frame a second (default). keyframes: decode only those, far faster for long 4K files, with "
+            "coarser moments. The library keeps the choice for later runs.",
+            show_default=False,
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Index all videos below PATHS into a library.
@@ -55,7 +63,9 @@ def index(
 
     opened = Library.open(library, encoder=encoder)
     with indexing_progress() as on_progress:
-        summary = opened.index(paths, prune=prune, retry=retry, every_frame=every_frame, on_progress=on_progress)
+        summary = opened.index(
+            paths, prune=prune, retry=retry, every_frame=every_frame, sampling=sampling, on_progress=on_progress
+        )
     if json:
         print_json(asdict(summary))
     print_problems(summary)
@@ -112,6 +122,9 @@ def print_summary(summary: IndexSummary, library: Path) -> None:
         if paths:
             parts.append(f"{len(paths):,} {word}")
     print(" · ".join(parts))
+    if summary.indexed and summary.sampling == "keyframes":
+        apart = summary.seconds_of_video / max(summary.frames, 1)
+        print(f"only keyframes were looked at, {apart:.1f} s apart on average, and no moment is finer than that")
     for model, segments in sorted(summary.prepared.items()):
         if segments:
             print(f"{counted(segments, 'segment')} prepared for {one_line(model)}")

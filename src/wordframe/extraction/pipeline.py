@@ -40,7 +40,7 @@ from wordframe.extraction._results import (
     Video,
     WaitingFrame,
 )
-from wordframe.video import Frame, VideoInfo, open_frames
+from wordframe.video import Frame, FrameStream, VideoInfo, open_frames, open_keyframes
 
 _POLL_SECONDS = 0.1
 _BATCH_WAIT_SECONDS = 0.05
@@ -56,7 +56,7 @@ class _Pipeline:
         self,
         jobs: Iterator[Job],
         encoder: Encoder,
-        times: Callable[[VideoInfo], Iterable[float]],
+        times: Callable[[VideoInfo], Iterable[float]] | None,
         keep: Callable[[Frame], bytes] | None,
         should_stop: Callable[[], bool],
         *,
@@ -157,9 +157,14 @@ class _Pipeline:
                 self._jobs_error = error
                 return None
 
+    def _open(self, job: Job) -> FrameStream:
+        if self._times is None:
+            return open_keyframes(job.path, short_side=self._encoder.short_side, threads=job.threads)
+        return open_frames(job.path, self._times, short_side=self._encoder.short_side, threads=job.threads)
+
     def _decode_video(self, video: Video) -> None:
         job, encoder = video.job, self._encoder
-        with open_frames(job.path, self._times, short_side=encoder.short_side, threads=job.threads) as frames:
+        with self._open(job) as frames:
             chunk = OpenChunk(video, 0, frames.info, encoder.dimension)
             # The encoder looks at a part of a picture, a keepsake shows all of it: each is repeated by what it shows.
             seen, shown = Repeats(encoder.view), Repeats()
@@ -273,7 +278,7 @@ def extract(
     jobs: Iterable[Job],
     encoder: Encoder,
     *,
-    times: Callable[[VideoInfo], Iterable[float]],
+    times: Callable[[VideoInfo], Iterable[float]] | None,
     keep: Callable[[Frame], bytes] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     reuse: bool = False,
@@ -290,7 +295,7 @@ def extract(
 
     Args:
         jobs: drawn one by one from the decoder threads (under a lock), so it may do a little work of its own.
-        times: the wanted seconds of a video, ascending; may be endless.
+        times: the wanted seconds of a video, ascending; may be endless. None: its keyframes (``open_keyframes``).
         keep: makes something small of each decoded frame, such as a thumbnail.
         should_stop: asked ten times a second; True ends the iteration early, in order.
         reuse: frames that hardly differ from an encoded one take its feature and keepsake (``_repeats.py`` says which);

@@ -49,13 +49,14 @@ class Indexer:
         *,
         leave_out: Sequence[str] = (),
         every_frame: bool = False,
+        sampling: str = "seconds",
         on_progress: Callable[[IndexProgress], None] | None = None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self._store, self._encoder = store, encoder
         self._leave_out, self._every_frame = leave_out, every_frame
         self._on_progress, self._should_stop = on_progress, should_stop
-        self._summary = IndexSummary()
+        self._summary = IndexSummary(sampling=sampling)
         self._known: dict[str, VideoEntry] = {}
         self._failures: dict[str, FailureEntry] = {}
         self._waiting: list[tuple[VideoEntry, list[SegmentEntry]]] = []
@@ -141,7 +142,7 @@ class Indexer:
         results = extract(
             jobs,
             self._encoder,
-            times=index_times,
+            times=None if self._summary.sampling == "keyframes" else index_times,
             keep=small_picture,
             should_stop=self._should_stop,
             reuse=not self._every_frame,

@@ -4,8 +4,8 @@
     summary = library.index("~/Videos")
     snapshot = library.snapshot()
 
-On disk: ``wordframe.json`` (format and encoder), ``roots.json``, ``tables/`` (LanceDB), ``indexing.json`` (how the last
-run got on) and ``indexing.lock``. Whoever writes holds the lock; whoever reads takes a snapshot and needs none.
+On disk: ``wordframe.json`` (format and encoder), ``roots.json``, ``sampling.json``, ``tables/`` (LanceDB),
+``indexing.json`` (how the last run got on) and ``indexing.lock``. Whoever writes holds the lock; whoever reads takes a snapshot and needs none.
 Neighbours: ``snapshot.py`` is what is read, ``indexer.py`` fills the tables, ``_prepare.py`` adds what a model needs.
 """
 
@@ -26,7 +26,15 @@ from wordframe.errors import LibraryError, WordframeError
 from wordframe.interrupts import interrupts_noted
 from wordframe.library._durable import note_durable
 from wordframe.library._files import expanded
-from wordframe.library._manifest import FORMAT, OLDEST_FORMAT, Manifest, add_roots, read_roots, without_nested
+from wordframe.library._manifest import (
+    FORMAT,
+    OLDEST_FORMAT,
+    Manifest,
+    add_roots,
+    keep_sampling,
+    read_roots,
+    without_nested,
+)
 from wordframe.library._model_table import ModelTable, columns_of, lasting_name, model_schema, table_name
 from wordframe.library._prepare import fill
 from wordframe.library._rows import SegmentEntry, VideoEntry, segment_rows
@@ -221,6 +229,7 @@ class Library:
         prune: bool = False,
         retry: bool = False,
         every_frame: bool = False,
+        sampling: str | None = None,
         on_progress: Callable[[IndexProgress], None] | None = None,
     ) -> IndexSummary:
         """Bring the library up to date with all videos below ``paths``, one path or several; ``~`` is your home.
@@ -233,6 +242,9 @@ class Library:
             retry: try files again that failed before and have not changed.
             every_frame: encode also frames that hardly differ from the last one that was encoded; otherwise they take
                 its feature.
+            sampling: ``seconds`` (a frame a second) or ``keyframes`` (only the file's keyframes are decoded, about one
+                a second at most: far faster where they are rare, and moments are as coarse as they). The library keeps
+                it for later runs; videos indexed before stay as they are. Default: as kept, ``seconds`` at first.
             on_progress: called in this thread after each result.
 
         Raises:
@@ -249,6 +261,7 @@ class Library:
         with self.locked():
             self._open_for_writing()
             add_roots(self.folder, there)
+            sampling = keep_sampling(self.folder, sampling)
             with keeping_status(self.folder) as (update, finish), interrupts_noted() as interrupted:
 
                 def tell(progress: IndexProgress) -> None:
@@ -261,6 +274,7 @@ class Library:
                     self.encoder,
                     leave_out=[str(self.folder)],
                     every_frame=every_frame,
+                    sampling=sampling,
                     on_progress=tell,
                     should_stop=interrupted.is_set,
                 )

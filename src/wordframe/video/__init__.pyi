@@ -9,6 +9,7 @@ from ._reader import available_decoders as available_decoders
 from ._reader import decoder_version as decoder_version
 from .decode import FrameStream as FrameStream
 from .decode import open_frames as open_frames
+from .decode import open_keyframes as open_keyframes
 from .decode import probe as probe
 from .export import ExportReport as ExportReport
 from .export import export_moment as export_moment
