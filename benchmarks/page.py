@@ -208,6 +208,9 @@ SECTIONS = (
     Section(
         "Indexing", "benchmarks/indexing.py CLIPS", "decoding and encoding alone, on all cores", ("indexing",), flat
     ),
+    Section(
+        "What encodes frames: torch or OpenVINO", "benchmarks/runtime.py CLIPS", "torch, in turns", ("runtime",), flat
+    ),
     Section("Memory while indexing", "benchmarks/memory.py CLIPS", "none", ("memory",), flat),
     Section("A search, process open", "benchmarks/search_latency.py", "none", ("search_latency_10000",), flat),
     Section(

@@ -14,7 +14,7 @@ FOLDER = Path(__file__).parent / "results"
 
 def machine() -> dict[str, Any]:
     """What the figures depend on."""
-    packages = {name: version(name) for name in ("wordframe", "torch", "av", "lancedb", "numba", "numpy")}
+    packages = {name: version(name) for name in ("wordframe", "torch", "openvino", "av", "lancedb", "numba", "numpy")}
     return {"cores": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version(), **packages}
 
 

@@ -38,6 +38,7 @@ def benchmarks(clips: Path, annotations: Path | None, library: Path) -> dict[str
     """The programs that can be run with what is there, and their arguments."""
     wanted: dict[str, tuple[str | Path, ...]] = {
         "decode": (clips,),
+        "runtime": (clips,),
         "indexing": (clips,),
         "memory": (clips,),
         "search_latency": (),

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.served import get, one_video, problem_of, serving
+from tests.colours import ColourEncoder
+from tests.served import ADDRESS, get, one_video, problem_of, serving
+from wordframe.server import ServedLibrary, create_app
 
 FILE_NAME = "indexing.json"
 INTERRUPTED = f"""exec '{sys.executable}' -c 'import os, signal
@@ -110,3 +112,13 @@ def test_another_run_is_not_disturbed(tmp_path: Path) -> None:
     with serving(library, allow_index=True) as client:
         assert problem_of(client.post("/api/v1/index"), 409) == "the library is being indexed already"
         assert problem_of(client.delete("/api/v1/index"), 409).startswith("no indexing that this server started")
+
+
+def test_a_run_has_the_runtime_that_the_server_was_given(tmp_path: Path, program: Path) -> None:
+    library, video = one_video(tmp_path)
+    write(program, f"echo \"$@\" > '{tmp_path}/given'")
+    served = ServedLibrary(library, encoder=ColourEncoder(), runtime="torch")
+    with TestClient(create_app(served, allow_index=True), base_url=ADDRESS) as client:
+        after_a_run(client)
+    given = (tmp_path / "given").read_text()
+    assert given == f"-m wordframe index {video.parent} --library {library} --runtime torch\n"

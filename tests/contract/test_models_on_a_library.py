@@ -99,7 +99,7 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         calls.append(len(raw))
         return _cells_of(model, raw)
 
-    for place in ("snapshot", "_prepare"):
+    for place in ("snapshot", "_model_table"):
         monkeypatch.setattr(f"wordframe.library.{place}.cells_of", counting)
     return calls
 
@@ -357,8 +357,8 @@ def test_stale_rows_are_never_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 def test_preparation_goes_on_where_it_was_cut_short(
     library: Library, computed: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wordframe.library._prepare.SEGMENTS_AT_ONCE", 2)
-    monkeypatch.setattr("wordframe.library._prepare.COMMIT_SECONDS", 0.0)
+    monkeypatch.setattr("wordframe.library._model_table.SEGMENTS_AT_ONCE", 2)
+    monkeypatch.setattr("wordframe.library._model_table.COMMIT_SECONDS", 0.0)
 
     def interrupt(done: int, total: int) -> None:
         if done == 4:
@@ -374,7 +374,7 @@ def test_preparation_goes_on_where_it_was_cut_short(
 
 
 def test_ctrl_c_ends_a_preparation_in_order(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wordframe.library._prepare.SEGMENTS_AT_ONCE", 2)
+    monkeypatch.setattr("wordframe.library._model_table.SEGMENTS_AT_ONCE", 2)
     model = model_of("tcmgc-msrvtt")
 
     def press(done: int, total: int) -> None:

@@ -72,6 +72,9 @@ def make_case(head: str, data: str) -> tuple[TextVideoModel, FeatureBatch | Pixe
         if hasattr(model.similarity, "logit_scale"):
             model.similarity.logit_scale.fill_(2.0)
     train_mode(model)
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0  # each process draws its own, as it should; here all must compute alike
     rows = torch.arange(sum(SIZES))
     word_mask = torch.arange(W) < torch.tensor([6, 3, 5, 2, 6])[:, None]
     frame_mask = torch.arange(F) < torch.tensor([4, 2, 1, 4, 3])[:, None]

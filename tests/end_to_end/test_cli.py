@@ -370,3 +370,41 @@ def test_ctrl_c_leaves_all_in_order(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main([*arguments, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert len(told["indexed"]) + len(told["unchanged"]) == 30
+
+
+def test_the_runtime_is_a_choice_that_changes_no_library(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores = {}
+    for runtime, other in (("torch", "openvino"), ("openvino", "torch")):
+        command = ["index", str(place / "videos"), "--library", str(tmp_path / runtime)]
+        assert main([*command, "--runtime", runtime]) == 0
+        capsys.readouterr()
+        assert main([*command, "--runtime", other]) == 0
+        assert lines(capsys.readouterr().out) == ["0 videos indexed · 2 unchanged"]
+        assert main(["search", "a red picture", "--library", str(tmp_path / runtime), "--json"]) == 0
+        scores[runtime] = {hit["path"]: hit["score"] for hit in json.loads(capsys.readouterr().out)}
+    assert scores["torch"] == pytest.approx(scores["openvino"], abs=1e-3)
+    capsys.readouterr()
+    assert main(["index", str(place / "videos"), "--library", str(tmp_path / "a"), "--runtime", "onnx"]) == 2
+    assert "'onnx' is not one of 'auto', 'torch', 'openvino'" in capsys.readouterr().err
+
+
+def test_a_runtime_that_is_not_installed_names_the_line_that_installs_it(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    library = str(place / "library")
+    for command in (["index", str(place / "videos")], ["serve", "--port", "0"]):
+        assert main([*command, "--library", library, "--runtime", "openvino"]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line == (
+            "wordframe: runtime 'openvino' needs more than the core of wordframe; "
+            "install it with: pip install 'wordframe[openvino]'"
+        )
+    assert main(["index", str(place / "videos"), "--library", library]) == 0
+    capsys.readouterr()
+    assert main(["doctor", "--json"]) == 0
+    (check,) = [check for check in json.loads(capsys.readouterr().out)["checks"] if check["name"] == "runtime"]
+    assert check["detail"].startswith("torch; OpenVINO encodes frames 1.")
+    assert check["detail"].endswith(" times as fast on a CPU: pip install 'wordframe[openvino]'")

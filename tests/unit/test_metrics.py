@@ -204,6 +204,8 @@ def test_wrong_relevance_is_refused() -> None:
 def test_wrong_owners_are_refused() -> None:
     with pytest.raises(ValueError, match=r"caption_video\[1\] = 3; allowed: 0 to 2"):
         both_ranks(torch.zeros(2, 3), torch.tensor([0, 3]), num_videos=3)
+    with pytest.raises(ValueError, match=r"caption_video\[0\] = 7; allowed: 0 to 2"):
+        both_ranks(torch.zeros(2, 3), torch.tensor([7, -1]), num_videos=3)
     with pytest.raises(ValueError, match=r"one int64 video index a text, shape \(2,\)"):
         both_ranks(torch.zeros(2, 3), torch.tensor([0.0, 1.0]), num_videos=3)
     with pytest.raises(ValueError, match=r"V = num_videos = 4, got shape \(2, 3\)"):

@@ -541,6 +541,7 @@ def test_three_seeds_against_three_are_told_that_p_stays_above_five_percent() ->
         shown = screen.file.getvalue()  # type: ignore[attr-defined]
         assert ("with so few runs it never falls below 0.05; 4 against 4 can" in shown) == told
         assert "over seeds where there are several" in shown
+        assert "Of several runs: mean ± standard deviation over runs" in shown
 
 
 def test_captions_of_a_video_are_compared_together_and_a_video_alone_not_at_all() -> None:
@@ -550,6 +551,9 @@ def test_captions_of_a_video_are_compared_together_and_a_video_alone_not_at_all(
     found = compare_folders({"a": [one], "b": [two]}).differences["b"]
     assert found["t2v"]["recall_at_1"].p_queries == pytest.approx(2 / 8)
     assert (found["v2t"]["recall_at_1"].first, found["v2t"]["recall_at_1"].second) == pytest.approx((100 / 3, 100 / 3))
+    screen = Console(file=io.StringIO(), width=200)
+    screen.print(comparison_table(compare_folders({"a": [one], "b": [two]})))
+    assert "several" not in screen.file.getvalue()  # type: ignore[attr-defined]
     single = [run_of(name, [1, 1], [1], [0, 0]) for name in "ab"]
     with pytest.raises(RunError, match="a is about a single video; a comparison needs captions of at least two"):
         compare_folders({"a": single[:1], "b": single[1:]})

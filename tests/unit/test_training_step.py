@@ -12,13 +12,14 @@ from torch import Tensor, nn
 
 from wordframe.data import FeatureBatch, PixelBatch
 from wordframe.encoders import backbone_fingerprint
+from wordframe.features import VideoFeatures
 from wordframe.losses import contrastive, contrastive_share, decorrelation, decorrelation_share
 from wordframe.models import TextVideoModel, load_model, refuse_other_features
-from wordframe.train import build_model, dry_run_recipe, make_recipe
+from wordframe.train import build_model, dry_run_recipe, make_recipe, step
 from wordframe.train.build import configure, train_mode
 from wordframe.train.optim import make_optimizer, parameter_groups
 from wordframe.train.sources import MadeUpFeatures, MadeUpPixels, tiny_clip
-from wordframe.train.step import backward, encode, loss_share
+from wordframe.train.step import backward, encode, loss_share, random_state, replayed, set_random_state
 
 PAIRS = [0, 3, 5, 6, 9]
 
@@ -212,3 +213,54 @@ def test_dry_runs_are_small() -> None:
     recipe = dry_run_recipe(make_recipe({"name": "x", "model": "xclip", "batch_size": 300, "chunk": 64}), steps=3)
     assert (recipe.batch_size, recipe.chunk) == (4, 2)
     assert recipe.settings.max_words == 32
+
+
+class OtherDevice:
+    """A device's generator, as torch's modules of devices have it."""
+
+    def __init__(self) -> None:
+        self.state = torch.tensor([1])
+
+    def get_rng_state(self) -> Tensor:
+        return self.state
+
+    def set_rng_state(self, state: Tensor) -> None:
+        self.state = state
+
+
+def test_the_devices_own_random_numbers_are_kept_and_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    module, device = OtherDevice(), torch.device("xpu")
+    monkeypatch.setattr(torch, "get_device_module", lambda which: {device: module}[which])
+    kept = random_state(device)
+    drawn = torch.rand(3)
+    module.state = torch.tensor([2])
+    set_random_state(kept, device)
+    assert torch.equal(torch.rand(3), drawn)
+    assert module.state.tolist() == [1]
+    with replayed({**kept, "xpu": torch.tensor([5])}, device):
+        assert module.state.tolist() == [5]
+        module.state = torch.tensor([6])
+    assert module.state.tolist() == [1]
+
+
+def test_videos_of_all_processes_come_in_as_few_messages_as_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[tuple[int, ...]] = []
+
+    def gathered(rows: Tensor, sizes: list[int]) -> Tensor:  # as if two processes held the same
+        sent.append(tuple(rows.shape))
+        return torch.cat([rows, rows])
+
+    monkeypatch.setattr(step, "gather_rows", gathered)
+    frames, mask = torch.rand(2, 3, 4), torch.tensor([[True, True, False], [True, False, False]])
+    alone = VideoFeatures(frames, frames, mask)
+    assert step.gather_videos(alone, [2]) is alone
+    assert sent == []
+    both = step.gather_videos(alone, [2, 2])
+    assert both.contextual is both.frames
+    assert torch.equal(both.frames, torch.cat([frames, frames]))
+    assert torch.equal(both.frame_mask, torch.cat([mask, mask]))
+    assert sent == [(2, 3), (2, 3, 4)]
+    apart = step.gather_videos(VideoFeatures(frames, frames + 1, mask), [2, 2])
+    assert torch.equal(apart.frames, both.frames)
+    assert torch.equal(apart.contextual, both.frames + 1)
+    assert sent[2:] == [(2, 3), (2, 3, 8)]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wordframe.cli.options import JsonOption, LibraryOption, print_json
+from wordframe.cli.options import JsonOption, LibraryOption, RuntimeOption, print_json
 
 if TYPE_CHECKING:
     from wordframe.library import IndexSummary
@@ -26,6 +26,7 @@ def index(
             show_default=False,
         ),
     ] = None,
+    runtime: RuntimeOption = "auto",
     prune: Annotated[bool, typer.Option("--prune", help="Forget videos whose files are gone.")] = False,
     retry: Annotated[bool, typer.Option("--retry", help="Try unchanged files again that failed before.")] = False,
     strict: Annotated[
@@ -38,8 +39,8 @@ def index(
     sampling: Annotated[
         str | None,
         typer.Option(
-            help="seconds: a frame a second (default). keyframes: decode only those, far faster for long 4K files, with "
-            "coarser moments. The library keeps the choice for later runs.",
+            help="seconds: a frame a second (default). keyframes: decode only those, far faster for long 4K files, "
+            "with coarser moments. The library keeps the choice for later runs.",
             show_default=False,
         ),
     ] = None,
@@ -61,7 +62,7 @@ def index(
     from wordframe.cli._terminal import indexing_progress
     from wordframe.library import Library
 
-    opened = Library.open(library, encoder=encoder)
+    opened = Library.open(library, encoder=encoder, runtime=runtime)
     with indexing_progress() as on_progress:
         summary = opened.index(
             paths, prune=prune, retry=retry, every_frame=every_frame, sampling=sampling, on_progress=on_progress

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -20,6 +20,11 @@ ModelOption = Annotated[
 ]
 UntrainedOption = Annotated[
     bool, typer.Option("--untrained", help="Allow a preset whose heads need training, with their starting values.")
+]
+
+RuntimeOption = Annotated[
+    Literal["auto", "torch", "openvino"],
+    typer.Option(help="What encodes frames, with the same features; auto is the fastest that is installed."),
 ]
 
 # captioned videos: which, and how much of each

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wordframe.cli.options import LibraryOption, ModelOption, UntrainedOption
+from wordframe.cli.options import LibraryOption, ModelOption, RuntimeOption, UntrainedOption
 from wordframe.errors import WordframeError
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def serve(
     allow_index: Annotated[
         bool, typer.Option("--allow-index", help="Let the page bring the library's own folders up to date.")
     ] = False,
+    runtime: RuntimeOption = "auto",
     token: Annotated[
         str | None,
         typer.Option(envvar="WORDFRAME_TOKEN", help="What callers must know; 'new' makes one up and prints the link."),
@@ -67,7 +68,7 @@ def serve(
     is_local = _is_loopback(host)
     token = _checked_token(token, host, is_local=is_local)
     root_path = _checked_root_path(root_path)
-    served = ServedLibrary(library, model=model, untrained=untrained)
+    served = ServedLibrary(library, model=model, untrained=untrained, runtime=runtime)
     snapshot = served.snapshot()  # a damaged library or a model that does not fit is told now, not at the first search
     listener = _listen(host, port)
     shown = _shown_host(host, listener)

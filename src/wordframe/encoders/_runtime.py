@@ -104,12 +104,12 @@ class ImageTower:
                 try:
                     self._compiled = _CompiledTower(self._function, self._size)
                 except Exception as error:  # an operation that it lacks, a fault of one version: torch can do all
+                    first = next(iter(str(error).strip().splitlines()), type(error).__name__)  # of pages, at times
+                    told = f"OpenVINO cannot run this model ({first})"
                     if self._is_wanted:
-                        raise EncoderError(
-                            f"OpenVINO cannot run this model ({error}); choose runtime 'torch'"
-                        ) from error
+                        raise EncoderError(f"{told}; choose runtime 'torch'") from error
                     self._may_compile = False
-                    warnings.warn(f"OpenVINO cannot run this model, torch does: {error}", stacklevel=4)
+                    warnings.warn(f"{told}; torch does", stacklevel=4)
             self._frames_seen += num_frames
             return self._compiled
 
@@ -117,8 +117,8 @@ class ImageTower:
 class _CompiledTower:
     """``function`` for this processor, a frame at a time.
 
-    More frames at a time are no faster with OpenVINO (2 % for the offline encoder, 5 % for CLIP B/32), need more memory,
-    and some towers of transformers fix the number of frames when they are traced.
+    More frames at a time are no faster with OpenVINO (2 % for the offline encoder, 5 % for CLIP B/32) and need more
+    memory, and some towers of transformers fix the number of frames when they are traced.
     """
 
     def __init__(self, function: Callable[[Tensor], Tensor], size: tuple[int, int]) -> None:
@@ -126,11 +126,9 @@ class _CompiledTower:
         example = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0)) * 2 - 1
         expected = function(example)
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # that shapes become constants is meant; that TorchScript grows old is known
-            # a traced function and not the module: a third of the time, and without the check that runs it twice more
-            traced = torch.jit.trace(function, example, check_trace=False)
+            warnings.simplefilter("ignore")  # shapes become constants, as is meant; TorchScript grows old, as is known
+            # a function and not the module, which takes three times as long; tracing's own check takes as long again
+            traced: Any = torch.jit.trace(lambda pixels: function(pixels), example, check_trace=False)  # type: ignore[no-untyped-call]
             model = openvino.convert_model(traced, example_input=example)
         model.reshape([1, 3, *size])
         # A stream is a thread with one core. A caller takes as many as it may use: one in a thread of an index run.

@@ -51,7 +51,7 @@ class Encoder(ABC):
         """Decoded frames ``(N, h, w, 3)`` uint8 into pixels ``(N, 3, H, W)`` float32 on the CPU."""
 
     def view(self, height: int, width: int) -> tuple[slice, slice]:
-        """Rows and columns of a frame ``(height, width)`` that ``preprocess`` looks at; all, if an encoder says nothing."""
+        """Rows and columns of a frame ``(height, width)`` that ``preprocess`` looks at; by default all."""
         return slice(0, height), slice(0, width)
 
     @abstractmethod

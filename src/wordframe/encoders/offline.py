@@ -8,7 +8,8 @@ sentence is half itself and half the classes it may mean.
 The classifier is EfficientNet-Lite2 of ``efficientnet-lite-pytorch`` (Tan and Le, ICML 2019, arXiv 1905.11946, without
 squeeze and excitation); here it is only made faster, with the same numbers: batch norms go into the convolutions before
 them, paddings into the convolutions, activations in place, channels last in memory.
-Neighbours: ``_minilm.py``, ``_class_directions.py``, ``_runtime.py`` (what runs the classifier); ``base.py`` is the contract.
+Neighbours: ``_minilm.py``, ``_class_directions.py``, ``_runtime.py`` (what runs the classifier); ``base.py`` is the
+contract.
 """
 
 from __future__ import annotations
@@ -186,7 +187,8 @@ class OfflineEncoder(Encoder):
 
                 def features(pixels: Tensor) -> Tensor:
                     logits = classifier(pixels.contiguous(memory_format=torch.channels_last))  # (N, 3, H, W) -> (N, C)
-                    return (logits / _TEMPERATURE).softmax(dim=-1) @ directions  # (N, C) -> (N, D)
+                    frames: Tensor = (logits / _TEMPERATURE).softmax(dim=-1) @ directions  # (N, C) -> (N, D)
+                    return frames
 
                 self._images = ImageTower(
                     features,

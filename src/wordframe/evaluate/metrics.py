@@ -219,7 +219,6 @@ def both_ranks(logits: Tensor, caption_video: Tensor, *, num_videos: int) -> tup
     if logits.dim() != 2 or logits.shape[1] != num_videos:
         raise ValueError(f"logits must be (T, V) with V = num_videos = {num_videos}, got shape {tuple(logits.shape)}")
     check_owners(caption_video, num_texts=len(logits), num_videos=num_videos)
-    refuse_nan(logits)
     owners = caption_video.to(logits.device)
     columns = torch.arange(num_videos, device=logits.device)
     text_ranks = ranks(logits, owners[:, None] == columns)  # (T,)

@@ -18,9 +18,8 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from wordframe.video import Frame
+from wordframe.video import Frame, block_means
 
 _BLOCK = 8
 _MEAN_SHARE, _MAX_SHARE = 1 / 25, 1 / 4
@@ -59,7 +58,7 @@ class Repeats:
         """``(rows, columns, 3)`` means of the blocks."""
         if self._region is not None:
             rgb = rgb[self._region(*rgb.shape[:2])]
-        return np.asarray(Image.fromarray(rgb).reduce(_BLOCK), np.float32)
+        return block_means(rgb, _BLOCK)
 
     def _is_near(self, blocks: NDArray[np.float32]) -> bool:
         difference = blocks - self._blocks

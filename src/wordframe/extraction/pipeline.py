@@ -8,9 +8,9 @@ one encoder thread a core, each running on one core: whichever side is slower ge
 what the time is spent on. On a GPU one encoder thread feeds the device and the cores decode. Frames that hardly differ
 from an encoded one may take its feature; that is decided while decoding, so it saves their preprocessing, too, and does
 not depend on batches and threads.
-Neighbours: ``_results.py`` (what comes out, and how it waits), ``_repeats.py`` (which frames hardly differ); frames come
-from ``wordframe.video``, features from a ``wordframe.encoders.Encoder``; the library's indexer and the evaluation of a
-folder are the callers.
+Neighbours: ``_results.py`` (what comes out, and how it waits), ``_repeats.py`` (which frames hardly differ); frames
+come from ``wordframe.video``, features from a ``wordframe.encoders.Encoder``; the library's indexer and the evaluation
+of a folder are the callers.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""What a library's folder says of itself beside its tables: ``wordframe.json``, ``roots.json``, ``sampling.json``.
+"""What a library's folder says of itself beside its tables: ``wordframe.json`` and ``roots.json``.
 
 The manifest (format and encoder) is written once, when the library is made, and compared at every opening: features of
 two encoders never mix. The roots are the folders and files that were given to be indexed: a server hands out nothing
-that lies elsewhere, and can bring the library up to date without being told a path. The sampling is how the last run
-that was told looked at videos, so that whoever brings the library up to date, a timer or the server, does the same.
+that lies elsewhere, and can bring the library up to date without being told a path.
 """
 
 from __future__ import annotations
@@ -21,8 +20,6 @@ from wordframe.errors import LibraryError
 
 MANIFEST_NAME = "wordframe.json"
 ROOTS_NAME = "roots.json"
-SAMPLING_NAME = "sampling.json"
-SAMPLINGS = ("seconds", "keyframes")
 FORMAT = 4
 OLDEST_FORMAT = 3
 """``wordframe upgrade`` brings libraries from this format on up to ``FORMAT``."""
@@ -119,30 +116,6 @@ def read_roots(folder: Path) -> list[str]:
         return [str(root) for root in json.loads((folder / ROOTS_NAME).read_text(encoding="utf-8"))]
     except (OSError, ValueError):
         return []
-
-
-def read_sampling(folder: Path) -> str:
-    """How the library's videos are sampled, one of ``SAMPLINGS``; ``seconds`` where nothing else was ever asked for."""
-    try:
-        kept = json.loads((folder / SAMPLING_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return SAMPLINGS[0]
-    return kept if kept in SAMPLINGS else SAMPLINGS[0]
-
-
-def keep_sampling(folder: Path, sampling: str | None) -> str:
-    """Keep the sampling that a run asks for; if it asks for none, the one that is kept.
-
-    Raises:
-        LibraryError: there is no such sampling, or the folder cannot be written.
-    """
-    known = read_sampling(folder)
-    if sampling is not None and sampling not in SAMPLINGS:
-        raise LibraryError(f"sampling {sampling!r} is not known; choose one of {', '.join(SAMPLINGS)}")
-    if sampling is None or sampling == known:
-        return known
-    write_json(folder / SAMPLING_NAME, sampling)
-    return sampling
 
 
 def add_roots(folder: Path, paths: Iterable[str]) -> None:

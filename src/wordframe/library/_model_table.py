@@ -5,16 +5,20 @@ a temporal head scores ``contextual`` frames ``(F, D)`` float16; a similarity ma
 segment's frames that take long to make (TC-MGC). Any other model works on the stored frames and has no table. A row
 carries the key of what it was made of: segment, content of the file, number of frames. One whose key no segment has any
 more is stale: never used, and removed by the next indexing or preparing.
-Neighbours: ``_store.py`` opens the tables, ``_prepare.py`` fills them, ``snapshot.py`` reads them.
+
+``fill`` is what ``wordframe prepare`` and the indexer do, never a search. A run that is cut short goes on from its last
+commit, a few seconds before.
+Neighbours: ``_store.py`` opens the tables, ``snapshot.py`` reads them and knows which segments have no row.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -26,8 +30,13 @@ from wordframe.library._store import MODEL_PREFIX, Store, library_errors
 from wordframe.library._vector_index import VectorIndex, to_codes
 from wordframe.models import TextVideoModel, contextualize, video_statistics, video_vectors
 
+if TYPE_CHECKING:
+    from wordframe.library.snapshot import Snapshot
+
 _ROW_FORMAT = 1  # counts up when the same segment and model would give another cell
 _DELETED_AT_ONCE = 1000
+SEGMENTS_AT_ONCE = 512
+COMMIT_SECONDS = 5.0
 Cells = dict[str, NDArray[Any]]
 """What is kept of a segment for a model, flat, by column."""
 KEY_COLUMNS = ("segment_id", "content_hash", "num_frames")
@@ -162,3 +171,35 @@ def _arrays(name: str, column: pa.ChunkedArray) -> list[NDArray[Any]]:
 def lasting_name(name: str) -> str:
     """A model's name that means the same from another folder."""
     return os.path.abspath(name) if os.path.isdir(name) else name
+
+
+def fill(
+    store: Store,
+    table: ModelTable,
+    snapshot: Snapshot,
+    *,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> int:
+    """Add a row for each segment of the snapshot that has none; gives how many were added.
+
+    Args:
+        on_progress: called with the segments done and their total, first with 0.
+    """
+    missing = snapshot.unprepared()
+    facts: list[pa.Table] = []
+    cells: list[Cells] = []
+    done, last_commit = 0, time.monotonic()
+    on_progress(done, len(missing))
+    while done < len(missing) and not should_stop():
+        block = missing[done : done + SEGMENTS_AT_ONCE]
+        facts.append(snapshot.key_columns(block))
+        cells += cells_of(snapshot.model, snapshot.frames(block))
+        done += len(block)
+        if time.monotonic() - last_commit > COMMIT_SECONDS:
+            table.add(store, pa.concat_tables(facts), cells)
+            facts, cells, last_commit = [], [], time.monotonic()
+        on_progress(done, len(missing))
+    if facts:
+        table.add(store, pa.concat_tables(facts), cells)
+    return done

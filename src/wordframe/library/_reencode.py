@@ -15,7 +15,8 @@ from pathlib import Path
 
 from wordframe.encoders import Encoder, load_encoder
 from wordframe.errors import LibraryError, counted
-from wordframe.library._manifest import Manifest, read_sampling
+from wordframe.library._manifest import Manifest
+from wordframe.library._sampling import read_sampling
 from wordframe.library._swap import begin, start_over, swap
 from wordframe.library.library import Library
 from wordframe.library.status import IndexProgress, IndexSummary

@@ -10,9 +10,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from wordframe.disk import hold_lock, write_whole
+from wordframe.disk import hold_lock, sync, write_whole
 from wordframe.errors import LibraryError
-from wordframe.library._durable import DURABLE_NAME, boot_id, go_back
+from wordframe.library._durable import DURABLE_NAME, boot_id, go_back, note_durable
+from wordframe.library._manifest import Manifest
 
 _LOCK_NAME = "indexing.lock"
 _OWNER_NAME = "indexing.pid"
@@ -59,3 +60,19 @@ def _mend_after_power_loss(folder: Path, left: list[str]) -> None:
     not synced may be torn."""
     if len(left) == 2 and boot_id() not in ("", left[1]):
         go_back(folder)
+
+
+def begin(folder: Path, manifest: Manifest) -> None:
+    """Make an empty library of a folder that the caller has locked.
+
+    Raises:
+        LibraryError: the folder holds something else.
+    """
+    strangers = [path.name for path in folder.iterdir() if path.name not in OWN_NAMES]
+    if strangers:
+        raise LibraryError(
+            f"{folder}: holds {strangers[0]!r} but no library; name a new or empty folder with --library"
+        )
+    note_durable(folder, {})
+    manifest.write(folder)
+    sync(folder.parent)

@@ -5,8 +5,9 @@
     snapshot = library.snapshot()
 
 On disk: ``wordframe.json`` (format and encoder), ``roots.json``, ``sampling.json``, ``tables/`` (LanceDB),
-``indexing.json`` (how the last run got on) and ``indexing.lock``. Whoever writes holds the lock; whoever reads takes a snapshot and needs none.
-Neighbours: ``snapshot.py`` is what is read, ``indexer.py`` fills the tables, ``_prepare.py`` adds what a model needs.
+``indexing.json`` (how the last run got on) and ``indexing.lock``. Whoever writes holds the lock; whoever reads takes a
+snapshot and needs none.
+Neighbours: ``snapshot.py`` is what is read, ``indexer.py`` fills the tables, ``_model_table.py`` those of models.
 """
 
 from __future__ import annotations
@@ -20,28 +21,18 @@ from pathlib import Path
 
 from cachetools import LRUCache
 
-from wordframe.disk import sync
 from wordframe.encoders import Encoder, load_encoder
 from wordframe.errors import LibraryError, WordframeError
 from wordframe.interrupts import interrupts_noted
-from wordframe.library._durable import note_durable
 from wordframe.library._files import expanded
-from wordframe.library._manifest import (
-    FORMAT,
-    OLDEST_FORMAT,
-    Manifest,
-    add_roots,
-    keep_sampling,
-    read_roots,
-    without_nested,
-)
-from wordframe.library._model_table import ModelTable, columns_of, lasting_name, model_schema, table_name
-from wordframe.library._prepare import fill
+from wordframe.library._manifest import FORMAT, OLDEST_FORMAT, Manifest, add_roots, read_roots, without_nested
+from wordframe.library._model_table import ModelTable, columns_of, fill, lasting_name, model_schema, table_name
 from wordframe.library._rows import SegmentEntry, VideoEntry, segment_rows
+from wordframe.library._sampling import keep_sampling
 from wordframe.library._store import FailureEntry, ModelEntry, Store
 from wordframe.library._swap import finish
 from wordframe.library._upgrade import upgrade_in_place
-from wordframe.library._writing import OWN_NAMES, writing
+from wordframe.library._writing import begin, writing
 from wordframe.library.snapshot import Snapshot
 from wordframe.library.status import IndexProgress, IndexSummary, keeping_status
 from wordframe.models import TextVideoModel, load_model, load_ready, refuse_other_features
@@ -54,29 +45,36 @@ DEFAULT_MODEL = "zero-shot"
 class Library:
     """One folder of features. Made by ``Library.open``."""
 
-    def __init__(self, folder: Path, manifest: Manifest | None, encoder: Encoder | str | None) -> None:
+    def __init__(
+        self, folder: Path, manifest: Manifest | None, encoder: Encoder | str | None, runtime: str = "auto"
+    ) -> None:
         self.folder = folder
         self._manifest = manifest
-        self._encoder = encoder
+        self._encoder, self._runtime = encoder, runtime
         self._snapshots: LRUCache[TextVideoModel | None, Snapshot] = LRUCache(_MODELS_AT_ONCE)
         self._table_names: LRUCache[TextVideoModel, str] = LRUCache(_MODELS_AT_ONCE)
         self._looking = threading.Lock()
 
     @classmethod
-    def open(cls, folder: str | Path, *, encoder: Encoder | str | None = None) -> Library:
+    def open(cls, folder: str | Path, *, encoder: Encoder | str | None = None, runtime: str = "auto") -> Library:
         """The library in ``folder``; a folder that holds none yet becomes one at the first ``index``.
 
         Args:
             encoder: an encoder or its name; default: the library's own, or ``offline`` for a new one.
+            runtime: what encodes frames with an encoder that is loaded by name: ``auto``, ``torch`` or ``openvino``.
 
         Raises:
             LibraryError: the library is damaged, of another format, or was made with another encoder.
+            EncoderError: the encoder that was asked for cannot be loaded.
+            MissingExtraError: the runtime that was asked for is not installed.
         """
         path = Path(os.path.abspath(Path(folder).expanduser()))
         finish(path)
-        library = cls(path, Manifest.read(path), encoder)
+        library = cls(path, Manifest.read(path), encoder, runtime)
         if library._manifest is not None and encoder is not None:
             library._manifest.check(library.encoder, path)
+        if runtime != "auto":
+            _ = library.encoder  # that it cannot be had is told now, and not at the first frame
         return library
 
     @classmethod
@@ -125,7 +123,7 @@ class Library:
             wanted = self._manifest.encoder if self._manifest else "offline"
         elif isinstance(wanted, str) and self._manifest is not None and self._manifest.encoder.startswith(f"{wanted}@"):
             wanted = self._manifest.encoder  # the commit it was made with, wherever the hub's main is by now
-        encoder = load_encoder(wanted) if isinstance(wanted, str) else wanted
+        encoder = load_encoder(wanted, runtime=self._runtime) if isinstance(wanted, str) else wanted
         if self._manifest is not None:
             self._manifest.check(encoder, self.folder)
         return encoder
@@ -234,34 +232,29 @@ class Library:
     ) -> IndexSummary:
         """Bring the library up to date with all videos below ``paths``, one path or several; ``~`` is your home.
 
-        Unchanged files cost a stat; moved ones are recognised by their content; a run that was cut short goes on. What
-        was prepared for a model is prepared for the new videos, too.
+        Unchanged files cost a stat; moved ones are recognised by content; a run that was cut short goes on. What was
+        prepared for a model is prepared for the new videos, too.
 
         Args:
             prune: forget videos below ``paths`` whose files are gone.
             retry: try files again that failed before and have not changed.
-            every_frame: encode also frames that hardly differ from the last one that was encoded; otherwise they take
-                its feature.
-            sampling: ``seconds`` (a frame a second) or ``keyframes`` (only the file's keyframes are decoded, about one
-                a second at most: far faster where they are rare, and moments are as coarse as they). The library keeps
-                it for later runs; videos indexed before stay as they are. Default: as kept, ``seconds`` at first.
+            every_frame: encode also frames that hardly differ from the last encoded one; else they take its feature.
+            sampling: ``seconds`` or ``keyframes`` (``_sampling.py``); kept for later runs, which it is the default of.
             on_progress: called in this thread after each result.
 
         Raises:
-            LibraryError: none of the paths exists, another indexer is at work, the disk is full, or the library cannot
-                be written.
+            LibraryError: none of the paths exists, another indexer is at work, or the library cannot be written.
         """
         from wordframe.library.indexer import Indexer  # brings the decoder, which a search does not need
 
         places = expanded(paths)
         there = [place for place in places if os.path.lexists(place)]
         if not there:
-            missing = ", ".join(places) or "no path was given"
-            raise LibraryError(f"{missing}: no such file or folder; name what is to be indexed")
+            named = ", ".join(places) or "no path was given"
+            raise LibraryError(f"{named}: no such file or folder; name what is to be indexed")
         with self.locked():
             self._open_for_writing()
             add_roots(self.folder, there)
-            sampling = keep_sampling(self.folder, sampling)
             with keeping_status(self.folder) as (update, finish), interrupts_noted() as interrupted:
 
                 def tell(progress: IndexProgress) -> None:
@@ -274,7 +267,7 @@ class Library:
                     self.encoder,
                     leave_out=[str(self.folder)],
                     every_frame=every_frame,
-                    sampling=sampling,
+                    sampling=keep_sampling(self.folder, sampling),
                     on_progress=tell,
                     should_stop=interrupted.is_set,
                 )
@@ -304,25 +297,16 @@ class Library:
             self._store.tidy()
 
     def _open_for_writing(self) -> None:
-        self._manifest = Manifest.read(self.folder) or self._create()
+        self._manifest = Manifest.read(self.folder)
+        if self._manifest is None:
+            self._manifest = Manifest.of(self.encoder)
+            begin(self.folder, self._manifest)
         self._manifest.check(self.encoder, self.folder)
         if self._encoder is not None and self._manifest != Manifest.of(self.encoder):
             self._manifest = Manifest.of(self.encoder)  # the same encoder, now found under another name
             self._manifest.write(self.folder)
         with self._store.commit():  # what is there now is what a loss of power may go back to
             pass
-
-    def _create(self) -> Manifest:
-        strangers = [p.name for p in self.folder.iterdir() if p.name not in OWN_NAMES]
-        if strangers:
-            raise LibraryError(
-                f"{self.folder}: holds {strangers[0]!r} but no library; name a new or empty folder with --library"
-            )
-        manifest = Manifest.of(self.encoder)
-        note_durable(self.folder, {})
-        manifest.write(self.folder)
-        sync(self.folder.parent)
-        return manifest
 
     def locked(self) -> contextlib.AbstractContextManager[None]:
         """Keep all others out who write, within the block.

@@ -63,6 +63,7 @@ class Indexing:
             if not roots:
                 raise ProblemError(409, "the library knows no folder yet; index the first one from the command line")
             command = [sys.executable, "-m", "wordframe", "index", *roots, "--library", str(self._served.folder)]
+            command += ["--runtime", self._served.runtime]
             if self._printed is not None:
                 self._printed.close()
             self._printed = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as somebody may ask)

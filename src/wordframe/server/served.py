@@ -29,12 +29,19 @@ class ServedLibrary:
         model: a preset, or a checkpoint by its folder or hub id.
         untrained: allow a preset whose heads need training.
         encoder: the library's own, if it was made with one that has no name to be loaded by.
+        runtime: what encodes pictures that are searched with, and frames when the server brings the library up to date.
     """
 
     def __init__(
-        self, folder: Path, *, model: str = "zero-shot", untrained: bool = False, encoder: Encoder | None = None
+        self,
+        folder: Path,
+        *,
+        model: str = "zero-shot",
+        untrained: bool = False,
+        encoder: Encoder | None = None,
+        runtime: str = "auto",
     ) -> None:
-        self.folder, self.model_name = folder, model
+        self.folder, self.model_name, self.runtime = folder, model, runtime
         self._untrained, self._encoder = untrained, encoder
         self._opened: _Opened | None = None
         self._opening = threading.Lock()
@@ -49,7 +56,7 @@ class ServedLibrary:
             if self._opened is not None and self._opened.library.is_replaced:
                 self._opened = None  # wordframe upgrade --encoder put another in its place
             if self._opened is None:
-                library = Library.open(self.folder, encoder=self._encoder)
+                library = Library.open(self.folder, encoder=self._encoder, runtime=self.runtime)
                 if not library.exists:
                     return None
                 model = library.load_model(self.model_name, untrained=self._untrained)

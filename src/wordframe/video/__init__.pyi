@@ -1,5 +1,6 @@
 from ._picture import Frame as Frame
 from ._picture import VideoInfo as VideoInfo
+from ._picture import block_means as block_means
 from ._picture import compress as compress
 from ._picture import decompress as decompress
 from ._picture import thumbnail as thumbnail
