@@ -351,10 +351,41 @@ def test_progress_reaches_the_end(tmp_path: Path, videos: Path, encoder: ColourE
     (videos / "bad.mp4").write_bytes(b"not a video")
     shutil.copy(videos / "red.mp4", videos / "zcopy.mp4")
     told = []
-    open_library(tmp_path, encoder).index([videos], on_progress=told.append)
+    summary = open_library(tmp_path, encoder).index([videos], on_progress=told.append)
     assert told[-1].files_done == told[-1].files_total == 5
     assert told[-1].bytes_done == told[-1].bytes_total
-    assert told[-1].frames == encoder.frames_encoded
+    assert told[-1].frames == summary.frames == encoder.frames_encoded + summary.frames_reused
+
+
+def test_frames_that_hardly_differ_are_encoded_once(tmp_path: Path, videos: Path, encoder: ColourEncoder) -> None:
+    """The same library comes out as from every frame, and the summary tells the difference."""
+    summary = open_library(tmp_path, encoder).index([videos])
+    assert (summary.frames, summary.frames_reused, encoder.frames_encoded) == (24, 21, 3)
+    every = ColourEncoder()
+    other = Library.open(tmp_path / "every", encoder=every)
+    summary = other.index([videos], every_frame=True)
+    assert (summary.frames, summary.frames_reused, every.frames_encoded) == (24, 0, 24)
+    for video in other.videos():
+        (one,) = [known for known in open_library(tmp_path, encoder).videos() if known.path == video.path]
+        assert (one.num_segments, one.duration_seconds) == (video.num_segments, video.duration_seconds)
+
+
+def test_the_library_keeps_the_sampling_it_was_told(tmp_path: Path, encoder: ColourEncoder) -> None:
+    """Keyframes at 0, 25 s, …: two frames of a video of 30 s; what is read later is sampled in the same way."""
+    first = write_scenes(tmp_path / "videos" / "a.mp4", ("red", 30))
+    library = open_library(tmp_path, encoder)
+    summary = library.index([first], sampling="keyframes")
+    assert (summary.sampling, summary.frames) == ("keyframes", 2)
+    second = write_scenes(tmp_path / "videos" / "b.mp4", ("blue", 30))
+    summary = open_library(tmp_path, encoder).index([second])
+    assert (summary.sampling, summary.frames) == ("keyframes", 2)
+    third = write_scenes(tmp_path / "videos" / "c.mp4", ("green", 30))
+    summary = library.index([tmp_path / "videos"], sampling="seconds")
+    assert (summary.sampling, summary.frames, summary.indexed) == ("seconds", 30, [str(third)])
+    assert summary.unchanged == [str(first), str(second)]
+    assert library.index([tmp_path / "videos"]).sampling == "seconds"
+    with pytest.raises(LibraryError, match="sampling 'often' is not known; choose one of seconds, keyframes"):
+        library.index([third], sampling="often")
 
 
 # Paths as people give them -------------------------------------------------------------------------------------------

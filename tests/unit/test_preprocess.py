@@ -5,7 +5,7 @@ Whole families against their processors, on pictures: test_hub_families.py.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -141,3 +141,18 @@ def test_values_that_are_refused() -> None:
         Preprocessing(std=(1.0, 0.0, 1.0))
     with pytest.raises(ValueError, match="resize_to must be at least 224 and goes with 'crop' only, got 200"):
         Preprocessing(resize_to=200)
+
+
+@pytest.mark.parametrize("size", [(8, 20), (20, 8), (8, 8)])
+@pytest.mark.parametrize("resize", ["crop", "squash"])
+def test_the_view_holds_all_that_the_pixels_are_made_of(
+    size: tuple[int, int], resize: Literal["crop", "squash"]
+) -> None:
+    preprocessing = Preprocessing(height=8, width=8, resize=resize)
+    frame = np.random.default_rng(0).integers(0, 256, (*size, 3)).astype(np.uint8)
+    seen = np.zeros_like(frame)
+    region = preprocessing.view(*size)
+    seen[region] = frame[region]
+    torch.testing.assert_close(preprocessing(seen[None]), preprocessing(frame[None]), rtol=0, atol=0)
+    if resize == "crop":
+        assert seen[region].shape == (8, 8, 3)

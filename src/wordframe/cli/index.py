@@ -32,6 +32,18 @@ def index(
     strict: Annotated[
         bool, typer.Option("--strict", help="Fail also for unchanged files that could not be read before.")
     ] = False,
+    every_frame: Annotated[
+        bool,
+        typer.Option("--every-frame", help="Encode also frames that hardly differ from the last one encoded."),
+    ] = False,
+    sampling: Annotated[
+        str | None,
+        typer.Option(
+            help="seconds: a frame a second (default). keyframes: decode only those, far faster for long 4K files, "
+            "with coarser moments. The library keeps the choice for later runs.",
+            show_default=False,
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Index all videos below PATHS into a library.
@@ -52,7 +64,9 @@ def index(
 
     opened = Library.open(library, encoder=encoder, runtime=runtime)
     with indexing_progress() as on_progress:
-        summary = opened.index(paths, prune=prune, retry=retry, on_progress=on_progress)
+        summary = opened.index(
+            paths, prune=prune, retry=retry, every_frame=every_frame, sampling=sampling, on_progress=on_progress
+        )
     if json:
         print_json(asdict(summary))
     print_problems(summary)
@@ -92,9 +106,10 @@ def print_summary(summary: IndexSummary, library: Path) -> None:
 
     parts = [f"{counted(len(summary.indexed), 'video')} indexed"]
     if summary.indexed:
+        reused = f", {summary.frames_reused / summary.frames:.0%} hardly changed" if summary.frames_reused else ""
         speed = summary.seconds_of_video / max(summary.seconds_taken, 1e-9)
         parts[0] += (
-            f" ({duration(summary.seconds_of_video)} of video, {counted(summary.frames, 'frame')}) "
+            f" ({duration(summary.seconds_of_video)} of video, {counted(summary.frames, 'frame')}{reused}) "
             f"in {duration(summary.seconds_taken)}, {speed:.0f} times as fast as they play"
         )
     for paths, word in (
@@ -108,6 +123,9 @@ def print_summary(summary: IndexSummary, library: Path) -> None:
         if paths:
             parts.append(f"{len(paths):,} {word}")
     print(" · ".join(parts))
+    if summary.indexed and summary.sampling == "keyframes":
+        apart = summary.seconds_of_video / max(summary.frames, 1)
+        print(f"only keyframes were looked at, {apart:.1f} s apart on average, and no moment is finer than that")
     for model, segments in sorted(summary.prepared.items()):
         if segments:
             print(f"{counted(segments, 'segment')} prepared for {one_line(model)}")

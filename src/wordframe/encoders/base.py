@@ -53,6 +53,10 @@ class Encoder(ABC):
     def preprocess(self, frames: RgbFrames) -> Tensor:
         """Decoded frames ``(N, h, w, 3)`` uint8 into pixels ``(N, 3, H, W)`` float32 on the CPU."""
 
+    def view(self, height: int, width: int) -> tuple[slice, slice]:
+        """Rows and columns of a frame ``(height, width)`` that ``preprocess`` looks at; by default all."""
+        return slice(0, height), slice(0, width)
+
     @abstractmethod
     def encode_pixels(self, pixels: Tensor) -> Tensor:
         """Pixels ``(N, 3, H, W)`` into frame features ``(N, D)``, float32 on the CPU, not normalised. Thread-safe."""

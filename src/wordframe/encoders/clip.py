@@ -136,6 +136,10 @@ class ClipEncoder(Encoder):
         """Decoded frames ``(N, h, w, 3)`` uint8 into pixels ``(N, 3, H, W)`` float32 on the CPU."""
         return self.preprocessing(frames)
 
+    def view(self, height: int, width: int) -> tuple[slice, slice]:
+        """Rows and columns of a frame ``(height, width)`` of which the pixels are made."""
+        return self.preprocessing.view(height, width)
+
     def encode_pixels(self, pixels: Tensor) -> Tensor:
         """Pixels ``(N, 3, H, W)`` into frame features ``(N, D)``, float32 on the CPU, not normalised. Thread-safe."""
         return self._images(pixels)

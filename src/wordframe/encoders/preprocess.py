@@ -86,6 +86,18 @@ class Preprocessing:
         shift = torch.tensor([mean / std for mean, std in zip(self.mean, self.std, strict=True)]).view(1, 3, 1, 1)
         return pixels.mul_(scale).sub_(shift)
 
+    def view(self, height: int, width: int) -> tuple[slice, slice]:
+        """Rows and columns of a frame ``(height, width)`` of which the pixels are made.
+
+        >>> Preprocessing(height=8, width=8).view(16, 32), Preprocessing(height=8, width=8, resize_to=16).view(16, 32)
+        ((slice(0, 16, None), slice(8, 24, None)), (slice(4, 12, None), slice(12, 20, None)))
+        """
+        if self.resize == "squash":
+            return slice(0, height), slice(0, width)
+        share = min(height, width) / self.short_side
+        top, left = (height - self.height * share) / 2, (width - self.width * share) / 2
+        return slice(int(top), math.ceil(height - top)), slice(int(left), math.ceil(width - left))
+
     def _resize(self, frames: RgbFrames) -> RgbFrames:
         """Frames ``(N, h, w, 3)`` at the size from which the centre is cut; untouched if they have it."""
         height, width = frames.shape[1:3]

@@ -1,6 +1,7 @@
 """Many videos into frame features: decoded and encoded at the same time, each video's trouble its own.
 
-``pipeline`` (the threads) on top of ``_results`` (what comes out of them).
+``pipeline`` (the threads) on top of ``_results`` (what comes out of them) and ``_repeats`` (which frames need
+no encoding).
 """
 
 import lazy_loader

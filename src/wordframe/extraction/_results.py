@@ -33,7 +33,8 @@ class Chunk:
     """Consecutive frames of one video with their features.
 
     index: 0, 1, … within the video; last: no chunk follows; seconds: ``(N,)``; features: ``(N, D)`` float32, finite;
-    keepsakes: what ``keep`` made of each frame; problem: why the video ended early, known on its last chunk.
+    keepsakes: what ``keep`` made of each frame; problem: why the video ended early, known on its last chunk;
+    num_reused: how many frames have the feature of an earlier one, from which they hardly differ.
     """
 
     key: str
@@ -44,6 +45,7 @@ class Chunk:
     features: NDArray[np.float32]
     keepsakes: list[bytes]
     problem: str | None
+    num_reused: int = 0
 
     @property
     def num_bytes(self) -> int:
@@ -77,9 +79,9 @@ class Video:
 
 @dataclass(eq=False)
 class OpenChunk:
-    """A chunk under way: frames are added by one decoder thread, features by any encoder thread, in any order.
+    """A chunk under way: one decoder thread adds frames, any encoder thread brings their features, in any order.
 
-    ``close`` and ``deliver`` give the whole chunk to whichever of them completes it, None to all others.
+    Whoever completes it gets the whole chunk, all others None. Its features change under the video's lock.
     """
 
     video: Video
@@ -89,45 +91,76 @@ class OpenChunk:
     seconds: list[float] = field(default_factory=list)
     keepsakes: list[bytes] = field(default_factory=list)
     features: dict[int, NDArray[np.float32]] = field(default_factory=dict)
+    num_reused: int = 0
     is_closed: bool = False
     is_last: bool = False
     problem: str | None = None
-    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, seconds: float, keepsake: bytes | None) -> int:
         """A decoded frame; its row."""
-        with self.lock:
-            self.seconds.append(seconds)
-            if keepsake is not None:
-                self.keepsakes.append(keepsake)
-            return len(self.seconds) - 1
+        self.seconds.append(seconds)
+        if keepsake is not None:
+            self.keepsakes.append(keepsake)
+        return len(self.seconds) - 1
 
     def close(self, *, is_last: bool, problem: str | None) -> Chunk | None:
-        with self.lock:
+        with self.video.lock:
             self.is_last, self.problem, self.is_closed = is_last, problem, True
-            return self._if_whole()
+            return self.if_whole()
 
-    def deliver(self, row: int, feature: NDArray[np.float32]) -> Chunk | None:
-        with self.lock:
-            self.features[row] = feature
-            return self._if_whole()
-
-    def _if_whole(self) -> Chunk | None:
+    def if_whole(self) -> Chunk | None:
         if not self.is_closed or len(self.features) < len(self.seconds):
             return None
         rows = [self.features[row] for row in range(len(self.seconds))]
-        features = np.stack(rows) if rows else np.zeros((0, self.dimension), np.float32)
-        seconds = np.asarray(self.seconds, np.float64)
-        key = self.video.job.key
-        return Chunk(key, self.index, self.is_last, self.info, seconds, features, self.keepsakes, self.problem)
+        return Chunk(
+            key=self.video.job.key,
+            index=self.index,
+            last=self.is_last,
+            info=self.info,
+            seconds=np.asarray(self.seconds, np.float64),
+            features=np.stack(rows) if rows else np.zeros((0, self.dimension), np.float32),
+            keepsakes=self.keepsakes,
+            problem=self.problem,
+            num_reused=self.num_reused,
+        )
+
+
+@dataclass(eq=False)
+class Encoding:
+    """One feature, on its way or there, and all places where it stands: of its own frame and of those that repeat it.
+
+    The places may lie in several chunks: a picture that is shown for an hour is encoded once.
+    """
+
+    video: Video
+    seconds: float
+    feature: NDArray[np.float32] | None = None
+    places: list[tuple[OpenChunk, int]] = field(default_factory=list)
+
+    def stand_at(self, chunk: OpenChunk, row: int) -> None:
+        """A frame that has this feature; its chunk must still be open."""
+        with self.video.lock:
+            if self.feature is None:
+                self.places.append((chunk, row))
+            else:
+                chunk.features[row] = self.feature
+
+    def deliver(self, feature: NDArray[np.float32]) -> list[Chunk]:
+        """The chunks that are whole by now."""
+        with self.video.lock:
+            self.feature = feature
+            for chunk, row in self.places:
+                chunk.features[row] = feature
+            met = list(dict.fromkeys(chunk for chunk, _ in self.places))
+            self.places.clear()
+            return [whole for chunk in met if (whole := chunk.if_whole()) is not None]
 
 
 @dataclass(frozen=True, eq=False)
 class WaitingFrame:
     """A decoded frame that is not encoded yet: ``pixels (3, H, W)``."""
 
-    chunk: OpenChunk
-    row: int
+    encoding: Encoding
     pixels: Tensor
 
 

@@ -5,9 +5,12 @@
 
 PyAV and torch release the interpreter lock in their loops, so threads are enough. On a CPU there is one decoder and
 one encoder thread a core, each running on one core: whichever side is slower gets the machine, and the sum of both is
-what the time is spent on. On a GPU one encoder thread feeds the device and the cores decode.
-Neighbours: ``_results.py`` (what comes out, and how it waits); frames come from ``wordframe.video``, features from a
-``wordframe.encoders.Encoder``; the library's indexer and the evaluation of a folder are the callers.
+what the time is spent on. On a GPU one encoder thread feeds the device and the cores decode. Frames that hardly differ
+from an encoded one may take its feature; that is decided while decoding, so it saves their preprocessing, too, and does
+not depend on batches and threads.
+Neighbours: ``_results.py`` (what comes out, and how it waits), ``_repeats.py`` (which frames hardly differ); frames
+come from ``wordframe.video``, features from a ``wordframe.encoders.Encoder``; the library's indexer and the evaluation
+of a folder are the callers.
 """
 
 from __future__ import annotations
@@ -24,9 +27,11 @@ from wordframe.cores import usable_cores
 from wordframe.disk import one_line
 from wordframe.encoders import Encoder
 from wordframe.errors import EncoderError, VideoError
+from wordframe.extraction._repeats import Repeats
 from wordframe.extraction._results import (
     CallerGoneError,
     Chunk,
+    Encoding,
     End,
     Failure,
     Job,
@@ -35,7 +40,7 @@ from wordframe.extraction._results import (
     Video,
     WaitingFrame,
 )
-from wordframe.video import Frame, VideoInfo, open_frames
+from wordframe.video import Frame, FrameStream, VideoInfo, open_frames, open_keyframes
 
 _POLL_SECONDS = 0.1
 _BATCH_WAIT_SECONDS = 0.05
@@ -51,17 +56,18 @@ class _Pipeline:
         self,
         jobs: Iterator[Job],
         encoder: Encoder,
-        times: Callable[[VideoInfo], Iterable[float]],
+        times: Callable[[VideoInfo], Iterable[float]] | None,
         keep: Callable[[Frame], bytes] | None,
         should_stop: Callable[[], bool],
         *,
+        reuse: bool,
         chunk_frames: int,
         batch_size: int,
         decoders: int,
         encoders: int,
     ) -> None:
         self._jobs, self._encoder, self._times, self._keep = jobs, encoder, times, keep
-        self._should_stop = should_stop
+        self._should_stop, self._reuse = should_stop, reuse
         self._chunk_frames, self._batch_size = chunk_frames, batch_size
         self._jobs_lock = threading.Lock()
         self._jobs_error: Exception | None = None
@@ -151,20 +157,36 @@ class _Pipeline:
                 self._jobs_error = error
                 return None
 
+    def _open(self, job: Job) -> FrameStream:
+        if self._times is None:
+            return open_keyframes(job.path, short_side=self._encoder.short_side, threads=job.threads)
+        return open_frames(job.path, self._times, short_side=self._encoder.short_side, threads=job.threads)
+
     def _decode_video(self, video: Video) -> None:
         job, encoder = video.job, self._encoder
-        with open_frames(job.path, self._times, short_side=encoder.short_side, threads=job.threads) as frames:
+        with self._open(job) as frames:
             chunk = OpenChunk(video, 0, frames.info, encoder.dimension)
+            # The encoder looks at a part of a picture, a keepsake shows all of it: each is repeated by what it shows.
+            seen, shown = Repeats(encoder.view), Repeats()
+            encoding, keepsake = Encoding(video, 0.0), None
             for frame in frames:
                 if video.has_failed:
                     return
                 if len(chunk.seconds) == self._chunk_frames:
                     self._put_result(video, chunk.close(is_last=False, problem=None))
                     chunk = OpenChunk(video, chunk.index + 1, frames.info, encoder.dimension)
-                # here and not with the encoder: preprocessing is the cores' work on a GPU, too
-                pixels = encoder.preprocess(frame.rgb[None])[0]
-                row = chunk.add(frame.seconds, None if self._keep is None else self._keep(frame))
-                self._put_frame(WaitingFrame(chunk, row, pixels))
+                is_new = not (self._reuse and seen.is_repeat(frame))
+                if is_new:
+                    # here and not with the encoder: preprocessing is the cores' work on a GPU, too
+                    pixels = encoder.preprocess(frame.rgb[None])[0]
+                    encoding = Encoding(video, frame.seconds)
+                if self._keep is not None and not (self._reuse and shown.is_repeat(frame)):
+                    keepsake = self._keep(frame)
+                encoding.stand_at(chunk, chunk.add(frame.seconds, keepsake))
+                if is_new:
+                    self._put_frame(WaitingFrame(encoding, pixels))
+                else:
+                    chunk.num_reused += 1
             problem = frames.problem
         # when the file is closed, so that no failure can follow a video's last chunk
         self._put_result(video, chunk.close(is_last=True, problem=problem))
@@ -206,7 +228,7 @@ class _Pipeline:
         return batch, False
 
     def _encode_batch(self, batch: list[WaitingFrame]) -> None:
-        batch = [frame for frame in batch if not frame.chunk.video.has_failed]
+        batch = [frame for frame in batch if not frame.encoding.video.has_failed]
         if not batch:
             return
         try:
@@ -215,17 +237,18 @@ class _Pipeline:
             raise
         except Exception as error:
             if len(batch) == 1:
-                video = batch[0].chunk.video
+                video = batch[0].encoding.video
                 return self._fail(video, _reason(video.job.path, error))
             for frame in batch:  # a batch is of many videos: alone each frame shows whether it is at fault
                 self._encode_batch([frame])
             return
         for frame, feature in zip(batch, features, strict=True):
-            video = frame.chunk.video
+            video = frame.encoding.video
             if np.isfinite(feature).all():
-                self._put_result(video, frame.chunk.deliver(frame.row, feature))
+                for chunk in frame.encoding.deliver(feature):
+                    self._put_result(video, chunk)
             else:
-                told = f"the features of the frame at {frame.chunk.seconds[frame.row]:g} s are not finite"
+                told = f"the features of the frame at {frame.encoding.seconds:g} s are not finite"
                 self._fail(video, f"{one_line(video.job.path)}: {told}")
 
     def _features(self, batch: list[WaitingFrame]) -> NDArray[np.float32]:
@@ -255,9 +278,10 @@ def extract(
     jobs: Iterable[Job],
     encoder: Encoder,
     *,
-    times: Callable[[VideoInfo], Iterable[float]],
+    times: Callable[[VideoInfo], Iterable[float]] | None,
     keep: Callable[[Frame], bytes] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    reuse: bool = False,
     chunk_frames: int = 600,
     batch_size: int | None = None,
     cores: int | None = None,
@@ -271,9 +295,11 @@ def extract(
 
     Args:
         jobs: drawn one by one from the decoder threads (under a lock), so it may do a little work of its own.
-        times: the wanted seconds of a video, ascending; may be endless.
+        times: the wanted seconds of a video, ascending; may be endless. None: its keyframes (``open_keyframes``).
         keep: makes something small of each decoded frame, such as a thumbnail.
         should_stop: asked ten times a second; True ends the iteration early, in order.
+        reuse: frames that hardly differ from an encoded one take its feature and keepsake (``_repeats.py`` says which);
+            the same ones whatever the other arguments.
         chunk_frames: a longer video comes in several chunks, so that memory does not grow with its length.
         batch_size: frames an encoder call; default 8 on a CPU, 64 on a GPU.
         cores: the caller's share of the machine; default ``usable_cores()``.
@@ -294,6 +320,7 @@ def extract(
         times,
         keep,
         should_stop,
+        reuse=reuse,
         chunk_frames=chunk_frames,
         batch_size=batch_size or (8 if on_cpu else 64),
         decoders=cores,

@@ -16,6 +16,7 @@ from pathlib import Path
 from wordframe.encoders import Encoder, load_encoder
 from wordframe.errors import LibraryError, counted
 from wordframe.library._manifest import Manifest
+from wordframe.library._sampling import read_sampling
 from wordframe.library._swap import begin, start_over, swap
 from wordframe.library.library import Library
 from wordframe.library.status import IndexProgress, IndexSummary
@@ -85,7 +86,9 @@ def change_encoder(
         started_over = begun is not None and begun.fingerprint != loaded.fingerprint
         if started_over:
             new = start_over(folder)
-        summary = Library.open(new, encoder=loaded).index(roots, on_progress=on_progress)
+        summary = Library.open(new, encoder=loaded).index(
+            roots, sampling=read_sampling(folder), on_progress=on_progress
+        )
         if not summary.interrupted:
             swap(folder)
     return EncoderChange(

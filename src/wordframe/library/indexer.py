@@ -48,12 +48,15 @@ class Indexer:
         encoder: Encoder,
         *,
         leave_out: Sequence[str] = (),
+        every_frame: bool = False,
+        sampling: str = "seconds",
         on_progress: Callable[[IndexProgress], None] | None = None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self._store, self._encoder = store, encoder
-        self._leave_out, self._on_progress, self._should_stop = leave_out, on_progress, should_stop
-        self._summary = IndexSummary()
+        self._leave_out, self._every_frame = leave_out, every_frame
+        self._on_progress, self._should_stop = on_progress, should_stop
+        self._summary = IndexSummary(sampling=sampling)
         self._known: dict[str, VideoEntry] = {}
         self._failures: dict[str, FailureEntry] = {}
         self._waiting: list[tuple[VideoEntry, list[SegmentEntry]]] = []
@@ -136,7 +139,14 @@ class Indexer:
         self._sizes = {path: file.size for path, file in files.items()}
         jobs = plan.jobs(threads=usable_cores() if len(files) == 1 else 1)
         readings: dict[str, _Reading] = {}
-        results = extract(jobs, self._encoder, times=index_times, keep=small_picture, should_stop=self._should_stop)
+        results = extract(
+            jobs,
+            self._encoder,
+            times=None if self._summary.sampling == "keyframes" else index_times,
+            keep=small_picture,
+            should_stop=self._should_stop,
+            reuse=not self._every_frame,
+        )
         try:
             with contextlib.closing(results):
                 for result in results:
@@ -159,6 +169,7 @@ class Indexer:
     def _take_in(self, reading: _Reading, chunk: Chunk) -> None:
         reading.chunks[chunk.index] = segments_of_chunk(chunk)
         self._summary.frames += len(chunk.seconds)
+        self._summary.frames_reused += chunk.num_reused
         if chunk.last:
             reading.last = chunk
 

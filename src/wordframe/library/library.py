@@ -4,8 +4,9 @@
     summary = library.index("~/Videos")
     snapshot = library.snapshot()
 
-On disk: ``wordframe.json`` (format and encoder), ``roots.json``, ``tables/`` (LanceDB), ``indexing.json`` (how the last
-run got on) and ``indexing.lock``. Whoever writes holds the lock; whoever reads takes a snapshot and needs none.
+On disk: ``wordframe.json`` (format and encoder), ``roots.json``, ``sampling.json``, ``tables/`` (LanceDB),
+``indexing.json`` (how the last run got on) and ``indexing.lock``. Whoever writes holds the lock; whoever reads takes a
+snapshot and needs none.
 Neighbours: ``snapshot.py`` is what is read, ``indexer.py`` fills the tables, ``_model_table.py`` those of models.
 """
 
@@ -27,6 +28,7 @@ from wordframe.library._files import expanded
 from wordframe.library._manifest import FORMAT, OLDEST_FORMAT, Manifest, add_roots, read_roots, without_nested
 from wordframe.library._model_table import ModelTable, columns_of, fill, lasting_name, model_schema, table_name
 from wordframe.library._rows import SegmentEntry, VideoEntry, segment_rows
+from wordframe.library._sampling import keep_sampling
 from wordframe.library._store import FailureEntry, ModelEntry, Store
 from wordframe.library._swap import finish
 from wordframe.library._upgrade import upgrade_in_place
@@ -224,29 +226,32 @@ class Library:
         *,
         prune: bool = False,
         retry: bool = False,
+        every_frame: bool = False,
+        sampling: str | None = None,
         on_progress: Callable[[IndexProgress], None] | None = None,
     ) -> IndexSummary:
         """Bring the library up to date with all videos below ``paths``, one path or several; ``~`` is your home.
 
-        Unchanged files cost a stat; moved ones are recognised by their content; a run that was cut short goes on. What
-        was prepared for a model is prepared for the new videos, too.
+        Unchanged files cost a stat; moved ones are recognised by content; a run that was cut short goes on. What was
+        prepared for a model is prepared for the new videos, too.
 
         Args:
             prune: forget videos below ``paths`` whose files are gone.
             retry: try files again that failed before and have not changed.
+            every_frame: encode also frames that hardly differ from the last encoded one; else they take its feature.
+            sampling: ``seconds`` or ``keyframes`` (``_sampling.py``); kept for later runs, which it is the default of.
             on_progress: called in this thread after each result.
 
         Raises:
-            LibraryError: none of the paths exists, another indexer is at work, the disk is full, or the library cannot
-                be written.
+            LibraryError: none of the paths exists, another indexer is at work, or the library cannot be written.
         """
         from wordframe.library.indexer import Indexer  # brings the decoder, which a search does not need
 
         places = expanded(paths)
         there = [place for place in places if os.path.lexists(place)]
         if not there:
-            missing = ", ".join(places) or "no path was given"
-            raise LibraryError(f"{missing}: no such file or folder; name what is to be indexed")
+            named = ", ".join(places) or "no path was given"
+            raise LibraryError(f"{named}: no such file or folder; name what is to be indexed")
         with self.locked():
             self._open_for_writing()
             add_roots(self.folder, there)
@@ -261,6 +266,8 @@ class Library:
                     self._store,
                     self.encoder,
                     leave_out=[str(self.folder)],
+                    every_frame=every_frame,
+                    sampling=keep_sampling(self.folder, sampling),
                     on_progress=tell,
                     should_stop=interrupted.is_set,
                 )

@@ -28,7 +28,7 @@ MAX_FAILURES = 200
 
 @dataclass(frozen=True)
 class IndexProgress:
-    """How far a run is. Bytes are those of the files that must be read; frames are encoded frames.
+    """How far a run is. Bytes are those of the files that must be read; frames are those that were looked at.
 
     failed: path and reason of the files that could not be read.
     """
@@ -49,6 +49,8 @@ class IndexSummary:
     partly: indexed, but the file ends early or is damaged, with the reason; missing: in the library, their files gone;
     failed: could not be read, with the reason; known_failures: failed in an earlier run and are as they were, so that
     they were not tried again. prepared: segments made ready, by model; not_prepared: models that could not be, and why.
+    frames: looked at; frames_reused: of them, those that hardly differ from an earlier one and took its feature;
+    sampling: ``seconds`` or ``keyframes``, how they were chosen.
     """
 
     indexed: list[str] = field(default_factory=list)
@@ -63,6 +65,8 @@ class IndexSummary:
     prepared: dict[str, int] = field(default_factory=dict)
     not_prepared: dict[str, str] = field(default_factory=dict)
     frames: int = 0
+    frames_reused: int = 0
+    sampling: str = "seconds"
     seconds_of_video: float = 0.0
     seconds_taken: float = 0.0
     interrupted: bool = False

@@ -1,5 +1,6 @@
 from ._picture import Frame as Frame
 from ._picture import VideoInfo as VideoInfo
+from ._picture import block_means as block_means
 from ._picture import compress as compress
 from ._picture import decompress as decompress
 from ._picture import thumbnail as thumbnail
@@ -9,6 +10,7 @@ from ._reader import available_decoders as available_decoders
 from ._reader import decoder_version as decoder_version
 from .decode import FrameStream as FrameStream
 from .decode import open_frames as open_frames
+from .decode import open_keyframes as open_keyframes
 from .decode import probe as probe
 from .export import ExportReport as ExportReport
 from .export import export_moment as export_moment

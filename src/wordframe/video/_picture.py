@@ -164,6 +164,20 @@ def thumbnail(rgb: NDArray[np.uint8], width: int = 320) -> bytes:
     return buffer.getvalue()
 
 
+def block_means(rgb: NDArray[np.uint8], side: int) -> NDArray[np.float32]:
+    """``rgb (h, w, 3)`` averaged over blocks of ``side × side`` pixels, to whole levels: ``(rows, columns, 3)``.
+
+    Blocks at the right and lower edge may be smaller.
+
+    >>> block_means(np.full((9, 16, 3), 7, np.uint8), 8)[..., 0].tolist()
+    [[7.0, 7.0], [7.0, 7.0]]
+    """
+    from PIL import Image
+
+    _check_rgb(rgb)
+    return np.asarray(Image.fromarray(rgb).reduce(side), np.float32)
+
+
 def compress(rgb: NDArray[np.uint8], quality: int | None) -> bytes:
     """``rgb (h, w, 3)`` as a JPEG of ``quality`` 1 to 100 with full colour resolution; as a PNG, exactly, if None.
 

@@ -28,6 +28,8 @@ _WINDOW_BYTES = 32 << 20
 """A packet of a 4K intra-only codec takes megabytes."""
 _SEEK_SECONDS = 10.0
 """Reading on costs less than a seek for wanted times nearer than this."""
+KEYFRAME_SECONDS = 0.9
+"""About one a second: with 1.0, keyframes that stand 24 frames apart at 25 a second would be halved."""
 _MAX_PENDING = 100_000
 """Wanted times looked up ahead of the decoder; beyond it the plan says "wanted" without looking."""
 
@@ -46,11 +48,29 @@ class PlannedPacket:
 @dataclass(frozen=True, slots=True)
 class Step:
     """Decode ``planned``; ``restart``: the decoder must be emptied first; ``is_wanted`` False: may be skipped
-    by the decoder if no other packet refers to it."""
+    by the decoder if no other packet refers to it; ``alone``: the decoder is emptied behind it."""
 
     planned: PlannedPacket
     is_wanted: bool
     restart: bool
+    alone: bool = False
+
+
+class KeyframePlan:
+    """Iterates over the steps that decode keyframes alone, ``KEYFRAME_SECONDS`` apart at least; the first always."""
+
+    def __init__(self, source: Iterator[PlannedPacket]) -> None:
+        self._source = source
+
+    def __iter__(self) -> Iterator[Step]:
+        last = -math.inf
+        for planned in self._source:
+            if not planned.is_key or planned.is_hidden:
+                continue
+            if planned.seconds is None or planned.seconds - last >= KEYFRAME_SECONDS:
+                last = last if planned.seconds is None else planned.seconds
+                # without a display time a frame has that of the packet that pushes it out: its own, when alone
+                yield Step(planned, is_wanted=True, restart=False, alone=planned.seconds is None)
 
 
 class PacketSource(Iterator[PlannedPacket], Protocol):

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from wordframe.disk import one_line
 from wordframe.errors import VideoError
 from wordframe.video._picture import Frame, Orientation, VideoInfo, fit_short_side, orientation, shown_size
-from wordframe.video._plan import DecodePlan, Step, WantedTimes
+from wordframe.video._plan import KEYFRAME_SECONDS, DecodePlan, KeyframePlan, Step, WantedTimes
 from wordframe.video._reader import MAX_GAP_SECONDS, MAX_PIXELS, NeedsPlainReadingError, Reader, VideoPath
 
 _MAX_PACKETS_WITHOUT_FRAME = 1000
@@ -65,15 +65,21 @@ def open_frames(
     Raises:
         VideoError: the file is not there, cannot be read, or has no video that can be decoded.
     """
-    if short_side is not None and short_side < 1:
-        raise ValueError(f"short_side must be at least 1 pixel or None, got {short_side}")
-    if threads < 1:
-        raise ValueError(f"threads must be at least 1, got {threads}")
     return FrameStream(path, times, short_side=short_side, threads=threads)
 
 
+def open_keyframes(path: VideoPath, *, short_side: int | None = None, threads: int = 1) -> FrameStream:
+    """The keyframes of a file at their own times, about one a second at most, at least one; nothing else is decoded.
+
+    Where they stand is the work of whoever made the file: 1 to 10 s apart in most, in some only at its start.
+    Arguments and errors as of ``open_frames``.
+    """
+    return FrameStream(path, None, short_side=short_side, threads=threads)
+
+
 class FrameStream:
-    """Iterates over the frames at the wanted times; made by ``open_frames``. Close it, or use it as a context.
+    """Iterates over the frames at the wanted times, or over keyframes if ``times`` is None. Close it, or use it as a
+    context. Made by ``open_frames`` and ``open_keyframes``.
 
     Attributes:
         info: what the file says about its video.
@@ -84,14 +90,18 @@ class FrameStream:
     def __init__(
         self,
         path: VideoPath,
-        times: Iterable[float] | Callable[[VideoInfo], Iterable[float]],
+        times: Iterable[float] | Callable[[VideoInfo], Iterable[float]] | None,
         *,
         short_side: int | None,
         threads: int,
     ) -> None:
+        if short_side is not None and short_side < 1:
+            raise ValueError(f"short_side must be at least 1 pixel or None, got {short_side}")
+        if threads < 1:
+            raise ValueError(f"threads must be at least 1, got {threads}")
         self.problem: str | None = None
         self.decoded_until_seconds = 0.0
-        self._path, self._threads = path, threads
+        self._path, self._threads, self._only_keyframes = path, threads, times is None
         self._reformatter = VideoReformatter()
         self._start(Reader(path, threads=threads))
         # The first picture is decoded here and now: its size and orientation are true where the header's may not be,
@@ -102,12 +112,15 @@ class FrameStream:
             if first is None:
                 raise VideoError(f"{one_line(path)} cannot be read as a video: no frame could be decoded")
             self.info = self._describe(first[1], short_side)
-            self._wanted = WantedTimes(times(self.info) if callable(times) else times)
+            self._wanted = WantedTimes(times(self.info) if callable(times) else times or ())
         except BaseException:  # nobody else can close the file yet
             self._reader.container.close()
             raise
-        self._plan.wanted = self._wanted
-        self._frames = self._frames_at_wanted_times(*first)
+        if isinstance(self._plan, DecodePlan):
+            self._plan.wanted = self._wanted
+            self._frames = self._frames_at_wanted_times(*first)
+        else:
+            self._frames = self._keyframes(*first)
 
     def __iter__(self) -> Self:
         return self
@@ -133,7 +146,7 @@ class FrameStream:
         self._reader = reader
         reader.before_seek = self._empty_decoder
         self._emptied: list[Any] = []  # the last frames before a jump
-        self._plan = DecodePlan(reader)
+        self._plan = KeyframePlan(reader) if self._only_keyframes else DecodePlan(reader)
         self._skips_exactly = reader.codec.name in _CODECS_THAT_SKIP_EXACTLY
         self._last_stamp: int | None = None
         self._first_dts: int | None = None
@@ -183,6 +196,20 @@ class FrameStream:
         self._tell_damage()
         self._reader.container.close()
 
+    def _keyframes(self, seconds: float, picture: Any) -> Iterator[Frame]:
+        yield Frame(max(0.0, seconds), self._rgb(picture))
+        last, limit = seconds, self.info.duration_seconds or math.inf
+        for seconds, picture in self._pictures:
+            if seconds >= limit:
+                break
+            # A packet's flag may be wrong: what decodes to no keyframe leans on pictures that were never decoded.
+            if picture.key_frame and seconds - max(0.0, last) >= KEYFRAME_SECONDS:
+                last = seconds
+                yield Frame(seconds, self._rgb(picture))
+        self._end_seconds()
+        self._tell_damage()
+        self._reader.container.close()
+
     def _frames_before(self, stop: float, picture: Any) -> Iterator[Frame]:
         rgb: NDArray[np.uint8] | None = None  # converted once, however many times it is shown
         while (time := self._wanted.peek()) is not None and time < stop:
@@ -227,6 +254,9 @@ class FrameStream:
                 self._reader.codec.flush_buffers()  # an emptied decoder is at its end and takes no packet without this
                 self._landing_seconds = step.planned.seconds
             frames = self._send(step)
+            if step.alone:
+                frames = self._with_time(step.planned.packet, frames + self._send(None))
+                self._reader.codec.flush_buffers()
             yield from self._on_clock(frames)
             packets_without_frame = 0 if frames else packets_without_frame + step.is_wanted
             if packets_without_frame > _MAX_PACKETS_WITHOUT_FRAME:
@@ -237,6 +267,14 @@ class FrameStream:
         yield from self._on_clock(self._send(None))
         if self._landing_seconds is not None:
             raise NeedsPlainReadingError
+
+    def _with_time(self, packet: Any, frames: list[Any]) -> list[Any]:
+        """The frame of a packet that has a decoding time alone, which is all that is known of its display."""
+        if packet.dts is not None:
+            self._first_dts = packet.dts if self._first_dts is None else self._first_dts
+            for frame in frames:
+                frame.pts = self._reader.ticks(0) + packet.dts - self._first_dts
+        return frames
 
     def _empty_decoder(self) -> None:
         self._emptied += self._send(None)
