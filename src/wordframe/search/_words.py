@@ -1,9 +1,9 @@
 """Which words of a sentence carried a match: leave one out.
 
 The sentence is encoded again without each of its words, and the match is scored by each of these: what a word carried
-is by how much the score falls without it. Falls are shown as shares of their sum; a word without which the score does not
-fall has none. So it tells what this model did with this match, nothing of what is to be seen: a word may carry a wrong
-match, and of two words that say the same each may go without loss.
+is by how much the score falls without it. Falls are shown as shares of their sum; a word without which the score does
+not fall has none. So it tells what this model did with this match, nothing of what is to be seen: a word may carry a
+wrong match, and of two words that say the same each may go without loss.
 
 It costs ``W + 1`` sentences to encode, as much as a search of a small library (41 ms against 37 ms on one core, offline
 encoder, five words). So a search leaves it out, and the page asks for it when the results are there.
