@@ -71,8 +71,10 @@ def measure(segments: int, queries: int, clips: Path | None) -> dict[str, Any]:
     """All figures of the wordframe that this process imports."""
     from search_latency import made_up_library
 
-    from wordframe.search import SearchEngine
-    from wordframe.search.recall import plain_sentences  # where earlier versions have it, too
+    from wordframe.search import (
+        SearchEngine,
+        plain_sentences,  # where earlier versions have it, too
+    )
 
     with tempfile.TemporaryDirectory() as place:
         library = made_up_library(Path(place) / "library", segments)

@@ -5,7 +5,8 @@ is by how much the score falls without it. Falls are shown as shares of their su
 not fall has none. So it tells what this model did with this match, nothing of what is to be seen: a word may carry a
 wrong match, and of two words that say the same each may go without loss.
 
-It costs ``W + 1`` sentences to encode, about as much as a search of a small library. So a search leaves it out, and the page asks for it when the results are there.
+It costs ``W + 1`` sentences to encode, about as much as a search of a small library. So a search leaves it out, and the
+page asks for it when the results are there.
 Neighbours: ``search.py`` finds the matches, ``_meaning.py`` tells where in a match the words look.
 """
 
