@@ -23,7 +23,7 @@ from wordframe.video import Frame, block_means
 
 _BLOCK = 8
 _MEAN_SHARE, _MAX_SHARE = 1 / 25, 1 / 4
-LONGEST_SECONDS = 16.0
+_LONGEST_SECONDS = 16.0
 """So long one feature may stand for frames that hardly differ; then the next is encoded, whatever it shows. A picture
 that the file itself shows on is the same for as long as it lasts."""
 
@@ -48,7 +48,7 @@ class Repeats:
         if self._last is not None and frame.rgb is self._last.rgb:  # one picture, still shown
             return True
         blocks = self._means(frame.rgb)
-        if self._last is not None and frame.seconds - self._last.seconds <= LONGEST_SECONDS and self._is_near(blocks):
+        if self._last is not None and frame.seconds - self._last.seconds <= _LONGEST_SECONDS and self._is_near(blocks):
             return True
         self._last, self._blocks = frame, blocks
         self._contrast = float(blocks.std(axis=(0, 1)).mean())
