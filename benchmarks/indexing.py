@@ -33,7 +33,7 @@ from still_videos import build
 from wordframe.encoders import Encoder, load_encoder
 from wordframe.errors import VideoError
 from wordframe.extraction import Repeats
-from wordframe.library import Library, find_videos, small_picture
+from wordframe.library import find_videos, small_picture
 from wordframe.video import index_times, open_frames, open_keyframes
 
 BATCH = 8
