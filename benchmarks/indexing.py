@@ -77,9 +77,11 @@ def decode(folder: Path, encoder: Encoder, options: dict[str, Any]) -> list[torc
                 stream = open_frames(file.path, index_times, short_side=encoder.short_side)
             with stream:
                 for frame in stream:
-                    if options.get("every_frame") or not seen.is_repeat(frame):
+                    is_new = options.get("every_frame") or not seen.is_repeat(frame)
+                    if is_new:
                         found.append(encoder.preprocess(frame.rgb[None])[0])
-                    if options.get("every_frame") or not shown.is_repeat(frame):
+                        shown.begin(frame)
+                    if is_new or not shown.is_repeat(frame):
                         small_picture(frame)
         except VideoError as error:
             print(f"left out: {error}")

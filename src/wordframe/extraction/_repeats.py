@@ -40,19 +40,24 @@ class Repeats:
     def __init__(self, region: Callable[[int, int], tuple[slice, slice]] | None = None) -> None:
         self._region = region
         self._last: Frame | None = None
-        self._blocks = np.zeros((0, 0, 3), np.float32)
-        self._contrast = 0.0
+        self._blocks: NDArray[np.float32] | None = None  # of the last, once they are needed
 
     def is_repeat(self, frame: Frame) -> bool:
         """Whether ``frame`` hardly differs from the last for which this was False; that one is compared with next."""
         if self._last is not None and frame.rgb is self._last.rgb:  # one picture, still shown
             return True
         blocks = self._means(frame.rgb)
-        if self._last is not None and frame.seconds - self._last.seconds <= _LONGEST_SECONDS and self._is_near(blocks):
-            return True
+        if self._last is not None and frame.seconds - self._last.seconds <= _LONGEST_SECONDS:
+            before = self._means(self._last.rgb) if self._blocks is None else self._blocks
+            if _is_near(before, blocks):
+                self._blocks = before
+                return True
         self._last, self._blocks = frame, blocks
-        self._contrast = float(blocks.std(axis=(0, 1)).mean())
         return False
+
+    def begin(self, frame: Frame) -> None:
+        """Compare with ``frame`` next, of which it is known that it differs."""
+        self._last, self._blocks = frame, None
 
     def _means(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
         """``(rows, columns, 3)`` means of the blocks."""
@@ -60,10 +65,12 @@ class Repeats:
             rgb = rgb[self._region(*rgb.shape[:2])]
         return block_means(rgb, _BLOCK)
 
-    def _is_near(self, blocks: NDArray[np.float32]) -> bool:
-        difference = blocks - self._blocks
-        # whole levels and not shares where there is no contrast: an even picture repeats only if nothing changed
-        return bool(
-            np.abs(difference).max() <= _MAX_SHARE * self._contrast
-            and np.sqrt(np.square(difference).mean()) <= _MEAN_SHARE * self._contrast
-        )
+
+def _is_near(before: NDArray[np.float32], after: NDArray[np.float32]) -> bool:
+    """Whether the second picture hardly differs from the first, by their blocks ``(rows, columns, 3)``."""
+    difference, contrast = after - before, float(before.std(axis=(0, 1)).mean())
+    # without contrast the bounds are 0: an even picture repeats only if nothing at all changed
+    return bool(
+        np.abs(difference).max() <= _MAX_SHARE * contrast
+        and np.sqrt(np.square(difference).mean()) <= _MEAN_SHARE * contrast
+    )

@@ -180,7 +180,8 @@ class _Pipeline:
                     # here and not with the encoder: preprocessing is the cores' work on a GPU, too
                     pixels = encoder.preprocess(frame.rgb[None])[0]
                     encoding = Encoding(video, frame.seconds)
-                if self._keep is not None and not (self._reuse and shown.is_repeat(frame)):
+                    shown.begin(frame)
+                if self._keep is not None and (is_new or not shown.is_repeat(frame)):
                     keepsake = self._keep(frame)
                 encoding.stand_at(chunk, chunk.add(frame.seconds, keepsake))
                 if is_new:

@@ -162,7 +162,7 @@ def thumbnail(rgb: NDArray[np.uint8], width: int = 320) -> bytes:
         # the decoder's scaler takes half of Pillow's time, and this was most of what a frame costs beside its decoding
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
         scaled = VideoReformatter().reformat(frame, width, height, "rgb24", interpolation="BICUBIC", threads=1)
-        rgb = scaled.to_ndarray()
+        rgb = scaled.to_ndarray()  # type: ignore[assignment]
     buffer = io.BytesIO()
     Image.fromarray(rgb).save(buffer, "JPEG", quality=_THUMBNAIL_QUALITY)
     return buffer.getvalue()
