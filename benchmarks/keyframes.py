@@ -16,6 +16,7 @@ import random
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,8 @@ def main() -> None:
     for sampling, rows in found.items():
         videos = [video for video, _, _ in rows]
         hours = sum(video.duration_seconds for video in videos) / 3600
-        figures[sampling] = measure(videos, cut_segments, by_attention) | {
+        cut = partial(cut_segments, leading=sampling == "keyframes")
+        figures[sampling] = measure(videos, cut, by_attention) | {
             "seconds apart": 3600 * hours / sum(len(video.seconds) for video in videos),
             "decoding, core-seconds an hour": sum(decoding for _, decoding, _ in rows) / hours,
             "all, core-seconds an hour": sum(decoding + encoding for _, decoding, encoding in rows) / hours,
