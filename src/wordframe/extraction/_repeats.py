@@ -1,5 +1,8 @@
 """Which frames of a video hardly differ from the last one that was encoded, so that they can take its feature.
 
+That is asked of the part of a picture that the encoder looks at. A keepsake goes with the feature, so at the sides that
+no encoder sees it may show what was there a few seconds before.
+
 Slides, screens, fixed cameras: most frames of such videos show what is already encoded. Two pictures are compared by
 their means over blocks of 8 × 8 pixels, ``a`` of the one that was encoded and ``b`` of the new one, all three colours.
 ``b`` hardly differs if over all blocks
@@ -40,24 +43,18 @@ class Repeats:
     def __init__(self, region: Callable[[int, int], tuple[slice, slice]] | None = None) -> None:
         self._region = region
         self._last: Frame | None = None
-        self._blocks: NDArray[np.float32] | None = None  # of the last, once they are needed
+        self._blocks = np.zeros((0, 0, 3), np.float32)  # of the last
 
     def is_repeat(self, frame: Frame) -> bool:
         """Whether ``frame`` hardly differs from the last for which this was False; that one is compared with next."""
         if self._last is not None and frame.rgb is self._last.rgb:  # one picture, still shown
             return True
         blocks = self._means(frame.rgb)
-        if self._last is not None and frame.seconds - self._last.seconds <= _LONGEST_SECONDS:
-            before = self._means(self._last.rgb) if self._blocks is None else self._blocks
-            if _is_near(before, blocks):
-                self._blocks = before
-                return True
+        is_soon = self._last is not None and frame.seconds - self._last.seconds <= _LONGEST_SECONDS
+        if is_soon and _is_near(self._blocks, blocks):
+            return True
         self._last, self._blocks = frame, blocks
         return False
-
-    def begin(self, frame: Frame) -> None:
-        """Compare with ``frame`` next, of which it is known that it differs."""
-        self._last, self._blocks = frame, None
 
     def _means(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
         """``(rows, columns, 3)`` means of the blocks."""
