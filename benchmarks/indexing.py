@@ -1,95 +1,172 @@
-"""How near indexing is to its bound: the core-seconds of decoding and encoding, each measured alone, over the cores.
+"""Frames a core-second of ``wordframe index``, and how near it is to its bound, on several kinds of videos.
 
-    python benchmarks/indexing.py FOLDER [--rounds 3]
+    python benchmarks/indexing.py FOLDER [--rounds 3] [--made FOLDER] [--against SRC]
 
-Each round, in this order: all videos of FOLDER are decoded on one thread (with preprocessing and thumbnails), their
-frames are encoded on one thread, and ``Library.index`` does both at once into a new library. Printed: medians over the
-rounds of the processor time of the first two, of the bound (decoding + encoding) / cores, of the wall time of the
-third, and of the bound's share of it. Above 100 % means that two cores at work are each faster than one alone, which
-shared machines do.
+Rows: the videos of FOLDER; a slide lecture and a fixed camera (``still_videos.py``, kept in ``--made``); the lecture
+with ``--every-frame`` and with ``--sampling keyframes``. Each round, for each row: all videos are decoded on one thread
+(with thumbnails, and preprocessing of the frames that need encoding), those frames are encoded on one thread, and
+``Library.index`` does both at once into a new library, in a process of its own that has the encoder warm and has
+indexed a second of black before, so that what is loaded once does not count.
+``--against`` names the ``src`` of another version of this package: it indexes the same videos, in turns with this one.
+
+The bound is (decoding + encoding) / cores, each measured alone; more than 100 % of it means that two cores at work are
+each faster than one alone, which shared machines do. Core-seconds are the indexing process' own, so that other work on
+the machine counts for little; memory is its peak. All figures are medians over the rounds.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from results import save
+from still_videos import build, write
 
 from wordframe.encoders import Encoder, load_encoder
 from wordframe.errors import VideoError
-from wordframe.library import Library, find_videos, small_picture
-from wordframe.video import index_times, open_frames
+from wordframe.extraction import Repeats
+from wordframe.library import find_videos, small_picture
+from wordframe.video import index_times, open_frames, open_keyframes
 
 BATCH = 8
+INDEX = """
+import json, resource, sys, tempfile, time, torch
+from wordframe.encoders import load_encoder
+from wordframe.library import Library
+encoder = load_encoder("offline")
+encoder.encode_pixels(torch.zeros(40, 3, encoder.short_side, encoder.short_side))
+with tempfile.TemporaryDirectory() as place:
+    Library.open(place + "/first", encoder=encoder).index([sys.argv[3]])
+    library = Library.open(place + "/library", encoder=encoder)
+    wall, core = time.perf_counter(), time.process_time()
+    summary = library.index([sys.argv[1]], **json.loads(sys.argv[2]))
+    wall, core = time.perf_counter() - wall, time.process_time() - core
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+reused = getattr(summary, "frames_reused", 0)
+print(json.dumps({"frames": summary.frames, "seconds_of_video": summary.seconds_of_video, "reused": reused,
+                  "indexing_seconds": wall, "indexing_core_seconds": core, "peak_mib": peak}))
+"""
+"""Works with the versions before this one, too: ``--against`` runs it with theirs."""
 
 
-def decode(folder: Path, encoder: Encoder) -> list[torch.Tensor]:
+def indexed(folder: Path, options: dict[str, Any], source: Path | None = None) -> dict[str, float]:
+    """What ``INDEX`` says of one run, by the package in ``source`` or this one."""
+    environment = os.environ | ({} if source is None else {"PYTHONPATH": str(source)})
+    with tempfile.TemporaryDirectory() as place:
+        first = write(Path(place) / "first.mp4", [np.zeros((64, 64, 3), np.uint8)] * 25)
+        command = [sys.executable, "-c", INDEX, str(folder.absolute()), json.dumps(options), str(first)]
+        told = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
+    found: dict[str, float] = json.loads(told.splitlines()[-1])
+    return found
+
+
+def decode(folder: Path, encoder: Encoder, options: dict[str, Any]) -> list[torch.Tensor]:
     """All frames that indexing would encode, as pixels."""
-    frames = []
-    for file in find_videos([folder]).files:
+    found = []
+    for file in find_videos([str(folder.absolute())]).files:
+        repeats = Repeats(encoder.view)
         try:
-            with open_frames(file.path, index_times, short_side=encoder.short_side) as stream:
+            if options.get("sampling") == "keyframes":
+                stream = open_keyframes(file.path, short_side=encoder.short_side)
+            else:
+                stream = open_frames(file.path, index_times, short_side=encoder.short_side)
+            with stream:
                 for frame in stream:
-                    frames.append(encoder.preprocess(frame.rgb[None])[0])
-                    small_picture(frame)
+                    if options.get("every_frame") or not repeats.is_repeat(frame):
+                        found.append(encoder.preprocess(frame.rgb[None])[0])
+                        small_picture(frame)
         except VideoError as error:
             print(f"left out: {error}")
-    return frames
+    return found
 
 
-def measure(folder: Path, encoder: Encoder, cores: int) -> dict[str, float]:
-    """One round."""
+def measure(folder: Path, options: dict[str, Any], encoder: Encoder, against: Path | None) -> dict[str, float]:
+    """One round of one row."""
     torch.set_num_threads(1)
     start = time.process_time()
-    frames = decode(folder, encoder)
+    frames = decode(folder, encoder, options)
     decoded = time.process_time()
     for first in range(0, len(frames), BATCH):
         encoder.encode_pixels(torch.stack(frames[first : first + BATCH]))
     encoded = time.process_time()
-    torch.set_num_threads(cores)
-    with tempfile.TemporaryDirectory() as place:
-        library = Library.open(Path(place) / "library", encoder=encoder)
-        started = time.perf_counter()
-        library.index([folder])
-        taken = time.perf_counter() - started
-    bound = (encoded - start) / cores
-    return {
-        "frames": len(frames),
+    found = indexed(folder, options)
+    bound = (encoded - start) / (os.cpu_count() or 1)
+    found |= {
         "decoding_core_seconds": decoded - start,
         "encoding_core_seconds": encoded - decoded,
         "bound_seconds": bound,
-        "indexing_seconds": taken,
-        "share_of_bound": bound / taken,
+        "share_of_bound": bound / found["indexing_seconds"],
+        "frames_per_core_second": found["frames"] / found["indexing_core_seconds"],
+        "share_reused": found["reused"] / found["frames"],
     }
+    if against is not None:
+        # the version before knows none of the options: it does what it does with these videos
+        before = indexed(folder, {}, against)
+        found |= {
+            "before_frames_per_core_second": before["frames"] / before["indexing_core_seconds"],
+            "before_peak_mib": before["peak_mib"],
+            "times_faster": before["indexing_core_seconds"] / found["indexing_core_seconds"],
+        }
+    return found
+
+
+def show(name: str, row: dict[str, float]) -> None:
+    """One row, the comparison behind it."""
+    print(
+        f"{name:24} {row['frames']:6.0f} frames, {row['share_reused']:4.0%} reused: decoding "
+        f"{row['decoding_core_seconds']:6.2f} + encoding {row['encoding_core_seconds']:6.2f} core-s, bound "
+        f"{row['bound_seconds']:6.2f} s, indexing {row['indexing_seconds']:6.2f} s = {row['share_of_bound']:4.0%}; "
+        f"{row['frames_per_core_second']:6.1f} frames a core-second, {row['peak_mib']:5.0f} MiB",
+        end="",
+    )
+    if "times_faster" in row:
+        print(
+            f"; before {row['before_frames_per_core_second']:.1f} and {row['before_peak_mib']:.0f} MiB: "
+            f"{row['times_faster']:.2f} times as fast",
+            end="",
+        )
+    print(flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--made", type=Path, help="where the made videos are, or are kept (default: nowhere)")
+    parser.add_argument("--seconds", type=int, default=300, help="their length")
+    parser.add_argument("--against", type=Path, help="src folder of another version")
     wanted = parser.parse_args()
-    cores = os.cpu_count() or 1
     encoder = load_encoder("offline")
-    encoder.encode_pixels(torch.zeros(1, 3, encoder.short_side, encoder.short_side))  # loads the weights
-    rounds = [measure(wanted.folder, encoder, cores) for _ in range(wanted.rounds)]
-    figures = {name: statistics.median(one[name] for one in rounds) for name in rounds[0]}
-    print(f"{figures['frames']:.0f} frames, {cores} cores, medians of {wanted.rounds} rounds")
-    print(
-        f"decoding {figures['decoding_core_seconds']:.2f} core-seconds, encoding "
-        f"{figures['encoding_core_seconds']:.2f} → bound {figures['bound_seconds']:.2f} s"
-    )
-    print(
-        f"indexing {figures['indexing_seconds']:.2f} s, {figures['frames'] / figures['indexing_seconds']:.0f} frames a "
-        f"second: {100 * figures['share_of_bound']:.0f} % of the bound "
-        f"(rounds: {', '.join(format(one['share_of_bound'], '.0%') for one in rounds)})"
-    )
-    save("indexing", figures)
+    encoder.encode_pixels(torch.zeros(40, 3, encoder.short_side, encoder.short_side))  # loads it, and compiles it
+    rounds: dict[str, list[dict[str, float]]] = {}
+    with tempfile.TemporaryDirectory() as place:
+        lecture, camera = build(wanted.made or Path(place), wanted.seconds)
+        for _ in range(wanted.rounds):
+            for name, folder, options in (
+                ("clips", wanted.folder, {}),
+                ("lecture", lecture, {}),
+                ("fixed camera", camera, {}),
+                ("lecture, every frame", lecture, {"every_frame": True}),
+                ("lecture, keyframes", lecture, {"sampling": "keyframes"}),
+            ):
+                rounds.setdefault(name, []).append(measure(folder, options, encoder, wanted.against))
+    rows = {
+        name: {key: statistics.median(one[key] for one in ones) for key in ones[0]} for name, ones in rounds.items()
+    }
+    print(f"{os.cpu_count()} cores, medians of {wanted.rounds} rounds")
+    for name, row in rows.items():
+        show(name, row)
+    save("indexing", {"rows": rows})
 
 
 if __name__ == "__main__":

@@ -209,6 +209,23 @@ SECTIONS = (
         "Indexing", "benchmarks/indexing.py CLIPS", "decoding and encoding alone, on all cores", ("indexing",), flat
     ),
     Section(
+        "Frames that hardly differ",
+        "benchmarks/reuse.py FOLDER --captioned CLIPS",
+        "every frame encoded, in the same run",
+        ("reuse",),
+        flat,
+    ),
+    Section(
+        "Keyframes alone", "benchmarks/keyframes.py CLIPS", "a frame a second, in the same run", ("keyframes",), flat
+    ),
+    Section(
+        "Where the time of indexing goes",
+        "benchmarks/frame_costs.py",
+        "the decoder's own time",
+        ("frame_costs",),
+        flat,
+    ),
+    Section(
         "What encodes frames: torch or OpenVINO", "benchmarks/runtime.py CLIPS", "torch, in turns", ("runtime",), flat
     ),
     Section("Memory while indexing", "benchmarks/memory.py CLIPS", "none", ("memory",), flat),

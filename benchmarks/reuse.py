@@ -110,8 +110,8 @@ def main() -> None:
             rows[folder.name] = row = compare(every, some, reused)
             least = f"{row['cosine_1st_percentile']:.4f} {row['least_cosine']:.4f}" if reused else "– –"
             print(
-                f"{folder.name:16} {row['frames']:6} frames, {row['share_reused']:6.1%} reused, cosine (1st percentile, "
-                f"least) {least}, segments {row['segments_every_frame']} → {row['segments']}",
+                f"{folder.name:16} {row['frames']:6} frames, {row['share_reused']:6.1%} reused, cosine (1st percentile "
+                f"and least) {least}, segments {row['segments_every_frame']} → {row['segments']}",
                 flush=True,
             )
             if folder == wanted.captioned:

@@ -24,6 +24,8 @@ DEMO = HERE.parent / "demo" / "output" / "videos"
 NEEDS = {
     "offline_encoder": "--clips with captions.json",
     "segments": "--clips with captions.json",
+    "reuse": "--clips with captions.json",
+    "keyframes": "--clips with captions.json",
     "full_test": "--annotations",
 }
 
@@ -40,6 +42,7 @@ def benchmarks(clips: Path, annotations: Path | None, library: Path) -> dict[str
         "decode": (clips,),
         "runtime": (clips,),
         "indexing": (clips,),
+        "frame_costs": (),
         "memory": (clips,),
         "search_latency": (),
         "concurrency": (),
@@ -55,6 +58,7 @@ def benchmarks(clips: Path, annotations: Path | None, library: Path) -> dict[str
     }
     if (clips / "captions.json").exists():
         wanted |= {"offline_encoder": (clips,), "segments": (clips,), "precision": ("--clips", clips)}
+        wanted |= {"reuse": (clips, "--captioned", clips), "keyframes": (clips,)}
     if annotations is not None:
         sentences = ("--captions", annotations / "MSRVTT_JSFUSION_test.csv")
         all_captions = ("--captions", annotations / "msrvtt_full_test_captions.json")

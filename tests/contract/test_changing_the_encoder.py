@@ -66,6 +66,14 @@ def test_the_new_library_takes_the_place_of_the_old_one(folder: Path) -> None:
     assert change_encoder(folder, OtherEncoder()).summary is None
 
 
+def test_the_sampling_stays(folder: Path) -> None:
+    Library.open(folder, encoder=ColourEncoder()).index([folder.parent / "one"], sampling="keyframes")
+    change = change_encoder(folder, OtherEncoder())
+    assert change.summary is not None
+    assert (change.summary.sampling, change.summary.frames) == ("keyframes", NUM_VIDEOS)
+    assert Library.open(folder, encoder=OtherEncoder()).index([folder.parent / "one"]).sampling == "keyframes"
+
+
 def test_what_was_done_before_an_end_is_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(indexer, "COMMIT_SECONDS", 0.0)
 

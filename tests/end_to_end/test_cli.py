@@ -48,6 +48,22 @@ def test_index_json(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (len(told["unchanged"]), told["indexed"], told["failed"], told["interrupted"]) == (2, [], {}, False)
 
 
+def test_index_tells_what_it_did_not_encode_or_decode(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_scenes(tmp_path / "red.mp4", ("red", 20))
+
+    def run(library: str, *options: str) -> str:
+        assert main(["index", str(tmp_path / "red.mp4"), "--library", str(tmp_path / library), *options]) == 0
+        return capsys.readouterr().out
+
+    assert "20 frames, 90% hardly changed)" in run("reused")
+    assert "20 frames)" in run("every", "--every-frame")
+    told = json.loads(run("json", "--json"))
+    assert (told["frames"], told["frames_reused"], told["sampling"]) == (20, 18, "seconds")
+    shown = run("keyframes", "--sampling", "keyframes")
+    assert "1 frame)" in shown
+    assert "only keyframes were looked at, 20.0 s apart on average, and no moment is finer than that" in shown
+
+
 def test_only_new_trouble_fails_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A timer that indexes every night must not cry every night over the same file."""
     write_scenes(tmp_path / "videos" / "red.mp4", ("red", 2))
@@ -238,6 +254,7 @@ def make_older(library: Path) -> None:
         (["search", "--image", "{tmp}/bad.mp4", "-l", "{place}/library"], "cannot be read as a picture"),
         (["search", "a dog", "-l", "{place}/library", "--model", "nonsense"], "nonsense"),
         (["index", "{place}/videos", "-l", "{tmp}/new", "--encoder", "{tmp}/no-encoder"], "no-encoder"),
+        (["index", "{place}/videos", "-l", "{tmp}/new", "--sampling", "often"], "choose one of seconds, keyframes"),
         (["export", "{tmp}/nowhere.mp4", "1", "2", "--to", "{tmp}/x.mp4"], "{tmp}/nowhere.mp4"),
         (["export", "{tmp}/bad.mp4", "one", "2"], "'one' is not a time; write seconds (12.5) or a timecode"),
         (["evaluate", "--videos", "{place}/videos", "--captions", "{tmp}/no.json"], "{tmp}/no.json"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -75,3 +76,13 @@ def test_later_chunks_go_on_where_the_one_before_ended() -> None:
     second = segments_of_chunk(chunk([3.5, 4.5, 5.5], index=1, length=6.0))
     assert first[-1].end_seconds == second[0].start_seconds == 3.0
     assert second[-1].end_seconds == 6.0
+
+
+def test_a_keyframe_stands_for_the_time_behind_it() -> None:
+    """Two shots of 10 s with a keyframe where each begins and two within: the cut is where the second begins."""
+    seconds = [0.0, 4.0, 8.0, 10.0, 14.0, 18.0]
+    features = np.repeat(np.eye(2, 4, dtype=np.float32), 3, axis=0)
+    parts = segments_of_chunk(replace(chunk(seconds, length=20.0), features=features), keyframes=True)
+    assert [(part.start_seconds, part.end_seconds) for part in parts] == [(0.0, 10.0), (10.0, 20.0)]
+    later = segments_of_chunk(chunk(seconds, index=1, last=False, length=60.0), keyframes=True)
+    assert (later[0].start_seconds, later[-1].end_seconds) == (0.0, 22.0)

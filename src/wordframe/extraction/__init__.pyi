@@ -1,3 +1,4 @@
+from ._repeats import Repeats as Repeats
 from ._results import Chunk as Chunk
 from ._results import Failure as Failure
 from ._results import Job as Job

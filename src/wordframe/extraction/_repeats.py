@@ -1,5 +1,8 @@
 """Which frames of a video hardly differ from the last one that was encoded, so that they can take its feature.
 
+That is asked of the part of a picture that the encoder looks at. A keepsake goes with the feature, so at the sides that
+no encoder sees it may show what was there a few seconds before.
+
 Slides, screens, fixed cameras: most frames of such videos show what is already encoded. Two pictures are compared by
 their means over blocks of 8 × 8 pixels, ``a`` of the one that was encoded and ``b`` of the new one, all three colours.
 ``b`` hardly differs if over all blocks
@@ -23,7 +26,7 @@ from wordframe.video import Frame, block_means
 
 _BLOCK = 8
 _MEAN_SHARE, _MAX_SHARE = 1 / 25, 1 / 4
-LONGEST_SECONDS = 16.0
+_LONGEST_SECONDS = 16.0
 """So long one feature may stand for frames that hardly differ; then the next is encoded, whatever it shows. A picture
 that the file itself shows on is the same for as long as it lasts."""
 
@@ -40,18 +43,17 @@ class Repeats:
     def __init__(self, region: Callable[[int, int], tuple[slice, slice]] | None = None) -> None:
         self._region = region
         self._last: Frame | None = None
-        self._blocks = np.zeros((0, 0, 3), np.float32)
-        self._contrast = 0.0
+        self._blocks = np.zeros((0, 0, 3), np.float32)  # of the last
 
     def is_repeat(self, frame: Frame) -> bool:
         """Whether ``frame`` hardly differs from the last for which this was False; that one is compared with next."""
         if self._last is not None and frame.rgb is self._last.rgb:  # one picture, still shown
             return True
         blocks = self._means(frame.rgb)
-        if self._last is not None and frame.seconds - self._last.seconds <= LONGEST_SECONDS and self._is_near(blocks):
+        is_soon = self._last is not None and frame.seconds - self._last.seconds <= _LONGEST_SECONDS
+        if is_soon and _is_near(self._blocks, blocks):
             return True
         self._last, self._blocks = frame, blocks
-        self._contrast = float(blocks.std(axis=(0, 1)).mean())
         return False
 
     def _means(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -60,10 +62,12 @@ class Repeats:
             rgb = rgb[self._region(*rgb.shape[:2])]
         return block_means(rgb, _BLOCK)
 
-    def _is_near(self, blocks: NDArray[np.float32]) -> bool:
-        difference = blocks - self._blocks
-        # whole levels and not shares where there is no contrast: an even picture repeats only if nothing changed
-        return bool(
-            np.abs(difference).max() <= _MAX_SHARE * self._contrast
-            and np.sqrt(np.square(difference).mean()) <= _MEAN_SHARE * self._contrast
-        )
+
+def _is_near(before: NDArray[np.float32], after: NDArray[np.float32]) -> bool:
+    """Whether the second picture hardly differs from the first, by their blocks ``(rows, columns, 3)``."""
+    difference, contrast = after - before, float(before.std(axis=(0, 1)).mean())
+    # without contrast the bounds are 0: an even picture repeats only if nothing at all changed
+    return bool(
+        np.abs(difference).max() <= _MAX_SHARE * contrast
+        and np.sqrt(np.square(difference).mean()) <= _MEAN_SHARE * contrast
+    )

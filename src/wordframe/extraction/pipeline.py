@@ -166,8 +166,7 @@ class _Pipeline:
         job, encoder = video.job, self._encoder
         with self._open(job) as frames:
             chunk = OpenChunk(video, 0, frames.info, encoder.dimension)
-            # The encoder looks at a part of a picture, a keepsake shows all of it: each is repeated by what it shows.
-            seen, shown = Repeats(encoder.view), Repeats()
+            repeats = Repeats(encoder.view)
             encoding, keepsake = Encoding(video, 0.0), None
             for frame in frames:
                 if video.has_failed:
@@ -175,13 +174,13 @@ class _Pipeline:
                 if len(chunk.seconds) == self._chunk_frames:
                     self._put_result(video, chunk.close(is_last=False, problem=None))
                     chunk = OpenChunk(video, chunk.index + 1, frames.info, encoder.dimension)
-                is_new = not (self._reuse and seen.is_repeat(frame))
+                is_new = not (self._reuse and repeats.is_repeat(frame))
                 if is_new:
                     # here and not with the encoder: preprocessing is the cores' work on a GPU, too
                     pixels = encoder.preprocess(frame.rgb[None])[0]
                     encoding = Encoding(video, frame.seconds)
-                if self._keep is not None and not (self._reuse and shown.is_repeat(frame)):
-                    keepsake = self._keep(frame)
+                    if self._keep is not None:
+                        keepsake = self._keep(frame)
                 encoding.stand_at(chunk, chunk.add(frame.seconds, keepsake))
                 if is_new:
                     self._put_frame(WaitingFrame(encoding, pixels))

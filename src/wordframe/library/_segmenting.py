@@ -39,10 +39,13 @@ def _normalised(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     return normalised
 
 
-def segments_of_chunk(chunk: Chunk) -> list[SegmentEntry]:
-    """Cut a chunk of a video into segments; each one's thumbnail is the frame nearest to its frames' mean."""
-    start, end = _span(chunk)
-    cuts = cut_segments(chunk.seconds - start, chunk.features, end - start)
+def segments_of_chunk(chunk: Chunk, *, keyframes: bool = False) -> list[SegmentEntry]:
+    """Cut a chunk of a video into segments; each one's thumbnail is the frame nearest to its frames' mean.
+
+    ``keyframes``: its frames are the file's keyframes, so that each stands for the time behind it.
+    """
+    start, end = _span(chunk, keyframes=keyframes)
+    cuts = cut_segments(chunk.seconds - start, chunk.features, end - start, leading=keyframes)
     return [
         _segment(
             chunk,
@@ -67,17 +70,19 @@ def _segment(chunk: Chunk, rows: slice, start_seconds: float, end_seconds: float
     )
 
 
-def _span(chunk: Chunk) -> tuple[float, float]:
+def _span(chunk: Chunk, *, keyframes: bool) -> tuple[float, float]:
     """The seconds ``[start, end)`` that a chunk's frames stand for.
 
-    Inside a video each frame stands for the time around it, half the distance of two frames to either side; the first
-    chunk starts with the video and the last one ends with it, or where the file breaks off.
+    Inside a video each frame stands for the time around it, half the distance of two frames to either side, a keyframe
+    for that behind it; the first chunk starts with the video and the last one ends with it, or where the file breaks
+    off.
     """
-    half = float(np.median(np.diff(chunk.seconds))) / 2 if len(chunk.seconds) > 1 else 0.5
+    apart = float(np.median(np.diff(chunk.seconds))) if len(chunk.seconds) > 1 else 1.0
+    before, behind = (0.0, apart) if keyframes else (apart / 2, apart / 2)
     first, last = float(chunk.seconds[0]), float(chunk.seconds[-1])
     duration = chunk.info.duration_seconds
-    start = 0.0 if chunk.index == 0 else first - half
+    start = 0.0 if chunk.index == 0 else first - before
     if chunk.last and chunk.problem is None and duration is not None:
         return start, max(duration, last)
-    end = last + half
+    end = last + behind
     return start, end if duration is None else min(end, max(duration, last))

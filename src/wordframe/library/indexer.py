@@ -167,7 +167,7 @@ class Indexer:
             self._copy_twins(plan)
 
     def _take_in(self, reading: _Reading, chunk: Chunk) -> None:
-        reading.chunks[chunk.index] = segments_of_chunk(chunk)
+        reading.chunks[chunk.index] = segments_of_chunk(chunk, keyframes=self._summary.sampling == "keyframes")
         self._summary.frames += len(chunk.seconds)
         self._summary.frames_reused += chunk.num_reused
         if chunk.last:

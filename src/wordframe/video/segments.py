@@ -1,7 +1,8 @@
 """Cutting a video into segments, the units of search: at most 12 sampled frames, with the seconds they stand for.
 
 Axes: ``N`` sampled frames of one video, ``D`` feature size. Each frame stands for the time around it, up to the
-midpoints between it and its neighbours; a segment is a run of frames and spans their times.
+midpoints between it and its neighbours; a segment is a run of frames and spans their times. A keyframe stands for the
+time up to the next one instead (``leading``): encoders put one where a shot begins, and rarely another in it.
 
 - ``windows``: runs of about ``length_seconds``, each overlapping the one before it.
 - ``shots``: the partition whose segments are as uniform as can be. Kernel temporal segmentation (Potapov et al., ECCV
@@ -53,9 +54,13 @@ class Segment:
         return self.last_frame_exclusive - self.first_frame
 
 
-def frame_edges(seconds: NDArray[np.floating], duration_seconds: float) -> NDArray[np.float64]:
+def frame_edges(
+    seconds: NDArray[np.floating], duration_seconds: float, *, leading: bool = False
+) -> NDArray[np.float64]:
     """Where the time of each frame begins and ends: ``(N + 1,)``, from 0 to the video's end.
 
+    >>> frame_edges(np.array([0.0, 2.0, 3.5]), 4.0, leading=True).tolist()
+    [0.0, 2.0, 3.5, 4.0]
     >>> frame_edges(np.array([0.5, 1.5, 3.5]), 4.0).tolist()
     [0.0, 1.0, 2.5, 4.0]
     """
@@ -66,7 +71,8 @@ def frame_edges(seconds: NDArray[np.floating], duration_seconds: float) -> NDArr
         raise ValueError(f"duration_seconds must be a positive number, got {duration_seconds}")
     # a header's length may end before the last frame that was found, and a segment needs a length
     last = max(duration_seconds, float(np.nextafter(times[-1], math.inf)))
-    return np.concatenate([[0.0], (times[:-1] + times[1:]) / 2, [last]])
+    inner = times[1:] if leading else (times[:-1] + times[1:]) / 2
+    return np.concatenate([[0.0], inner, [last]])
 
 
 def windows(
@@ -98,6 +104,7 @@ def shots(
     min_seconds: float = 2.0,
     max_seconds: float = 12.0,
     max_frames: int = MAX_FRAMES,
+    leading: bool = False,
 ) -> list[Segment]:
     """The most uniform segments between ``min_seconds`` and ``max_seconds`` (a whole video may be shorter).
 
@@ -107,7 +114,7 @@ def shots(
     >>> [(s.first_frame, s.last_frame_exclusive) for s in shots(np.arange(7) + 0.5, features, 7.0)]
     [(0, 3), (3, 7)]
     """
-    edges = frame_edges(seconds, duration_seconds)
+    edges = frame_edges(seconds, duration_seconds, leading=leading)
     _check_lengths(max_seconds, max_frames)
     if not (math.isfinite(penalty) and penalty >= 0 and 0 <= min_seconds <= max_seconds):
         given = f"penalty = {penalty}, min_seconds = {min_seconds}, max_seconds = {max_seconds}"
@@ -195,11 +202,11 @@ def _best_partition(
 
 
 def cut_segments(
-    seconds: NDArray[np.floating], features: NDArray[np.floating], duration_seconds: float
+    seconds: NDArray[np.floating], features: NDArray[np.floating], duration_seconds: float, *, leading: bool = False
 ) -> list[Segment]:
     """The library's rule.
 
     >>> len(cut_segments(np.arange(8) / 4 + 0.125, np.ones((8, 2)), 2.0))
     1
     """
-    return shots(seconds, features, duration_seconds)
+    return shots(seconds, features, duration_seconds, leading=leading)
