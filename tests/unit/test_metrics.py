@@ -210,6 +210,8 @@ def test_wrong_owners_are_refused() -> None:
         both_ranks(torch.zeros(2, 3), torch.tensor([0.0, 1.0]), num_videos=3)
     with pytest.raises(ValueError, match=r"V = num_videos = 4, got shape \(2, 3\)"):
         both_ranks(torch.zeros(2, 3), torch.tensor([0, 1]), num_videos=4)
+    with pytest.raises(ValueError, match=r"V = num_videos = 2, got shape \(2,\)"):
+        both_ranks(torch.zeros(2), torch.tensor([0, 1]), num_videos=2)
 
 
 def test_summing_up_refuses_what_cannot_be() -> None:
