@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
-from itertools import chain, cycle
+from itertools import chain, cycle, islice
 from pathlib import Path
 
 import av
@@ -109,13 +109,18 @@ def write(path: Path, pictures: Iterable[Picture], *, codec: str = "libx264", **
 
 
 def build(folder: Path, seconds: int = 300, height: int = 360) -> tuple[Path, Path]:
-    """The lecture and the camera in folders of their own, where they are not there already; these folders."""
+    """The lecture and the camera in folders of their own, where they are not there already; these folders.
+
+    Each in two files, one half after the other, since the only file of a run is decoded by several threads.
+    """
     width = height * 16 // 9
     for name, pictures in (("lecture", lecture), ("fixed camera", fixed_camera)):
-        path = folder / name / f"{height}p-{seconds}s.mp4"
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write(path, pictures(seconds, width, height), preset="veryfast", crf="23")
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        both = pictures(seconds, width, height)
+        for half in (1, 2):
+            path = folder / name / f"{height}p-{seconds}s-{half}.mp4"
+            if not path.exists():
+                write(path, islice(both, seconds * RATE // 2), preset="veryfast", crf="23")
     return folder / "lecture", folder / "fixed camera"
 
 
