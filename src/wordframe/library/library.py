@@ -288,11 +288,7 @@ class Library:
             self._store.add([row for video, segments in videos for row in segment_rows(video, segments)])
 
     def tidy(self) -> None:
-        """Merge small files, as each ``index`` does at its end.
-
-        Raises:
-            LibraryError: the library is being written, or cannot be.
-        """
+        """Merge small files, as each ``index`` does at its end; LibraryError if the library is being written."""
         with self.locked():
             self._store.tidy()
 
@@ -331,11 +327,10 @@ class Library:
     ) -> int:
         """Store what a model needs of each segment; gives for how many it was made.
 
-        One that is given by its name is kept up to date by each later ``index``. Ctrl-C ends it in order; what was done
-        is kept.
+        Ctrl-C ends it in order; what was done is kept.
 
         Args:
-            model: a preset, a checkpoint by its folder or hub id, or a model.
+            model: a preset or a checkpoint by folder or hub id, kept up to date by each later ``index``; or a model.
             on_progress: called with the segments done and their total, first with 0.
 
         Raises:
