@@ -121,4 +121,4 @@ def test_a_run_has_the_runtime_that_the_server_was_given(tmp_path: Path, program
     with TestClient(create_app(served, allow_index=True), base_url=ADDRESS) as client:
         after_a_run(client)
     given = (tmp_path / "given").read_text()
-    assert given == f"-m wordframe index {video.parent} --library {library} --runtime torch\n"
+    assert given == f"-m wordframe index --library {library} --runtime torch -- {video.parent}\n"

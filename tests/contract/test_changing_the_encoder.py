@@ -242,6 +242,7 @@ def test_a_change_needs_a_library(tmp_path: Path) -> None:
         change_encoder(tmp_path / "nowhere", OtherEncoder())
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_it_ends_well(folder: Path) -> None:
     chance = random.Random(2)
     for _ in range(4):

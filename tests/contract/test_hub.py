@@ -315,6 +315,7 @@ def test_offline_by_order(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
 # The command ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_command_with_a_mirror_and_then_without_a_network(hub: Hub, tmp_path: Path) -> None:
     """As a person does it: the environment names a mirror, a library is made, the mirror goes away."""
     write_scenes(tmp_path / "videos" / "a.mp4", ("red", 1))

@@ -391,7 +391,7 @@ def under_way(library: Path) -> bool:
 def test_ctrl_c_leaves_all_in_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(30):
         write_scenes(tmp_path / "videos" / f"{number}.mp4", ("red", 2 + number / 10))
-    arguments = ["index", str(tmp_path / "videos"), "--library", str(tmp_path / "library")]
+    arguments = ["index", str(tmp_path / "videos"), "--library", str(tmp_path / "library"), "--every-frame"]
     program = str(Path(sys.executable).with_name("wordframe"))
     process = subprocess.Popen([program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while process.poll() is None and not under_way(tmp_path / "library"):

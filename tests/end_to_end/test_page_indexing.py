@@ -28,7 +28,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def add_videos(folder: Path, name: str, count: int, seconds: float) -> None:
-    first = write_scenes(folder / "videos" / f"{name}-0.mp4", ("blue", seconds / 2), ("green", seconds / 2), rate=2)
+    # another colour each second: a picture that stays would be encoded once
+    scenes = [("blue", 1.0), ("green", 1.0)] * round(seconds / 2)
+    first = write_scenes(folder / "videos" / f"{name}-0.mp4", *scenes, rate=2)
     for number in range(1, count):
         first.with_name(f"{name}-{number}.mp4").write_bytes(first.read_bytes() + bytes(number))
 

@@ -92,7 +92,7 @@ def test_a_busy_server_is_asked_again(page: Page, site: Site) -> None:
 
 def test_first_run_then_indexing_from_the_command_line_then_no_server(page: Page, tmp_path: Path) -> None:
     for number in range(6):
-        write_scenes(tmp_path / "videos" / f"{number}.mp4", ("red", 4 + number), ("blue", 4))
+        write_scenes(tmp_path / "videos" / f"{number}.mp4", *[("red", 1), ("blue", 1)] * (4 + number))
     (tmp_path / "videos" / "torn.mp4").write_bytes(b"no video")
     library = tmp_path / "library"
     with listening(library, allow_index=True) as address:

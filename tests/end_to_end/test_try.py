@@ -89,6 +89,7 @@ def test_from_a_folder_to_a_search_and_how_to_go_on(tmp_path: Path, capfd: pytes
     assert ".mp4" in capfd.readouterr().out
 
 
+@pytest.mark.slow
 def test_ended_while_it_indexes_it_keeps_what_is_done_and_goes_on(tmp_path: Path) -> None:
     first = write_scenes(tmp_path / "videos" / "0.mp4", *[("blue", 1), ("green", 1)] * 30, rate=2)
     for number in range(1, 8):
@@ -115,6 +116,7 @@ def test_ended_while_it_indexes_it_keeps_what_is_done_and_goes_on(tmp_path: Path
         interrupt(process)
 
 
+@pytest.mark.slow
 def test_results_grow_on_the_page(page: Page, tmp_path: Path) -> None:
     """The page is there before the first video, and a search that stays on it finds more as they come in."""
     first = write_scenes(tmp_path / "videos" / "0.mp4", *[("red", 1), ("green", 1)] * 60, rate=2)

@@ -115,6 +115,8 @@ def _is_english(word: str) -> bool:
     """
     word = word.lower().replace("’", "'")
     known = english_words()
+    if word.endswith("n't") and word.removesuffix("n't") in known:  # "isn't": its stem is shorter than others may be
+        return True
     if word in known or any(part in known for part in word.split("'") if len(part) >= _SHORTEST_STEM):
         return True
     stems = [word.removesuffix(ending) for ending in _ENDINGS if word.endswith(ending)]
