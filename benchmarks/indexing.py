@@ -40,7 +40,8 @@ from wordframe.video import index_times, open_frames, open_keyframes
 
 BATCH = 8
 INDEX = """
-import json, resource, sys, tempfile, time, torch
+import json, sys, tempfile, time, torch
+from pathlib import Path
 from wordframe.encoders import load_encoder
 from wordframe.library import Library
 encoder = load_encoder("offline")
@@ -51,7 +52,8 @@ with tempfile.TemporaryDirectory() as place:
     wall, core = time.perf_counter(), time.process_time()
     summary = library.index([sys.argv[1]], **json.loads(sys.argv[2]))
     wall, core = time.perf_counter() - wall, time.process_time() - core
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+# not ru_maxrss, which is at least the size of the process that started this one
+peak = int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024
 reused = getattr(summary, "frames_reused", 0)
 print(json.dumps({"frames": summary.frames, "seconds_of_video": summary.seconds_of_video, "reused": reused,
                   "indexing_seconds": wall, "indexing_core_seconds": core, "peak_mib": peak}))
