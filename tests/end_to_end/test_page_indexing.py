@@ -36,7 +36,7 @@ def add_videos(folder: Path, name: str, count: int, seconds: float) -> None:
 
 
 def test_from_its_start_to_its_end(page: Page, folder: Path) -> None:
-    add_videos(folder, "new", 3, 120)
+    add_videos(folder, "new", 3, 300)  # long enough for a page that looks every two seconds
     (folder / "videos" / "torn.mp4").write_bytes(b"no video")
     panel, progress = page.locator("#indexing"), page.locator("#indexing progress")
     with served("--library", folder / "library", "--allow-index") as (address, _):
