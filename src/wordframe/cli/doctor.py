@@ -121,13 +121,15 @@ def _check_runtime() -> str:
     from wordframe.encoders import load_encoder
 
     chosen = load_encoder("offline")
+    if chosen.runtime == "openvino":
+        chosen = load_encoder("offline", runtime="openvino")  # at once: auto would do a single frame by torch
     if chosen.device.type != "cpu":
         return f"torch on {chosen.device}"
     if chosen.runtime == "torch":
         return f"torch; {_FASTER}: pip install 'wordframe[openvino]'"
     frame = torch.rand(1, 3, chosen.short_side, chosen.short_side, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    features = [load_encoder("offline", runtime=name).encode_pixels(frame) for name in (chosen.runtime, "torch")]
-    apart = 1 - torch.cosine_similarity(*[feature.double() for feature in features]).item()
+    found, expected = chosen.encode_pixels(frame), load_encoder("offline", runtime="torch").encode_pixels(frame)
+    apart = 1 - torch.cosine_similarity(found.double(), expected.double()).item()
     return f"{chosen.runtime}, features within {max(apart, 1e-7):.0e} in cosine of torch's"
 
 

@@ -176,7 +176,8 @@ class OfflineEncoder(Encoder):
 
                 def features(pixels: Tensor) -> Tensor:
                     logits = classifier(pixels.contiguous(memory_format=torch.channels_last))  # (N, 3, H, W) -> (N, C)
-                    return (logits / _TEMPERATURE).softmax(dim=-1) @ directions  # (N, C) -> (N, D)
+                    frames: Tensor = (logits / _TEMPERATURE).softmax(dim=-1) @ directions  # (N, C) -> (N, D)
+                    return frames
 
                 self._images = ImageTower(
                     features,
