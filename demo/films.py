@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pictures import Scene, Window, footage, write_film
 
-from wordframe.extraction import usable_cores
+from wordframe.cores import usable_cores
 
 
 @dataclass(frozen=True)

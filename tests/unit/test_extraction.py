@@ -14,9 +14,10 @@ import pytest
 import torch
 
 from tests.colours import COLOURS, ColourEncoder, write_scenes
+from wordframe.cores import usable_cores
 from wordframe.encoders import RgbFrames
 from wordframe.errors import EncoderError
-from wordframe.extraction import Chunk, Failure, Job, extract, usable_cores
+from wordframe.extraction import Chunk, Failure, Job, extract
 from wordframe.video import Frame, VideoInfo
 
 

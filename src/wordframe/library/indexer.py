@@ -13,8 +13,9 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from wordframe.cores import usable_cores
 from wordframe.encoders import Encoder
-from wordframe.extraction import Chunk, Failure, extract, usable_cores
+from wordframe.extraction import Chunk, Failure, extract
 from wordframe.library._files import Findings, FoundFile, find_videos, is_below
 from wordframe.library._plan import IndexPlan, make_plan
 from wordframe.library._rows import SegmentEntry, VideoEntry, segment_rows
