@@ -17,7 +17,7 @@ from wordframe.errors import EXTRAS, WordframeError
 
 _PACKAGES = ("wordframe", "torch", "openvino", "transformers", "av", "lancedb", "numba", "numpy")
 _RECALL_SENTENCES = 50
-_FASTER = "OpenVINO encodes frames 1.8 times as fast on a CPU"
+_FASTER = "OpenVINO encodes frames 2.0 times as fast on a CPU"
 """As benchmarks/runtime.py measured it for the offline encoder."""
 
 
