@@ -440,5 +440,5 @@ def test_a_runtime_that_is_not_installed_names_the_line_that_installs_it(
     capsys.readouterr()
     assert main(["doctor", "--json"]) == 0
     (check,) = [check for check in json.loads(capsys.readouterr().out)["checks"] if check["name"] == "runtime"]
-    assert check["detail"].startswith("torch; OpenVINO encodes frames 1.")
+    assert check["detail"].startswith("torch; OpenVINO encodes frames 2.")
     assert check["detail"].endswith(" times as fast on a CPU: pip install 'wordframe[openvino]'")

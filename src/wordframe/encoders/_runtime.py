@@ -128,7 +128,8 @@ class _CompiledTower:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # shapes become constants, as is meant; TorchScript grows old, as is known
             # a function and not the module, which takes three times as long; tracing's own check takes as long again
-            traced: Any = torch.jit.trace(lambda pixels: function(pixels), example, check_trace=False)  # type: ignore[no-untyped-call]
+            trace: Any = torch.jit.trace  # has no types
+            traced = trace(lambda pixels: function(pixels), example, check_trace=False)
             model = openvino.convert_model(traced, example_input=example)
         model.reshape([1, 3, *size])
         # A stream is a thread with one core. A caller takes as many as it may use: one in a thread of an index run.
