@@ -147,7 +147,7 @@ def test_find_and_explain_see_one_state_whatever_is_committed_in_between(tmp_pat
     assert heat(snapshot, query, hit.video_id).moments == hit.moments
 
 
-def test_a_library_too_small_to_tell_chance_marks_nothing_weak(engine: SearchEngine) -> None:
+def test_where_everyday_sentences_are_all_one_to_the_encoder_nothing_is_weak(engine: SearchEngine) -> None:
     found = background(engine.snapshot(), asked(engine, text="red"))
     assert found.best_by_chance is None
     assert not found.is_weak(-1.0)

@@ -72,10 +72,11 @@ def test_from_a_folder_to_a_search_and_how_to_go_on(tmp_path: Path, capfd: pytes
             wait_until_indexed(client)
             assert client.search("a red picture").num_videos == 2
             assert client.library().allow_index
-        time.sleep(1.5)  # the terminal looks twice a second
+        assert process.stdout is not None
+        indexed = process.stdout.readline()
         out, err = interrupt(process)
         assert process.returncode == 0
-    assert "Indexed: 2 videos, 6.0 s. The page goes on until Ctrl-C.\n" in out
+    assert indexed == "Indexed: 2 videos, 6.0 s. The page goes on until Ctrl-C.\n"
     assert out.endswith(
         "Ended. The library is kept; go on with:\n"
         f"  wordframe try '{tmp_path}/my videos' --library {library}\n"

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from wordframe.cli.options import JsonOption, print_json
+from wordframe.cli.options import JsonOption, library_option, print_json
 from wordframe.errors import EXTRAS, WordframeError
 
 _PACKAGES = ("wordframe", "torch", "openvino", "transformers", "av", "lancedb", "numba", "numpy")
@@ -24,14 +24,7 @@ _FASTER = "OpenVINO encodes frames 2.0 times as fast on a CPU"
 def doctor(
     library: Annotated[
         Path | None,
-        typer.Option(
-            "--library",
-            "-l",
-            envvar="WORDFRAME_LIBRARY",
-            help="Also check this library.",
-            show_default=False,
-            readable=False,
-        ),
+        library_option("Also check this library."),
     ] = None,
     json: JsonOption = False,
 ) -> None:

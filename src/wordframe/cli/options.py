@@ -8,12 +8,13 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-LibraryOption = Annotated[
-    Path,
-    typer.Option(
-        "--library", "-l", envvar="WORDFRAME_LIBRARY", help="Folder of the library.", show_default=False, readable=False
-    ),
-]
+
+def library_option(help: str) -> Any:
+    """``--library``, or the environment's; whoever can do without one says so."""
+    return typer.Option("--library", "-l", envvar="WORDFRAME_LIBRARY", help=help, show_default=False, readable=False)
+
+
+LibraryOption = Annotated[Path, library_option("Folder of the library.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, nothing else.")]
 ModelOption = Annotated[
     str, typer.Option("--model", help="What scores: a preset (wordframe models lists them) or a checkpoint's folder.")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wordframe.cli.options import library_option
 from wordframe.cli.serve import link_to, listen, open_in_browser, run
 from wordframe.disk import one_line
 from wordframe.errors import WordframeError, counted
@@ -35,14 +36,7 @@ def try_folder(
     ],
     library: Annotated[
         Path | None,
-        typer.Option(
-            "--library",
-            "-l",
-            envvar="WORDFRAME_LIBRARY",
-            help="Folder of the library; default: one in your data folder, which is shown.",
-            show_default=False,
-            readable=False,
-        ),
+        library_option("Folder of the library; default: one in your data folder, which is shown."),
     ] = None,
     browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser.")] = True,
 ) -> None:

@@ -13,8 +13,6 @@ library answers to other queries: 64 everyday sentences are scored, and a match 
 as high for one in four of them (a query bank, as of Bogolin et al., CVPR 2022, here for a level and not for a ranking).
 For a picture the scores that pairs of segments of different videos get, as queries of each other, are the sample; there
 are 20 of them in five videos, and with fewer nothing is marked.
-On libraries of 1 to 19 segments of real clips the offline encoder's best match of a caption of one of them is marked in
-0 to 14 % of the cases, that of a caption of another clip in 49 to 68 % (above 20 segments: 27 % and 18 %).
 
 *Reasons.* The four parts, how much each counts, and where sentence and words look. What a model does not have is left
 out: one with a single vector a video has its score alone, X-CLIP its four parts (their plain mean is the score), the

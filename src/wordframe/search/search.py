@@ -1,4 +1,4 @@
-"""Finding: plain functions of a snapshot and a query. Nothing is kept here, so any number of threads may ask at once.
+"""Finding: plain functions of a snapshot and a query, for any number of threads at once.
 
     snapshot = library.snapshot()
     query = encode(snapshot, Query(text="a child laughs"))
@@ -183,6 +183,7 @@ def background(snapshot: Snapshot, query: EncodedQuery) -> BackgroundScores:
 
 
 _by_others: WeakKeyDictionary[Snapshot, dict[bool, float | None]] = WeakKeyDictionary()
+"""All that is kept here, and it goes with its snapshot."""
 
 
 def _best_by_others(snapshot: Snapshot, *, is_sentence: bool) -> float | None:
