@@ -62,7 +62,7 @@ def _mend_after_power_loss(folder: Path, left: list[str]) -> None:
         go_back(folder)
 
 
-def begin(folder: Path, manifest: Manifest) -> None:
+def make_library(folder: Path, manifest: Manifest) -> None:
     """Make an empty library of a folder that the caller has locked.
 
     Raises:

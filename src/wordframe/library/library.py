@@ -32,7 +32,7 @@ from wordframe.library._sampling import keep_sampling
 from wordframe.library._store import FailureEntry, ModelEntry, Store
 from wordframe.library._swap import finish
 from wordframe.library._upgrade import upgrade_in_place
-from wordframe.library._writing import begin, writing
+from wordframe.library._writing import make_library, writing
 from wordframe.library.snapshot import Snapshot
 from wordframe.library.status import IndexProgress, IndexSummary, keeping_status
 from wordframe.models import TextVideoModel, load_model, load_ready, refuse_other_features
@@ -296,7 +296,7 @@ class Library:
         self._manifest = Manifest.read(self.folder)
         if self._manifest is None:
             self._manifest = Manifest.of(self.encoder)
-            begin(self.folder, self._manifest)
+            make_library(self.folder, self._manifest)
         self._manifest.check(self.encoder, self.folder)
         if self._encoder is not None and self._manifest != Manifest.of(self.encoder):
             self._manifest = Manifest.of(self.encoder)  # the same encoder, now found under another name
