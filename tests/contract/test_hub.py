@@ -346,6 +346,7 @@ def test_the_command_with_a_mirror_and_then_without_a_network(hub: Hub, tmp_path
     assert line.startswith("wordframe: cannot fetch tiny/siglip from the hub (HF_HUB_OFFLINE is set")
 
 
+@pytest.mark.slow
 def test_bars_at_a_terminal(hub: Hub, tmp_path: Path) -> None:
     ours, theirs = os.openpty()
     termios.tcsetwinsize(theirs, (24, 100))

@@ -79,6 +79,7 @@ def test_what_the_model_needs_is_made_and_kept_up_to_date(tmp_path: Path, librar
     assert told.text.count("in the background") == 1
 
 
+@pytest.mark.slow
 def test_an_indexer_at_work_comes_first(
     tmp_path: Path, library: Path, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,6 +35,7 @@ def add_videos(folder: Path, name: str, count: int, seconds: float) -> None:
         first.with_name(f"{name}-{number}.mp4").write_bytes(first.read_bytes() + bytes(number))
 
 
+@pytest.mark.slow
 def test_from_its_start_to_its_end(page: Page, folder: Path) -> None:
     add_videos(folder, "new", 3, 300)  # long enough for a page that looks every two seconds
     (folder / "videos" / "torn.mp4").write_bytes(b"no video")

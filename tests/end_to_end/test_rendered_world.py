@@ -287,6 +287,7 @@ def test_the_table_step_gathers_the_runs(
     assert "| TC-MGC | 2 |" in page.read_text()
 
 
+@pytest.mark.slow
 def test_the_page_shows_the_stored_results(parts: dict[str, ModuleType]) -> None:
     """docs/rendered-world.md is what ``rendered_world.py table`` writes from benchmarks/results."""
     table = parts["world.table"]

@@ -147,6 +147,7 @@ def opens(link: str) -> None:
         assert browser.get(page.url.join("js/api.js").join("../api/v1/library")).status_code == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strips", [True, False], ids=["the proxy takes the path off", "the proxy passes the path on"])
 def test_below_a_path_of_a_proxy(place: Path, strips: bool) -> None:
     arguments = ("--library", place / "library", "--token", "new", "--root-path", "videos/of/ada/")

@@ -135,6 +135,7 @@ def test_a_library_for_an_agent(library: Path, tmp_path: Path) -> None:
     assert told == f"wordframe: serving {library} to this agent\n"
 
 
+@pytest.mark.slow
 def test_the_library_of_a_running_server(tmp_path: Path) -> None:
     from tests.served import listening
 

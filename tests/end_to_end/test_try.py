@@ -137,6 +137,7 @@ def test_results_grow_on_the_page(page: Page, tmp_path: Path) -> None:
         interrupt(process)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "environment",
     [
