@@ -81,9 +81,8 @@ def operations(url: str) -> list[tuple[str, str]]:
     return [(path, method) for path, methods in document["paths"].items() for method in methods]
 
 
-@pytest.mark.slow
 def test_hundreds_of_requests(url: str) -> None:
-    check(url, max_examples=5, at_least=1000)
+    check(url, max_examples=2, at_least=400)
 
 
 @pytest.mark.slow

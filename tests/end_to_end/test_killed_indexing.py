@@ -70,9 +70,8 @@ def kill_often(tmp_path: Path, kills: int, seed: int) -> None:
     assert len(library.index([videos]).unchanged) == NUM_VIDEOS
 
 
-@pytest.mark.slow
 def test_killed_at_random_moments(tmp_path: Path) -> None:
-    kill_often(tmp_path, kills=6, seed=0)
+    kill_often(tmp_path, kills=3, seed=0)
 
 
 @pytest.mark.slow
