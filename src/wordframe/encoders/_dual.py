@@ -140,8 +140,8 @@ def clean_text(text: str) -> str:
 class SentenceTokenizer:
     """A tokenizer of transformers under the rules of one model type.
 
-    CLIP's: byte pairs of the text after ``clean_text``, SOS + tokens cut to ``max_words - 1`` + EOS, padded with id 0 to the
-    longest sentence given. Others keep their own tokenizer's rules; SigLIP pads every text to its full length.
+    CLIP's: byte pairs of the text after ``clean_text``, SOS + tokens cut to ``max_words - 1`` + EOS, padded with id 0
+    to the longest sentence given. Others keep their own tokenizer's rules; SigLIP pads every text to its full length.
 
     Args:
         tokenizer: transformers' tokenizer.
