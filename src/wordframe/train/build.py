@@ -124,7 +124,9 @@ def configure(model: TextVideoModel, recipe: Recipe) -> None:
     if model.backbone is not None:
         for parameter in model.backbone.parameters():
             parameter.requires_grad_(recipe.tuned)
-        if not recipe.tuned:  # the scale of the logits is trained even where CLIP is not
+        if recipe.tuned:
+            _as_tuned(model.backbone, recipe)
+        else:  # the scale of the logits is trained even where CLIP is not
             model.separate_scale()
         if recipe.backbone is not None and recipe.backbone.gradient_checkpointing:
             clip = model.backbone.model
@@ -133,6 +135,13 @@ def configure(model: TextVideoModel, recipe: Recipe) -> None:
     attention = getattr(model.similarity, "attention", None)
     if attention is not None and hasattr(attention, "dropout_mode"):
         attention.dropout_mode = recipe.dropout_mode
+
+
+def _as_tuned(backbone: ClipBackbone, recipe: Recipe) -> None:
+    if recipe.backbone is not None and recipe.backbone.freeze_layers is not None:
+        backbone.freeze_layers(recipe.backbone.freeze_layers)
+    if recipe.precision == "float16-weights":
+        backbone.to_half()
 
 
 @torch.no_grad()

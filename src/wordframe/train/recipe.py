@@ -1,7 +1,8 @@
 """A recipe: everything that decides what a training run computes. Paths and machines are no part of it.
 
-Defaults are those of the papers (METHODS: BertAdam, 1e-4 and 1e-7, warm-up over 10 % of the steps and the cosine of
-CLIP4Clip, clip 1.0, batch 128, 5 epochs). How many words and frames a model gets is ``model.max_words`` and
+Defaults are those of the papers (METHODS: BertAdam, 1e-4, warm-up over 10 % of the steps and the cosine of CLIP4Clip,
+clip 1.0, batch 128, 5 epochs), but for what ``procedure`` decides: a recipe that says ``published`` tunes CLIP as the
+released codes do. How many words and frames a model gets is ``model.max_words`` and
 ``model.max_frames``, nowhere else. The published recipes ship with the package (``wordframe/recipes``) and are called
 by their names; any other is a YAML file. ``loop.py`` runs a recipe.
 """
@@ -25,8 +26,18 @@ from wordframe.errors import RecipeError
 from wordframe.models import PRESETS, ModelSettings
 from wordframe.video import Cut
 
-HEADER = ("name", "title", "paper", "published")
-"""What a person reads of a recipe; it changes nothing that is computed."""
+HEADER = ("name", "title", "paper", "published", "procedure")
+"""What a person reads of a recipe; it changes nothing that is computed (what a procedure stands for is written out)."""
+PROCEDURES: dict[str, dict[str, Any]] = {
+    "wordframe": {},
+    "published": {
+        "backbone": {"freeze_layers": 0},
+        "optimizer": {"backbone_lr": 1e-7, "decayed": "all-but-biases", "clip_each": 1.0},
+        "precision": "float16-weights",
+        "dropout_mode": "element",
+    },
+}
+"""What a recipe has where it says nothing, beside the defaults below: those are ``wordframe``."""
 PUBLISHED_DECORRELATION = {"tcmgc": 0.5}
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -67,10 +78,12 @@ class ModelChoice(Section):
 
 class BackboneChoice(Section):
     """Where features come from. name: ``offline``, a hub id, a folder or an OpenAI ``.pt`` file; tuned: whether it is
-    trained along; gradient_checkpointing: compute the towers' inside again in the backward pass to save memory."""
+    trained along; freeze_layers: all of it (None), or without its embeddings and the first so many blocks of each
+    tower; gradient_checkpointing: compute the towers' inside again in the backward pass to save memory."""
 
     name: str
     tuned: bool = True
+    freeze_layers: Annotated[int, Field(ge=0)] | None = None
     gradient_checkpointing: bool = False
 
     @model_validator(mode="after")
@@ -89,17 +102,20 @@ class DataChoice(Section):
 
 
 class OptimizerSettings(Section):
-    """lr: of new modules; backbone_lr: of a tuned backbone; weight_decay: on matrices; warmup: share of all steps that
-    the rate rises; schedule: as in ``optim.rate_factor``; clip: largest norm of the whole gradient."""
+    """lr: of new modules; backbone_lr: of a tuned backbone; weight_decay: of what ``decayed`` names (all but biases are
+    LayerNorms' weights and the scale, too); warmup: share of all steps that the rate rises; schedule: as in
+    ``optim.rate_factor``; clip: largest norm of the whole gradient; clip_each: and then of each parameter's."""
 
     lr: Positive = 1e-4
-    backbone_lr: Positive = 1e-7
+    backbone_lr: Positive = 5e-6
     weight_decay: NotNegative = 0.2
+    decayed: Literal["matrices", "all-but-biases"] = "matrices"
     betas: tuple[Share, Share] = (0.9, 0.98)
     eps: Positive = 1e-6
     warmup: Share = 0.1
     schedule: Schedule = "cosine"
     clip: Positive = 1.0
+    clip_each: Positive | None = None
 
 
 class LossWeights(Section):
@@ -130,11 +146,13 @@ class Recipe(Section):
 
     Attributes:
         name, title, paper, published: what a person reads; published: text→video R@1 by benchmark.
+        procedure: ``published``, step for step as the released codes train, or ``wordframe``; see ``PROCEDURES``.
         batch_size: pairs whose logits meet in one loss, over all processes together.
         gradient_accumulation: such batches a step; unlike a larger ``batch_size`` it adds no negatives.
         chunk: pairs that one process encodes at a time (gradient caching); None encodes its whole share at once.
         epochs: may be a fraction. The last, incomplete batch of an epoch is left out; the next epoch is shuffled anew.
         precision: of the backbone and the temporal head; similarities and losses are always float32.
+            ``float16-weights``: a tuned backbone's weights are kept and updated in float16, all else in float32.
         dropout_mode: of TC-MGC's attention in training, one mask a ``video`` or a fresh one an ``element``.
     """
 
@@ -142,6 +160,7 @@ class Recipe(Section):
     title: str = ""
     paper: str = ""
     published: dict[str, float] = Field(default_factory=dict)
+    procedure: Literal["published", "wordframe"] = "wordframe"
     model: ModelChoice
     backbone: BackboneChoice | None = None
     data: DataChoice = DataChoice()
@@ -154,8 +173,24 @@ class Recipe(Section):
     chunk: Count | None = None
     epochs: Positive = 5
     seed: Annotated[int, Field(ge=0)] = 0
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "bfloat16", "float16-weights"] = "float32"
     dropout_mode: Literal["video", "element"] = "video"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_procedure(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        filled = dict(values)
+        for key, value in PROCEDURES.get(str(values.get("procedure")), {}).items():
+            given = filled.get(key)
+            if isinstance(given, str) and key in _SHORT:
+                given = {_SHORT[key]: given}
+            if not isinstance(value, dict):
+                filled.setdefault(key, value)
+            elif isinstance(given, dict) or key not in _OPTIONAL:
+                filled[key] = {**value, **(given or {})}
+        return filled
 
     @field_validator("model", mode="before")
     @classmethod
@@ -198,6 +233,8 @@ class Recipe(Section):
         return short_hash(values)
 
 
+_OPTIONAL = frozenset({"backbone"})
+"""Sections that a recipe may have none of."""
 _SHORT = {"model": "preset", "backbone": "name"}
 """Sections that may be written as one word, and the key which that word is for."""
 
