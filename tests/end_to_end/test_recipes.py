@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from docs import recipe_table
 from wordframe.cli import main
 from wordframe.data import BENCHMARKS
 from wordframe.models import PRESETS
@@ -88,6 +89,12 @@ def test_every_value_says_where_it_is_from(path: Path) -> None:
     recipe = load_recipe(path)
     assert any(line.startswith(f"batch_size: {recipe.batch_size}  #") for line in lines)
     assert any(line.startswith(f"epochs: {recipe.epochs:g}  #") for line in lines)
+
+
+def test_the_table_in_the_docs_is_of_these_recipes() -> None:
+    assert recipe_table.FILE.read_text(encoding="utf-8") == recipe_table.text(), "say: make recipe-table"
+    told = recipe_table.sources(ROOT / "src" / "wordframe" / "recipes" / "xclip-activitynet.yaml")
+    assert told["batch_size"] == told["epochs"] == "the authors' script"
 
 
 @each_recipe
