@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks import truncated_rate
 from tests.colours import ColourEncoder
 from tests.unit.clip_models import SIDE
 from tests.videos import write_long_video, write_video
@@ -217,6 +218,15 @@ def test_orders_turn_the_real_frames_of_training_batches_alone() -> None:
     assert not torch.equal(drawn, frames)
     others = {tuple(batch("random", [0, other])[0, :, 0].tolist()) for other in (1, 2)}
     assert len(others) == 2, "another batch, another draw"
+
+
+def test_what_a_truncated_rate_changes_is_told_as_computed() -> None:
+    told = (Path(__file__).parents[2] / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    assert truncated_rate.table() in told
+    rate = 30_000 / 1001
+    assert truncated_rate.released(rate, 60, 100, WHOLE_VIDEO)[:3] == pytest.approx([0, 29 / rate, 58 / rate])
+    assert len(truncated_rate.released(rate, 60, 100, WHOLE_VIDEO)) == 62
+    assert truncated_rate.released(rate, 40, 64, DIDEMO)[-1] == pytest.approx(31 * 29 / rate)
 
 
 @pytest.mark.parametrize(
