@@ -61,7 +61,7 @@ def test_a_dry_run_shows_the_schedule_and_leaves_nothing(recipe: Path, tmp_path:
     output = run(recipe, "--dry-run", "3", "--set", "model.keep_rate=0.5")
     assert "4 an epoch, 3 in 0.75 epochs" in output
     assert "1 step of warm-up, then cosine" in output
-    assert "head decayed   lr 0.0001, decay 0.2" in output
+    assert "head decayed  lr 0.0001, decay 0.2" in output
     assert "step 3, epoch 0.75: loss" in output
     assert "validation R@1 text→video" in output
     assert "3 steps in" in output
