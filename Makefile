@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TESTS ?=
 
-.PHONY: help install browser demo test test-slow test-lowest lint docs public-names wheel-check mutants bench clean
+.PHONY: help install browser demo test test-slow test-lowest lint docs public-names recipe-table wheel-check mutants bench clean
 
 help:  ## list what can be made
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/'
@@ -61,6 +61,9 @@ docs: $(READY)  ## the docs site into build/site; a broken link is an error
 
 public-names: $(READY)  ## write the list of public names anew (docs/public-names.txt)
 	$(BIN)/python docs/public_names.py
+
+recipe-table: $(READY)  ## write the table of recipes and their sources anew (docs/recipes.md)
+	$(BIN)/python docs/recipe_table.py
 
 # Isolated mode (-I): nothing but what pip installed can be imported.
 WHEEL := build/wheel

@@ -20,9 +20,11 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from wordframe.data import FrameOrder
 from wordframe.disk import short_hash
 from wordframe.errors import RecipeError
 from wordframe.models import PRESETS, ModelSettings
+from wordframe.video import Cut
 
 HEADER = ("name", "title", "paper", "published", "procedure")
 """What a person reads of a recipe; it changes nothing that is computed (what a procedure stands for is written out)."""
@@ -123,11 +125,20 @@ class LossWeights(Section):
 
 
 class ValidationSettings(Section):
-    """every_steps: None is at the end of each epoch; split: ``val``, held out where the benchmark has none, or
-    ``test``, which the report then says: numbers chosen on the test split are not honest ones."""
+    """every_steps: None is at the end of each epoch; split: ``val``, held out where the benchmark has none; ``none``,
+    all of train is trained on, as published, and the last state is the result; or ``test``, which the report then says:
+    numbers chosen on the test split are not honest ones."""
 
     every_steps: Count | None = None
-    split: Literal["val", "test"] = "val"
+    split: Literal["val", "test", "none"] = "val"
+
+
+class SamplingSettings(Section):
+    """Which frames a model sees of a video that has more than it takes, one a second. cut: CLIP4Clip's
+    ``slice_framepos`` 2, 0, 1; order: of the frames in training, CLIP4Clip's ``train_frame_order`` 0, 1, 2."""
+
+    cut: Cut = "uniform"
+    order: FrameOrder = "forward"
 
 
 class Recipe(Section):
@@ -153,6 +164,7 @@ class Recipe(Section):
     model: ModelChoice
     backbone: BackboneChoice | None = None
     data: DataChoice = DataChoice()
+    sampling: SamplingSettings = SamplingSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
     loss: LossWeights = LossWeights()
     validation: ValidationSettings = ValidationSettings()

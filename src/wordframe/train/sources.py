@@ -19,6 +19,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wordframe.data import (
+    ALL_OF_TRAIN,
+    BENCHMARKS,
     FeatureBatch,
     FeatureDescription,
     FeatureSet,
@@ -40,6 +42,7 @@ from wordframe.models import EncoderIdentity, TextVideoModel
 from wordframe.train.build import attach_tokenizer, build_model, trainable_backbone
 from wordframe.train.recipe import Recipe
 from wordframe.train.validation import ValidationSet
+from wordframe.video import FrameRule
 
 
 @dataclass(frozen=True)
@@ -61,10 +64,16 @@ class CaptionSplits:
         """
         if recipe.data.benchmark is None:
             raise RecipeError(f"{recipe.name}: data.benchmark is missing: --annotations needs to know what they are of")
-        on_test = recipe.validation.split == "test"
-        loaded = load_benchmark(recipe.data.benchmark, annotations, splits=("train", "val"), validate_on_test=on_test)
+        chosen_on = recipe.validation.split
+        loaded = load_benchmark(
+            recipe.data.benchmark,
+            annotations,
+            splits=("train",) if chosen_on == "none" else ("train", "val"),
+            validate_on_test=chosen_on == "test",
+            hold_out=chosen_on != "none",
+        )
         hashes = {file.name: content_hash(file) for file in loaded.files}
-        return cls(loaded.splits["train"], loaded.splits["val"], hashes, loaded.problems)
+        return cls(loaded.splits["train"], loaded.splits.get("val"), hashes, loaded.problems)
 
     @classmethod
     def of_files(cls, captions: Path, validation: Path | None) -> Self:
@@ -106,21 +115,33 @@ class TrainingSetup:
 
         Raises:
             CacheError: a cache is not there or does not fit the recipe, or the two are of different encoders.
-            RecipeError: the recipe names another CLIP than the one that made them.
+            RecipeError: the recipe names another CLIP than the one that made them, or another part of train.
         """
         if (folder / "train").is_dir():
             val = folder / recipe.validation.split
             validation = validation or (val if val.is_dir() else None)
             folder = folder / "train"
         words, frames = recipe.settings.max_words, recipe.settings.max_frames
-        train_set = FeatureSet.open(folder, num_words=words, num_frames=frames, benchmark=recipe.data.benchmark)
+        train_set = FeatureSet.open(
+            folder,
+            num_words=words,
+            num_frames=frames,
+            cut=recipe.sampling.cut,
+            order=recipe.sampling.order,
+            benchmark=recipe.data.benchmark,
+        )
         described = FeatureDescription.read(folder)
         assert described is not None
+        _refuse_other_part(recipe, described, validation)
         about = {"features": _provenance(described)}
         held_out = None
         if validation is not None:
             held_out = FeatureSet.open(
-                validation, num_words=words, num_frames=frames, encoder_fingerprint=described.fingerprint
+                validation,
+                num_words=words,
+                num_frames=frames,
+                cut=recipe.sampling.cut,
+                encoder_fingerprint=described.fingerprint,
             )
             of_validation = FeatureDescription.read(validation)
             assert of_validation is not None
@@ -152,7 +173,7 @@ class TrainingSetup:
             allow_missing: leave out videos that are not there; ``about`` names them.
 
         Raises:
-            RecipeError: the recipe names no CLIP.
+            RecipeError: the recipe names no CLIP, or is given captions to validate on that it has no use for.
             WordframeError: the CLIP, the frames or the videos are not there.
         """
         if (cache is None) == (videos is None):
@@ -162,6 +183,7 @@ class TrainingSetup:
                 f"{recipe.name}: backbone names no CLIP, which frames and videos need; "
                 "name one, or make a feature cache (wordframe cache features) and train on that (--features)"
             )
+        _refuse_unused(recipe, captions.validation)
         parts = load_clip(recipe.backbone.name)
         model = build_model(recipe, backbone=trainable_backbone(parts, recipe.backbone.name))
         attach_tokenizer(model, parts)
@@ -179,10 +201,11 @@ class TrainingSetup:
             "num_frames": recipe.settings.max_frames,
             "allow_missing": allow_missing,
         }
-        train_set = _pixels(captions.train, cache, videos, shared)
+        rule = captions.train.rule(recipe.sampling.cut)
+        train_set = _pixels(captions.train, cache, videos, rule, shared | {"order": recipe.sampling.order})
         left_out, held_out = dict(train_set.left_out), None
         if captions.validation is not None:
-            pixels = _pixels(captions.validation, cache, videos, shared)
+            pixels = _pixels(captions.validation, cache, videos, rule, shared)
             left_out |= pixels.left_out
             held_out = HeldOutPixels(pixels, tokenize)
         about = {
@@ -192,6 +215,9 @@ class TrainingSetup:
             "validation_note": "" if captions.validation is None else captions.validation.note,
             "left_out": left_out,
             "frames": "cached" if videos is None else "decoded from videos",
+            "sampling": rule.describe(recipe.settings.max_frames),
+            "frame_order": recipe.sampling.order,
+            "text_cleaning": tokenize.cleaning,
         }
         return cls(model, train_set, held_out, about)
 
@@ -221,12 +247,41 @@ class HeldOutPixels:
         return self.pixels.batch(captions)
 
 
-def _pixels(split: Split, cache: Path | None, videos: Path | None, shared: Mapping[str, Any]) -> FrameSet | VideoSet:
+def _pixels(
+    split: Split, cache: Path | None, videos: Path | None, rule: FrameRule, shared: Mapping[str, Any]
+) -> FrameSet | VideoSet:
     if cache is not None:
-        return FrameSet(captions=split.captions, cache=FrameCache.open(cache), **shared)
+        return FrameSet(captions=split.captions, cache=FrameCache.open(cache), rule=rule, **shared)
     assert videos is not None
     matched = match_videos(videos, {video: [*several] for video, several in split.captions.items()})
-    return VideoSet(captions=split.captions, paths={pair.name: pair.path for pair in matched.pairs}, **shared)
+    paths = {pair.name: pair.path for pair in matched.pairs}
+    return VideoSet(captions=split.captions, paths=paths, rule=rule, **shared)
+
+
+def _refuse_unused(recipe: Recipe, validation: object | None) -> None:
+    if recipe.validation.split == "none" and validation is not None:
+        raise RecipeError(
+            f"{recipe.name}: validation.split is none, so that nothing is validated; leave the validation set out"
+        )
+
+
+def _refuse_other_part(recipe: Recipe, described: FeatureDescription, validation: Path | None) -> None:
+    """Features of train with or without the videos that others hold out, as the recipe says."""
+    _refuse_unused(recipe, validation)
+    known = BENCHMARKS.get(described.benchmark)
+    if known is None or not known.held_out:
+        return
+    is_whole, wants_whole = described.note == ALL_OF_TRAIN, recipe.validation.split == "none"
+    if wants_whole and not is_whole:
+        raise RecipeError(
+            f"{recipe.name}: validation.split is none, but the features are {described.note}; make them with "
+            "wordframe cache features --all-of-train"
+        )
+    if is_whole and recipe.validation.split == "val":
+        raise RecipeError(
+            f"{recipe.name}: the features are of {described.note}, so none of {known.name} is left to validate on; "
+            "say --set validation.split=none"
+        )
 
 
 def _start(recipe: Recipe, described: FeatureDescription) -> ClipBackbone | None:
