@@ -6,7 +6,7 @@ registered in the same way (docs/adding-a-head.md). Neighbours: ``config.py`` (w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -245,8 +245,13 @@ def _tcmgc(settings: TcmgcSettings, dimension: int) -> heads.Similarity:
             f"options.{unknown[0]} is not known for family={settings.family!r}; "
             f"use some of {', '.join(heads.ABLATIONS)}"
         )
-    kind = heads.TextConditionedSimilarity
-    make = partial(heads.AblatedSimilarity, **settings.options) if settings.options else kind
+    options = dict(settings.options)
+    make: Callable[..., heads.Similarity] = heads.TextConditionedSimilarity
+    if options.get("attention") == "none":
+        del options["attention"]
+        make = partial(heads.UnattendedSimilarity, **options)
+    elif options:
+        make = partial(heads.AblatedSimilarity, **options)
     return make(
         dimension=dimension,
         max_words=settings.max_words,
@@ -256,6 +261,56 @@ def _tcmgc(settings: TcmgcSettings, dimension: int) -> heads.Similarity:
         dropout=settings.dropout,
         projections=settings.projections,
         mask_padding=settings.mask_padding,
+    )
+
+
+# X-Pool, DRL's WTI, T-MASS ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class XpoolSettings(ModelSettings):
+    """conditional_heads, dropout: of the attention of a sentence over the encoder's own frames."""
+
+    family: str = "xpool"
+    conditional_heads: int = 1
+    dropout: float = 0.3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._at_least_1("conditional_heads")
+
+
+def _xpool(settings: XpoolSettings, dimension: int) -> heads.Similarity:
+    return heads.PoolingSimilarity(dimension=dimension, heads=settings.conditional_heads, dropout=settings.dropout)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WtiSettings(SequentialSettings):
+    """What ``SequentialSettings`` has."""
+
+    family: str = "wti"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TmassSettings(XpoolSettings):
+    """max_frames: how many frames the radius weighs; trials: texts drawn of each mass in scoring, 0 for its centre;
+    noise: ``normal`` or ``uniform``; support_weight: of the support text's loss."""
+
+    family: str = "tmass"
+    trials: int = 20
+    noise: str = "normal"
+    support_weight: float = 0.8
+
+
+def _tmass(settings: TmassSettings, dimension: int) -> heads.Similarity:
+    return heads.StochasticTextSimilarity(
+        dimension=dimension,
+        max_frames=settings.max_frames,
+        trials=settings.trials,
+        noise=settings.noise,
+        support_weight=settings.support_weight,
+        heads=settings.conditional_heads,
+        dropout=settings.dropout,
     )
 
 
@@ -283,6 +338,22 @@ register_family(
     Family(settings=XclipSettings, similarity=_xclip, paper="X-CLIP, Ma et al., ACM MM 2022, arXiv 2207.07285"),
 )
 register_family("tcmgc", Family(settings=TcmgcSettings, similarity=_tcmgc, paper=_TCMGC_PAPER))
+register_family(
+    "xpool",
+    Family(settings=XpoolSettings, similarity=_xpool, paper="X-Pool, Gorti et al., CVPR 2022, arXiv 2203.15086"),
+)
+register_family(
+    "wti",
+    Family(
+        settings=WtiSettings,
+        similarity=lambda settings, dimension: heads.WeightedTokenSimilarity(dimension=dimension),
+        paper="DRL, Wang et al., 2022, arXiv 2203.07111",
+    ),
+)
+register_family(
+    "tmass",
+    Family(settings=TmassSettings, similarity=_tmass, paper="T-MASS, Wang et al., CVPR 2024, arXiv 2403.17998"),
+)
 register_family(
     "zero-shot",
     Family(
