@@ -147,7 +147,7 @@ class FusedSimilarity(Similarity):
 
 
 def put(tile: NDArray[np.float32], out: NDArray[np.float32], texts: slice, groups: slice) -> None:
-    """A tile ``(1 + P, T, C, LANES)`` to its place in ``out (1 + P, T, V)``, without the lanes that fill the last group."""
+    """A tile ``(1 + P, T, C, LANES)`` to its place in ``out (1 + P, T, V)``, without the lanes that fill a group."""
     first = groups.start * LANES
     target = out[:, texts, first : groups.stop * LANES]
     target[:] = tile.reshape(*tile.shape[:2], -1)[:, :, : target.shape[2]]

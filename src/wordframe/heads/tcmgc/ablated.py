@@ -53,7 +53,9 @@ class AblatedSimilarity(TextConditionedSimilarity):
     ) -> None:
         super().__init__(**rest)
         _check("aggregation", aggregation, AGGREGATIONS)
-        _check("attention", attention, ATTENTIONS[:2])
+        _check("attention", attention, ATTENTIONS)
+        if attention == "none":
+            raise ValueError("attention='none' is UnattendedSimilarity, which has none to look through")
         self.parts = _ordered(parts)
         if attention == "uniform":
             self.attention.query = _IndifferentQuery()
