@@ -4,7 +4,7 @@
     pixels ─► backbone ─► frames ─► temporal ─► VideoFeatures ─┴─► similarity ─► SimilarityOutput
 
 The backbone may be missing: features then come from outside, from the encoder the head was trained with.
-Neighbours: ``families.py`` makes the parts, ``inference.py`` makes a model of a name and has it at work on stored
+Neighbours: ``families/`` makes the parts, ``inference.py`` makes a model of a name and has it at work on stored
 features, ``checkpoint.py`` knows the folder that a model is saved in.
 """
 

@@ -1,7 +1,7 @@
 """Published settings by name. A preset is settings, not weights: all but ``zero-shot`` need training.
 
 Numbers are text→video R@1 in percent as the papers report them, without post-processing; each recipe says how to reach
-for them. Papers are named by the families (``families.py``); ``register_preset`` adds one (docs/adding-a-head.md).
+for them. Papers are named by the families (``families/``); ``register_preset`` adds one (docs/adding-a-head.md).
 """
 
 from __future__ import annotations
@@ -10,15 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from wordframe.models.config import ModelSettings, find_family
-from wordframe.models.families import (
-    Clip4ClipSettings,
-    EaClip4ClipSettings,
-    TcmgcSettings,
-    TmassSettings,
-    WtiSettings,
-    XclipSettings,
-    XpoolSettings,
-)
+from wordframe.models.families.clip4clip import Clip4ClipSettings
+from wordframe.models.families.ea_clip4clip import EaClip4ClipSettings
+from wordframe.models.families.tcmgc import TcmgcSettings
+from wordframe.models.families.tmass import TmassSettings
+from wordframe.models.families.wti import WtiSettings
+from wordframe.models.families.xclip import XclipSettings
+from wordframe.models.families.xpool import XpoolSettings
 
 _B32 = "CLIP ViT-B/32"
 _EA_NUMBERS = {"MSR-VTT 1k-A": 43.9, "DiDeMo": 31.0, "ActivityNet": 44.1}
