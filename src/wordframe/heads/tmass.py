@@ -50,6 +50,7 @@ class StochasticTextSimilarity(AttendingSimilarity):
     """
 
     explains = ("sentence",)
+    trial_noise: Tensor
 
     def __init__(
         self,
@@ -154,11 +155,8 @@ class StochasticTextSimilarity(AttendingSimilarity):
 
     def _cosines(self, sentence: Tensor, video: VideoFeatures) -> Tensor:
         """``S (T, V, F)`` of sentences ``(T, 1, D)`` with all videos, or ``(B, F)`` of ``(B, D)`` with one each."""
-        num_frames = video.frames.shape[1]
-        if num_frames > self.max_frames:
-            raise ValueError(
-                f"{num_frames} frames exceed the {self.max_frames} this model is made for "
-                f"(max_frames={self.max_frames})"
-            )
+        num_frames, most = video.frames.shape[1], self.radius_of.in_features
+        if num_frames > most:
+            raise ValueError(f"{num_frames} frames exceed the {most} this model is made for (max_frames={most})")
         frames = unit(video.frames.masked_fill(~video.frame_mask[..., None], 0.0))
         return torch.einsum("...d,...fd->...f", unit(sentence), frames)

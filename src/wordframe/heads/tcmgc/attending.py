@@ -42,7 +42,7 @@ class AttendingSimilarity(Similarity):
         attention: the language-video attention; what it drops in training, and how, is its own.
     """
 
-    methods = ("span", "plain")
+    methods: tuple[str, ...] = ("span", "plain")
 
     def __init__(self, *, attention: LanguageVideoAttention, max_block_mb: int = 256) -> None:
         super().__init__(max_block_mb=max_block_mb)

@@ -64,7 +64,7 @@ class TextConditionedSimilarity(SpanSimilarity):
         mask_padding: leave padded words and frames out; False lets them take part, as the released code does.
     """
 
-    explains = ("sentence", "words", "parts")
+    explains: tuple[str, ...] = ("sentence", "words", "parts")
     reads_words = True
 
     def __init__(
