@@ -46,7 +46,8 @@ def test_every_published_row_has_its_recipe() -> None:
     expected |= {f"clip4clip-{head}-{data}" for head in ("mean", "transformer") for data in DATA if data != "msrvtt"}
     expected |= {f"clip4clip-mean-{data}-readme" for data in ("didemo", "activitynet")}
     expected |= {f"xclip-{data}" for data in (*DATA, "vatex")} | {f"xclip-b16-{data}" for data in DATA}
-    ablations = ["uniform-attention", "without-sr", "without-sdr", "without-lsa"]
+    expected |= {f"{head}-msrvtt" for head in ("xpool", "wti", "tmass")}
+    ablations = ["uniform-attention", "without-lva", "without-sr", "without-sdr", "without-lsa"]
     ablations += [f"keep-{rate}" for rate in ("0.3", "0.5", "0.7", "0.9")]
     ablations += [f"only-{part}" for part in ("video-sentence", "video-word", "sentence-frame", "frame-word")]
     assert stems == expected | {f"tcmgc-msrvtt-{ablation}" for ablation in ablations}

@@ -107,8 +107,8 @@ def test_groups_go_by_module_and_rank() -> None:
     groups = {group.name: group for group in parameter_groups(model, recipe.optimizer)}
     assert set(groups) == {"backbone decayed", "backbone others", "head decayed", "head others"}
     assert {name: (group.lr, group.weight_decay) for name, group in groups.items()} == {
-        "backbone decayed": (5e-6, 0.2),
-        "backbone others": (5e-6, 0.0),
+        "backbone decayed": (3e-6, 0.2),
+        "backbone others": (3e-6, 0.0),
         "head decayed": (1e-4, 0.2),
         "head others": (1e-4, 0.0),
     }
@@ -143,7 +143,7 @@ def test_each_group_gets_its_share_of_its_own_rate() -> None:
     scheduler = make_scheduler(optimizer, settings, total=10)
     for step in range(10):
         factor = rate_factor(step, total=10, warmup=0.2, schedule="cosine")
-        assert {group["lr"] for group in optimizer.param_groups} == {1e-4 * factor, 5e-6 * factor}
+        assert {group["lr"] for group in optimizer.param_groups} == {1e-4 * factor, 3e-6 * factor}
         optimizer.step()
         scheduler.step()
 

@@ -107,7 +107,7 @@ class OptimizerSettings(Section):
     ``optim.rate_factor``; clip: largest norm of the whole gradient; clip_each: and then of each parameter's."""
 
     lr: Positive = 1e-4
-    backbone_lr: Positive = 5e-6
+    backbone_lr: Positive = 3e-6
     weight_decay: NotNegative = 0.2
     decayed: Literal["matrices", "all-but-biases"] = "matrices"
     betas: tuple[Share, Share] = (0.9, 0.98)
