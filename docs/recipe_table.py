@@ -17,7 +17,7 @@ _TOP = """# The recipes and their sources
 
 Made by `make recipe-table` of the files in [`src/wordframe/recipes`](../src/wordframe/recipes/README.md).
 
-Behind a value stands where it is from: the paper, the authors' script or README, or ours where theirs is not known to us.
+Behind a value stands where it is from: the paper, the authors' script or README, or ours where theirs is not known.
 Published is text→video R@1 as the paper reports it, without post-processing. None of it was reproduced by us yet.
 
 | recipe | published | CLIP | words, frames | pairs a batch | epochs |
