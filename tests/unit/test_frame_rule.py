@@ -15,6 +15,7 @@ from benchmarks import truncated_rate
 from tests.colours import ColourEncoder
 from tests.unit.clip_models import SIDE
 from tests.videos import write_long_video, write_video
+from wordframe.cli import main
 from wordframe.data import (
     BENCHMARKS,
     CachedFeatures,
@@ -105,6 +106,24 @@ def test_every_report_names_the_seconds(tmp_path: Path, videos: Path, paths: dic
     assert CachedFeatures.open(tmp_path / "features").frame_counts.tolist() == [32, 6]
     cached = evaluate_cached(tmp_path / "features", model, **settings).report
     assert cached.frames.startswith("1 a second of seconds 0 to 31, then at most 64 spread evenly; from features")
+
+
+def test_reports_name_what_was_done_to_captions(tmp_path: Path, videos: Path) -> None:
+    model, encoder = load_model("zero-shot", dimension=6), ColourEncoder()
+    encoder.text_cleaning = "lower case"
+    matched = match_videos(videos, {video: [*several] for video, several in CAPTIONS.items()})
+    report = evaluate_videos(matched, encoder, model, model_name="zero-shot").report
+    assert report.words == "at most 16 token positions, SOS and EOS included; lower case"
+    source = open_frames_of(SPLIT, encoder, num_frames=4, videos=videos)
+    build_feature_cache(tmp_path, SPLIT, source, encoder, num_frames=4)
+    assert evaluate_cached(tmp_path, model, model_name="zero-shot").report.words == report.words
+
+
+def test_the_commands_know_of_seconds_and_cuts(videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "list"]) == 0
+    assert "64 words, 64 frames of seconds 0 to 31" in capsys.readouterr().out
+    assert main(["evaluate", "--videos", str(videos), "--captions", "c.json", "--cut", "first"]) == 2
+    assert "--cut goes with --benchmark" in " ".join(capsys.readouterr().err.split())
 
 
 def without(file: Path, *names: str) -> None:
