@@ -20,17 +20,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wordframe.encoders._dual import DualEncoder, SentenceTokenizer
-from wordframe.encoders._loading import ClipParts, backbone_preprocessing, load_clip
+from wordframe.encoders._dual import Backbone, SentenceTokenizer
+from wordframe.encoders._loading import ClipParts, load_clip
 from wordframe.encoders._runtime import ImageTower, choose_runtime
-from wordframe.encoders.backbone import ClipBackbone
 from wordframe.encoders.base import Encoder, RgbFrames
 from wordframe.encoders.preprocess import Preprocessing
 from wordframe.errors import EncoderError
 from wordframe.features import TextFeatures
 
 _FORMAT = 1  # counts up when the same files would give other features
-_CLIP_WORDS = 77
 _SETTINGS_BEYOND_WEIGHTS = ("hidden_act", "num_attention_heads", "layer_norm_eps")
 
 
@@ -52,7 +50,7 @@ class ClipEncoder(Encoder):
         self,
         *,
         name: str,
-        towers: DualEncoder,
+        towers: Backbone,
         tokenizer: SentenceTokenizer,
         preprocessing: Preprocessing,
         device: str | torch.device | None = None,
@@ -177,9 +175,9 @@ class ClipEncoder(Encoder):
         return torch.autocast("cuda", torch.bfloat16) if self.device.type == "cuda" else nullcontext()
 
 
-def backbone_fingerprint(backbone: ClipBackbone) -> str:
+def backbone_fingerprint(backbone: Backbone) -> str:
     """The fingerprint of an encoder over this ``backbone``, to tell whether a model and stored features fit."""
-    return _fingerprint(backbone.model, backbone_preprocessing(backbone))
+    return _fingerprint(backbone.model, backbone.preprocessing)
 
 
 def _fingerprint(model: Any, preprocessing: Preprocessing) -> str:
@@ -207,9 +205,10 @@ def _choose_device(device: str | torch.device | None) -> torch.device:
 
 
 def _choose_max_words(max_words: int | None, parts: ClipParts) -> int:
-    """CLIP's 77, or less where the text tower, tokenizer or training says so; ``max_words`` may ask for fewer."""
-    limit = min(_CLIP_WORDS, parts.towers.max_words, parts.tokenizer.model_max_length)
-    shortest = limit if parts.towers.model_type.fixed_length else 3  # SOS, one token, EOS
+    """All positions, or less where training says so; ``max_words`` may ask for fewer."""
+    limit, fixed = parts.full_length, parts.towers.model_type.fixed_length
+    shortest = limit if fixed else 3  # SOS, one token, EOS
     if max_words is not None and not shortest <= max_words <= limit:
         raise EncoderError(f"max_words must be {shortest} to {limit} for this model, got {max_words}")
-    return max_words or min(limit, parts.max_words or limit)
+    # a text tower of fixed length gets all of it: the head of a checkpoint cuts the words behind it (``fit_text``)
+    return max_words or min(limit, (not fixed and parts.max_words) or limit)

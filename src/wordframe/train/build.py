@@ -8,11 +8,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from wordframe.encoders import (
-    ClipBackbone,
-    ClipParts,
-    ClipSizes,
-)
+from wordframe.encoders import Backbone, ClipParts
 from wordframe.errors import RecipeError
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.models import ClipTokenizer, EncoderIdentity, TextVideoModel, start_from_clip
@@ -25,19 +21,20 @@ def build_model(
     *,
     dimension: int | None = None,
     trained_on: EncoderIdentity | None = None,
-    backbone: ClipBackbone | None = None,
-    start: ClipBackbone | None = None,
+    backbone: Backbone | None = None,
+    start: Backbone | None = None,
 ) -> TextVideoModel:
     """The model of ``recipe``, alike for the same seed.
 
-    Transformers start from CLIP's text tower where that is as wide as ``D``, as published, else from random weights.
+    Transformers start from the text tower where that is CLIP's kind and as wide as ``D``, as published, else from random
+    weights.
 
     Args:
         recipe: its model and its seed.
         dimension: ``D`` of cached features; with a backbone it is the backbone's.
         trained_on: the encoder that made those features: the checkpoint keeps it, and refuses those of another one.
-        backbone: a CLIP that becomes part of the model.
-        start: the CLIP that made cached features: transformers and scale start from it, it is no part of the model.
+        backbone: becomes part of the model.
+        start: the backbone that made cached features: transformers and scale start from it, it is no part of the model.
 
     Raises:
         RecipeError: the settings do not make a model.
@@ -53,53 +50,17 @@ def build_model(
         except ValueError as error:
             raise RecipeError(f"{recipe.name}: model: {error}") from error
     clip = start if backbone is None else backbone
-    if clip is not None and clip.sizes.text_width == model.dimension:
+    if clip is not None and clip.causal_text_width == model.dimension:
         start_from_clip(model, clip)
     scale = getattr(model.similarity, "logit_scale", None)
     if clip is not None and isinstance(scale, nn.Parameter):
-        scale.data.copy_(clip.logit_scale.data)
+        scale.data.copy_(clip.logit_scale.data.reshape(scale.shape))  # SigLIP keeps it as (1,)
     return model
-
-
-def trainable_backbone(parts: ClipParts, name: str) -> ClipBackbone:
-    """The towers of ``parts`` as a backbone that can be trained.
-
-    Raises:
-        RecipeError: they are no OpenAI-type CLIP.
-    """
-    config = parts.towers.model.config
-    text, vision = config.text_config, config.vision_config
-    alike = (
-        config.model_type == "clip"
-        and {text.hidden_act, vision.hidden_act} == {"quick_gelu"}
-        and {text.layer_norm_eps, vision.layer_norm_eps} == {1e-5}
-        and text.intermediate_size == 4 * text.hidden_size
-        and vision.intermediate_size == 4 * vision.hidden_size
-    )
-    if not alike:
-        raise RecipeError(
-            f"backbone.name: {name} is no CLIP of OpenAI's kind (QuickGELU, four-fold MLP), the only one to be trained "
-            "along; make a feature cache with it and train on that (wordframe cache features, train --features)"
-        )
-    sizes = ClipSizes(
-        dimension=config.projection_dim,
-        image_size=vision.image_size,
-        patch_size=vision.patch_size,
-        vision_width=vision.hidden_size,
-        vision_layers=vision.num_hidden_layers,
-        vision_heads=vision.num_attention_heads,
-        vocabulary=text.vocab_size,
-        max_words=text.max_position_embeddings,
-        text_width=text.hidden_size,
-        text_layers=text.num_hidden_layers,
-        text_heads=text.num_attention_heads,
-    )
-    return ClipBackbone.from_weights(sizes, parts.towers.model.state_dict())
 
 
 def attach_tokenizer(model: TextVideoModel, parts: ClipParts) -> None:
     """Let the checkpoint bring its vocabulary."""
-    model.tokenizer = ClipTokenizer(parts.tokenizer)
+    model.tokenizer = ClipTokenizer(parts.tokenizer, parts.towers.type_name)
 
 
 def configure(model: TextVideoModel, recipe: Recipe) -> None:

@@ -33,11 +33,11 @@ from wordframe.data import (
     read_captions,
 )
 from wordframe.disk import content_hash
-from wordframe.encoders import MODEL_TYPES, ClipBackbone, SentenceTokenizer, backbone_fingerprint, load_clip
+from wordframe.encoders import Backbone, ClipBackbone, SentenceTokenizer, backbone_fingerprint, load_clip
 from wordframe.errors import RecipeError
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.models import EncoderIdentity, TextVideoModel
-from wordframe.train.build import attach_tokenizer, build_model, trainable_backbone
+from wordframe.train.build import attach_tokenizer, build_model
 from wordframe.train.recipe import Recipe
 from wordframe.train.validation import ValidationSet
 
@@ -163,19 +163,20 @@ class TrainingSetup:
                 "name one, or make a feature cache (wordframe cache features) and train on that (--features)"
             )
         parts = load_clip(recipe.backbone.name)
-        model = build_model(recipe, backbone=trainable_backbone(parts, recipe.backbone.name))
+        model = build_model(recipe, backbone=parts.towers)
         attach_tokenizer(model, parts)
         # not the encoder's own, which reads up to 77 words: the recipe's max_words cut here as they do in training
+        num_words = model.tokens_of_a_text(parts.full_length)
         tokenize = SentenceTokenizer(
             tokenizer=parts.tokenizer,
-            model_type=MODEL_TYPES["clip"],
-            max_words=recipe.settings.max_words,
+            model_type=parts.towers.model_type,
+            max_words=num_words,
             vocabulary=parts.towers.vocabulary,
         )
         shared: dict[str, Any] = {
             "tokenize": tokenize,
-            "image_size": parts.preprocessing.height,
-            "num_words": recipe.settings.max_words,
+            "preprocessing": parts.preprocessing,
+            "num_words": num_words,
             "num_frames": recipe.settings.max_frames,
             "allow_missing": allow_missing,
         }
@@ -229,11 +230,11 @@ def _pixels(split: Split, cache: Path | None, videos: Path | None, shared: Mappi
     return VideoSet(captions=split.captions, paths={pair.name: pair.path for pair in matched.pairs}, **shared)
 
 
-def _start(recipe: Recipe, described: FeatureDescription) -> ClipBackbone | None:
+def _start(recipe: Recipe, described: FeatureDescription) -> Backbone | None:
     """The CLIP that the recipe names, if it does; it must be the one that made the features."""
     if recipe.tuned or recipe.backbone is None or recipe.backbone.name == "offline":
         return None
-    clip = trainable_backbone(load_clip(recipe.backbone.name), recipe.backbone.name)
+    clip = load_clip(recipe.backbone.name).towers
     if (found := backbone_fingerprint(clip)) != described.fingerprint:
         raise RecipeError(
             f"{recipe.name}: the features are of {described.encoder} (fingerprint {described.fingerprint}), but "
