@@ -1,7 +1,7 @@
 """Training sets whose features a backbone makes: from cached frames, or from video files decoded in passing.
 
-Frames become levels from 0 to 255 at the backbone's size, cropped or squashed as it wants them; the device makes its
-pixels of them (``PixelBatch``). The frames of a batch are read by as many threads as there are cores. A video that is not
+Frames become levels from 0 to 255 at the backbone's size, cropped or squashed as it wants; the device makes its pixels
+of them (``PixelBatch``). The frames of a batch are read by as many threads as there are cores. A video that is not
 there ends the making of the set, or is left out and named where that is allowed; one that turns out broken ends the
 run.
 Neighbours: ``sets.py`` (the contract, and sets of features), ``sampled.py`` (where frames come from).
@@ -33,6 +33,7 @@ from wordframe.models import TextVideoModel
 Tokenize = Callable[[Sequence[str]], tuple[Tensor, Tensor]]
 """Sentences into ``input_ids (T, W)`` and ``mask (T, W)``, cut to ``num_words`` as the backbone's tokenizer does."""
 
+_OF_CLIP = Preprocessing()
 _ZEROS, _LEVELS = (0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255)
 """Mean and std that leave levels from 0 to 255 as they are."""
 _PROBE_CAPTIONS = 16
@@ -43,16 +44,16 @@ _PROBE_CAPTIONS = 16
 class PixelBatch(PairBatch):
     """Pairs for a model with a backbone.
 
-    input_ids: ``(B, W)`` int64; word_mask: ``(B, W)``; pixels: ``(B, F, 3, H, W)``, as the backbone takes them, or levels
-    from 0 to 255 in uint8, a quarter of the memory, which become that once they are on their device; frame_mask:
-    ``(B, F)``; preprocessing: whose mean and std the backbone takes.
+    input_ids: ``(B, W)`` int64; word_mask: ``(B, W)``; pixels: ``(B, F, 3, H, W)``, as the backbone takes them, or
+    levels from 0 to 255 in uint8, a quarter of the memory, which become that once they are on their device;
+    frame_mask: ``(B, F)``; preprocessing: whose mean and std the backbone takes.
     """
 
     input_ids: Tensor
     word_mask: Tensor
     pixels: Tensor
     frame_mask: Tensor
-    preprocessing: Preprocessing = Preprocessing()
+    preprocessing: Preprocessing = _OF_CLIP
 
     def to(self, device: torch.device | str) -> Self:
         moved = super().to(device)

@@ -64,8 +64,9 @@ Saved by wordframe {version}.
 
 
 class ClipTokenizer:
-    """A backbone's vocabulary at work: ``T`` sentences into ``input_ids (T, W)`` and ``mask (T, W)``, to the longest one,
-    or to the full length where the family wants that.
+    """A backbone's vocabulary at work: ``T`` sentences into ``input_ids (T, W)`` and ``mask (T, W)``.
+
+    ``W`` is the longest one's, or the full length where the family wants that.
 
     Args:
         tokenizer: of transformers.

@@ -40,7 +40,7 @@ from wordframe.models.families import build_similarity, build_temporal
 if TYPE_CHECKING:
     from wordframe.encoders import Backbone
 
-_SCALE = "similarity.logit_scale"
+_SCALE, _BIAS = "similarity.logit_scale", "logit_bias"
 
 
 class TextVideoModel(nn.Module):
@@ -56,6 +56,8 @@ class TextVideoModel(nn.Module):
             are refused. None where that is not known, or nothing was trained.
 
     Attributes:
+        logit_bias: what the sigmoid loss adds to all logits, a number; None for a model of another loss. Scores go
+            without it, which ranks the same: ``sigmoid(logits + logit_bias)`` is how sure the model is of a pair.
         leftovers: names in an authors' file that this model has no use for.
     """
 
@@ -79,6 +81,7 @@ class TextVideoModel(nn.Module):
         self.trained = trained
         self.trained_on = trained_on
         self.leftovers: tuple[str, ...] = ()
+        self.logit_bias: nn.Parameter | None = None
         self.temporal = build_temporal(settings, self.dimension)
         self.similarity = build_similarity(settings, self.dimension)
         if backbone is not None and hasattr(self.similarity, "logit_scale"):
@@ -320,6 +323,8 @@ def _tensors(model: TextVideoModel) -> dict[str, Tensor]:
 def _fill(model: TextVideoModel, tensors: Mapping[str, Tensor], folder: Path) -> None:
     if _SCALE in tensors:  # CLIP was frozen: it kept its own
         model.separate_scale()
+    if _BIAS in tensors:
+        model.logit_bias = nn.Parameter(torch.zeros(()))
     expected = _tensors(model).keys()
     if missing := sorted(expected - tensors.keys()):
         raise CheckpointError(f"{len(missing)} tensors are missing in {str(folder)!r}: {', '.join(missing[:5])}")

@@ -12,6 +12,7 @@ from wordframe.encoders import Backbone, ClipParts
 from wordframe.errors import RecipeError
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.models import ClipTokenizer, EncoderIdentity, TextVideoModel, start_from_clip
+from wordframe.train.adapters import add_adapters, has_adapters
 from wordframe.train.optim import is_tuned
 from wordframe.train.recipe import Recipe
 
@@ -26,8 +27,8 @@ def build_model(
 ) -> TextVideoModel:
     """The model of ``recipe``, alike for the same seed.
 
-    Transformers start from the text tower where that is CLIP's kind and as wide as ``D``, as published, else from random
-    weights.
+    Transformers start from the text tower where that is of CLIP's kind and as wide as ``D``, as published, else from
+    random weights.
 
     Args:
         recipe: its model and its seed.
@@ -83,17 +84,43 @@ def configure(model: TextVideoModel, recipe: Recipe) -> None:
             f"together, {recipe.settings.family!r} does not; set it to 0"
         )
     if model.backbone is not None:
-        for parameter in model.backbone.parameters():
-            parameter.requires_grad_(recipe.tuned)
-        if not recipe.tuned:  # the scale of the logits is trained even where CLIP is not
-            model.separate_scale()
+        _tune(model, model.backbone, recipe)
         if recipe.backbone is not None and recipe.backbone.gradient_checkpointing:
             clip = model.backbone.model
             enable = getattr(clip, "activation_checkpointing_enable", None) or clip.gradient_checkpointing_enable
             enable({"use_reentrant": False})  # the second is its name in transformers 5.0
+    _choose_loss(model, recipe)
     attention = getattr(model.similarity, "attention", None)
     if attention is not None and hasattr(attention, "dropout_mode"):
         attention.dropout_mode = recipe.dropout_mode
+
+
+def _tune(model: TextVideoModel, backbone: Backbone, recipe: Recipe) -> None:
+    """Free or freeze the towers, or put adapters into them."""
+    lora = None if recipe.backbone is None else recipe.backbone.lora
+    if lora is None:
+        backbone.requires_grad_(recipe.tuned)
+    elif not has_adapters(backbone):  # a model may come here twice
+        add_adapters(backbone, lora, seed=recipe.seed)
+    if not recipe.tuned:  # the scale of the logits is trained even where CLIP is not
+        model.separate_scale()
+    # CLIP's scale where it is the model's. SigLIP's scale and bias only start the model's own, and nothing moves them
+    shared = getattr(model.similarity, "logit_scale", None) is backbone.logit_scale
+    backbone.logit_scale.requires_grad_(recipe.tuned and shared)
+    if backbone.logit_bias is not None:
+        backbone.logit_bias.requires_grad_(False)
+
+
+def _choose_loss(model: TextVideoModel, recipe: Recipe) -> None:
+    """Give the model a ``logit_bias`` where its loss is the sigmoid one: by the recipe, else as its backbone was."""
+    of_backbone = None if model.backbone is None else model.backbone.logit_bias
+    contrast = recipe.loss.contrast or ("softmax" if of_backbone is None else "sigmoid")
+    if contrast == "softmax":
+        model.logit_bias = None
+    elif model.logit_bias is None:
+        start = torch.tensor(recipe.loss.bias) if of_backbone is None else of_backbone.detach().reshape(())
+        like = next(model.parameters(), start)  # its device and type
+        model.logit_bias = nn.Parameter(start.to(like.device, like.dtype, copy=True))
 
 
 @torch.no_grad()

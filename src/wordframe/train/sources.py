@@ -32,9 +32,9 @@ from wordframe.data import (
     match_videos,
     read_captions,
 )
-from wordframe.disk import content_hash
+from wordframe.disk import content_hash, short_hash
 from wordframe.encoders import Backbone, ClipBackbone, SentenceTokenizer, backbone_fingerprint, load_clip
-from wordframe.errors import RecipeError
+from wordframe.errors import AnnotationError, RecipeError, counted
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.models import EncoderIdentity, TextVideoModel
 from wordframe.train.build import attach_tokenizer, build_model
@@ -67,18 +67,28 @@ class CaptionSplits:
         return cls(loaded.splits["train"], loaded.splits["val"], hashes, loaded.problems)
 
     @classmethod
-    def of_files(cls, captions: Path, validation: Path | None) -> Self:
+    def of_files(cls, captions: Path, validation: Path | None, *, held_out: float = 0.0) -> Self:
         """Captions of one's own videos: JSON, JSONL or CSV.
+
+        Args:
+            captions: to train on.
+            validation: of other videos, to validate on.
+            held_out: without those, the share of videos that is kept from training to validate on: the same ones in
+                each run, whatever the order of the file, and with all their captions.
 
         Raises:
             AnnotationError: a file is missing or malformed.
         """
         files = [captions] if validation is None else [captions, validation]
-        train, *held_out = (
+        train, *others = (
             Split(file.name, name, {video: tuple(several) for video, several in read_captions(file).items()})
             for file, name in zip(files, ("train", "val"), strict=False)
         )
-        return cls(train, held_out[0] if held_out else None, {file.name: content_hash(file) for file in files})
+        hashes = {file.name: content_hash(file) for file in files}
+        if not others and held_out > 0:
+            train, kept = _hold_out(train, held_out)
+            others = [kept]
+        return cls(train, others[0] if others else None, hashes)
 
 
 @dataclass(frozen=True)
@@ -220,6 +230,31 @@ class HeldOutPixels:
 
     def batch(self, captions: Sequence[int]) -> PixelBatch:
         return self.pixels.batch(captions)
+
+
+def _hold_out(split: Split, share: float) -> tuple[Split, Split]:
+    """Training and validation parts, at least one video in each.
+
+    Raises:
+        AnnotationError: there is a single video.
+    """
+    # by a hash of the name: neighbours in a file are often of one scene, and new videos must not move old ones about
+    names = sorted(split.captions, key=short_hash)
+    if len(names) < 2:
+        raise AnnotationError(
+            f"{split.benchmark} has captions of {counted(len(names), 'video')}, of which none can be held out to "
+            "validate on; add videos, or say --set validation.held_out=0 --set validation.patience=null"
+        )
+    kept = set(names[: min(max(1, round(share * len(names))), len(names) - 1)])
+    note = f"{counted(len(kept), 'video')} of {len(names)} held out by a hash of their names"
+    parts = (
+        {name: captions for name, captions in split.captions.items() if (name in kept) == validation}
+        for validation in (False, True)
+    )
+    return (
+        Split(split.benchmark, "train", next(parts), note=note),
+        Split(split.benchmark, "val", next(parts), note=note),
+    )
 
 
 def _pixels(split: Split, cache: Path | None, videos: Path | None, shared: Mapping[str, Any]) -> FrameSet | VideoSet:
