@@ -51,6 +51,7 @@ def benchmarks(clips: Path, annotations: Path | None, library: Path) -> dict[str
         "scoring": (),
         "precision": (),
         "training_step": (),
+        "tuning_step": (),
         "server": (),
         "page_latency": (),
         "two_stage": ("--segments", "10000", "100000"),

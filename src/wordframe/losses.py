@@ -2,10 +2,10 @@
 
 ``contrastive``: symmetric InfoNCE over a square matrix of logits, the mean of the text→video and video→text
 cross-entropies (CLIP4Clip, arXiv 2104.08860). ``sigmoid``: each pair of a text and a video is a question of its own,
-whether they belong together (SigLIP, Zhai et al., ICCV 2023, arXiv 2303.15343, section 3.2). ``decorrelation``: TC-MGC's SDR, the mean over matching pairs of the
-unbiased variance of the scaled parts (Jing et al., arXiv 2504.04707; the paper adds 0.5 of it): matching pairs should
-score alike in all their parts. Row ``i`` and column ``i`` belong together. ``…_share`` is what one process's pairs add
-to the loss of a batch that is spread over several.
+whether they belong together (SigLIP, Zhai et al., ICCV 2023, arXiv 2303.15343, section 3.2). ``decorrelation``:
+TC-MGC's SDR, the mean over matching pairs of the unbiased variance of the scaled parts (Jing et al., arXiv 2504.04707;
+the paper adds 0.5 of it): matching pairs should score alike in all their parts. Row ``i`` and column ``i`` belong
+together. ``…_share`` is what one process's pairs add to the loss of a batch that is spread over several.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Every family of dual encoders as the backbone of a trained model: features, steps, checkpoints, the encoder inside."""
+"""Every family of dual encoders as the backbone of a trained model: features, steps, checkpoints."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from tests.unit.clip_models import SENTENCES, SIDE, save
 from wordframe.data import PixelBatch
 from wordframe.encoders import MODEL_TYPES, ClipEncoder, backbone_fingerprint, load_clip
-from wordframe.models import ClipTokenizer, TextVideoModel, fit_text, load_model, refuse_other_features
+from wordframe.models import ClipTokenizer, TextVideoModel, load_model, refuse_other_features
 from wordframe.train import Recipe, build_model, make_recipe
 from wordframe.train.build import configure, train_mode
 from wordframe.train.optim import make_optimizer, parameter_groups
@@ -53,12 +53,12 @@ def batch_of(model: TextVideoModel) -> PixelBatch:
 
 def test_features_are_the_encoders(folder: Path) -> None:
     """Texts longer than the head takes, too: cut in training as they are in a search."""
-    model, encoder = model_of(folder, recipe_of()).eval(), ClipEncoder.load(str(folder), device="cpu")
-    encoded = fit_text(encoder.encode_text(SENTENCES), MAX_WORDS)
+    model, encoder = model_of(folder, recipe_of()).eval(), ClipEncoder.load(str(folder), max_words=MAX_WORDS)
+    encoded = encoder.encode_text(SENTENCES)
     with torch.inference_mode():
         text, video = batch_of(model).encode(model)
-    if model.backbone is not None and not model.backbone.model_type.fixed_length:
-        encoded = ClipEncoder.load(str(folder), device="cpu", max_words=MAX_WORDS).encode_text(SENTENCES)
+    longest = ClipEncoder.load(str(folder)).encode_text(SENTENCES).words.shape[1]
+    assert longest > MAX_WORDS == encoded.words.shape[1] == len(encoder.tokens(max(SENTENCES, key=len)))
     torch.testing.assert_close(text.sentence, encoded.sentence, atol=1e-5, rtol=0)
     assert text.word_mask.equal(encoded.word_mask)
     torch.testing.assert_close(text.words[text.word_mask], encoded.words[encoded.word_mask], atol=1e-5, rtol=0)
@@ -91,7 +91,7 @@ def test_a_few_steps_lower_the_loss_and_the_checkpoint_is_an_encoder(folder: Pat
         assert torch.equal(loaded.score(again, batch.encode(loaded)[1]).logits, expected)
         frames = encoder.encode_frames(LEVELS).view(3, FRAMES, -1)
         of_library = loaded.contextualize(frames, batch.frame_mask)
-        found = loaded.score(fit_text(encoder.encode_text(SENTENCES), MAX_WORDS), of_library).logits
+        found = loaded.score(encoder.encode_text(SENTENCES), of_library).logits
     torch.testing.assert_close(found, expected, atol=1e-3, rtol=0)  # logits of up to 100
 
 

@@ -1,5 +1,5 @@
-"""What makes tuning cheap or steady: adapters, the average of the weights, the end of a run that gets no better, and the
-sigmoid loss, each against its definition."""
+"""What makes tuning cheap or steady: adapters, the average of the weights, the end of a run that gets no better, and
+the sigmoid loss, each against its definition."""
 
 from __future__ import annotations
 
@@ -103,14 +103,14 @@ def test_a_run_with_adapters_leaves_an_ordinary_checkpoint_and_resumes(tmp_path:
     best = json.loads((tmp_path / "run" / "report.json").read_text())["best"]
     halves = [build_model(recipe, backbone=tiny_clip(recipe)) for _ in range(2)]
 
-    class Stop(Exception):
+    class KilledError(Exception):
         """As a process that dies behind its second step."""
 
     def dies(progress: Any) -> None:
         if progress.step == 2:
-            raise Stop
+            raise KilledError
 
-    with pytest.raises(Stop):
+    with pytest.raises(KilledError):
         train(
             recipe,
             data,

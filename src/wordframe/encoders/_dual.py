@@ -100,11 +100,12 @@ class Backbone(nn.Module):
 
         settings = dict(description["config"])
         model_type_of(settings["model_type"])  # before anything of the file is believed
-        config = AutoConfig.for_model(**settings)
-        if weights is None:
-            model = AutoModel.from_config(config, dtype=torch.float32)
-        else:
-            model = model_of_weights(AutoModel._model_mapping[type(config)], config, weights)
+        with quiet_transformers():  # it warns of token ids that a small vocabulary does not have
+            config = AutoConfig.for_model(**settings)
+            if weights is None:
+                model = AutoModel.from_config(config, dtype=torch.float32)
+            else:
+                model = model_of_weights(AutoModel._model_mapping[type(config)], config, weights)
         stored = {key: tuple(x) if isinstance(x, list) else x for key, x in description["preprocessing"].items()}
         return cls(model, preprocessing=Preprocessing(**stored))
 

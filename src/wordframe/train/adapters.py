@@ -1,8 +1,8 @@
 """LoRA: low-rank adapters in the towers' linear layers, in the place of the layers' own weights.
 
-Hu et al., ICLR 2022, arXiv 2106.09685, equation 3: ``h = W x + (α / r) B A x`` with ``W`` frozen, ``A (r, in)`` drawn at
-random and ``B (out, r)`` zero, so that training starts from the very model. ``peft`` puts the layers in; what is saved is
-``W + (α / r) B A``, an ordinary checkpoint that knows nothing of adapters.
+Hu et al., ICLR 2022, arXiv 2106.09685, equation 3: ``h = W x + (α / r) B A x`` with ``W`` frozen, ``A (r, in)`` drawn
+at random and ``B (out, r)`` zero, so that training starts from the very model. ``peft`` puts the layers in; what is
+saved is ``W + (α / r) B A``, an ordinary checkpoint that knows nothing of adapters.
 Neighbours: ``build.py`` asks for adapters, ``trainer.py`` saves without them, ``recipe.LoraSettings`` has the choices.
 """
 

@@ -1,8 +1,8 @@
-"""A moving average of the trained weights (EMA): ``a ← d · a + (1 − d) · θ`` after each step, ``a = θ`` after the first.
+"""A moving average of the trained weights (EMA): ``a ← d a + (1 − d) θ`` after each step, ``a = θ`` after the first.
 
 Averages along the way of a training (Polyak and Juditsky, 1992) are steadier than where it stands, which with a
-contrastive loss moves by its last batches. torch's ``AveragedModel`` keeps them, of those numbers alone that are trained.
-``trainer.py`` validates and saves the average; the optimizer goes on from the weights themselves.
+contrastive loss moves by its last batches. torch's ``AveragedModel`` keeps them, of those numbers alone that are
+trained. ``trainer.py`` validates and saves the average; the optimizer goes on from the weights themselves.
 """
 
 from __future__ import annotations
