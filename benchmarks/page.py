@@ -203,6 +203,13 @@ SECTIONS = (
         ("training_step",),
         flat,
     ),
+    Section(
+        "A step that tunes CLIP",
+        "benchmarks/tuning_step.py",
+        "all weights tuned, in the same run",
+        ("tuning_step",),
+        flat,
+    ),
     Section("What a model costs", "benchmarks/model_cost.py", "counted, not timed", ("model_cost",), model_cost),
     Section("Decoding", "benchmarks/decode.py CLIPS", "seeking with OpenCV", ("decode",), flat),
     Section(

@@ -32,7 +32,7 @@ from wordframe.encoders import load_clip
 from wordframe.evaluate import both_ranks, evaluate_features
 from wordframe.features import PART_NAMES
 from wordframe.models import TextVideoModel, load_model, start_from_clip
-from wordframe.train import Recipe, build_model, make_recipe, train, trainable_backbone
+from wordframe.train import Recipe, build_model, make_recipe, train
 from world.features import CachedFeatures, read_features
 
 RATES = (1e-4, 3e-4, 1e-3, 3e-3)
@@ -277,7 +277,7 @@ def do(job: Job) -> str:
 def new_model(job: Job, dimension: int) -> TextVideoModel:
     """A model of the job's recipe and seed on cached features, started from the CLIP that made them."""
     clip = str(job.place.clip)
-    backbone = trainable_backbone(load_clip(clip), clip)
+    backbone = load_clip(clip).towers
     model = build_model(job.recipe, dimension=dimension)
     start_from_clip(model, backbone)
     if hasattr(model.similarity, "logit_scale"):

@@ -68,7 +68,7 @@ class MissingExtraError(WordframeError):
 
 
 EXTRAS = {
-    "train": {"accelerate", "tensorboard"},
+    "train": {"accelerate", "peft", "tensorboard"},
     "report": {"matplotlib"},
     "mcp": {"mcp"},
     "openvino": {"openvino"},

@@ -145,6 +145,28 @@ class TextFeatures:
             self.word_mask.to(device=device),
         )
 
+    def cut(self, max_words: int) -> TextFeatures:
+        """Texts of at most ``max_words`` real positions, the leading ones and the last (EOS), in as many columns; these
+        very texts where they have no more columns. Sentences stay those of the whole texts. Gradients pass.
+
+        >>> mask = torch.tensor([[False, True, True, True], [True, True, False, False]])
+        >>> text = TextFeatures(torch.zeros(2, 1), torch.arange(8.0).view(2, 4, 1), mask).cut(2)
+        >>> text.words[..., 0].tolist(), text.word_mask.tolist()
+        ([[1.0, 3.0], [4.0, 5.0]], [[True, True], [True, True]])
+        """
+        if self.words.shape[1] <= max_words:
+            return self
+        counts = self.word_mask.sum(dim=1, keepdim=True)  # (T, 1)
+        # real positions first and in their order; no size depends on a mask's content, which a GPU would be asked for
+        places = (~self.word_mask).long().argsort(dim=1, stable=True)  # (T, W)
+        last = places.gather(1, (counts - 1).clamp(min=0))  # (T, 1)
+        places = places[:, :max_words]
+        at_end = torch.arange(max_words, device=places.device) == max_words - 1
+        places = torch.where(at_end & (counts > max_words), last, places)  # (T, max_words)
+        mask = torch.arange(max_words, device=places.device) < counts
+        words = self.words.gather(1, places[..., None].expand(-1, -1, self.words.shape[2]))
+        return TextFeatures(self.sentence, words.masked_fill(~mask[..., None], 0.0), mask)
+
 
 @dataclass(frozen=True)
 class VideoFeatures:

@@ -77,7 +77,7 @@ def test_each_declared_package_is_imported() -> None:
 
 def test_everything_but_the_extras_own_parts_loads_without_them() -> None:
     """As in an install of the core alone; `make wheel-check` does it with a real one."""
-    brought = {"accelerate", "matplotlib", "mcp", "openvino", "psutil", "tensorboard"}
+    brought = {"accelerate", "matplotlib", "mcp", "openvino", "peft", "psutil", "tensorboard"}
     wanted = [name for name in public_names() if not name.startswith(("wordframe.train.", "wordframe.mcp."))]
     code = (
         f"import sys; sys.modules.update(dict.fromkeys({brought!r}))\n"

@@ -20,7 +20,7 @@ import torch.multiprocessing as multiprocessing
 from torch import Tensor
 
 from wordframe.data import FeatureBatch, PixelBatch
-from wordframe.losses import contrastive, decorrelation
+from wordframe.losses import contrastive, decorrelation, sigmoid
 from wordframe.models import PRESETS, ModelSettings, TextVideoModel
 from wordframe.train import build_model, dry_run_recipe, end_process_group, make_recipe, start_process_group, train
 from wordframe.train.build import configure, train_mode
@@ -45,12 +45,16 @@ HEADS: dict[str, ModelSettings] = {
 }
 for name in ("tcmgc-msrvtt", "tcmgc released padding"):
     HEADS[name] = replace(HEADS[name], keep_rate=0.5)
+for name in ("clip4clip-mean", "xclip"):
+    HEADS[f"{name} sigmoid"] = HEADS[name]
+SIGMOID_DATA = (("features", None), ("pixels", None), ("pixels", 2))
 CASES = [
-    *((head, "features", None) for head in HEADS),
+    *((head, "features", None) for head in HEADS if not head.endswith("sigmoid")),
     ("tcmgc-msrvtt", "features", 2),
     ("tcmgc-msrvtt", "pixels", None),
     ("tcmgc-msrvtt", "pixels", 2),
     ("clip4clip-mean", "pixels", None),
+    *((head, data, chunk) for head in ("clip4clip-mean sigmoid", "xclip sigmoid") for data, chunk in SIGMOID_DATA),
 ]
 
 
@@ -62,7 +66,9 @@ def case_name(case: tuple[str, str, int | None]) -> str:
 def make_case(head: str, data: str) -> tuple[TextVideoModel, FeatureBatch | PixelBatch]:
     """A model with every parameter off its start, and a batch of ``sum(SIZES)`` pairs with padding."""
     torch.manual_seed(0)
-    recipe = make_recipe({"name": "t", "model": HEADS[head].to_dict(), "backbone": "x" if data == "pixels" else None})
+    loss = {"contrast": "sigmoid", "bias": -2.0} if head.endswith("sigmoid") else {}
+    backbone_name = "x" if data == "pixels" else None
+    recipe = make_recipe({"name": "t", "model": HEADS[head].to_dict(), "backbone": backbone_name, "loss": loss})
     backbone = tiny_clip(recipe) if data == "pixels" else None
     model = build_model(recipe, dimension=None if backbone else D, backbone=backbone).double()
     configure(model, recipe)
@@ -91,7 +97,8 @@ def alone(model: TextVideoModel, batch: FeatureBatch | PixelBatch, weight: float
     """Loss and gradients of the whole batch by the plain computation."""
     model.zero_grad()
     output = model.score(*batch.encode(model), method="plain")
-    loss = contrastive(output.logits) + (weight * decorrelation(output.parts) if weight else 0.0)
+    contrast = contrastive(output.logits) if model.logit_bias is None else sigmoid(output.logits, model.logit_bias)
+    loss = contrast + (weight * decorrelation(output.parts) if weight else 0.0)
     loss.backward()
     return loss.item(), {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
 
@@ -132,6 +139,10 @@ def trained(out: Path, name: str) -> dict[str, Any]:
     recipe = dry_run_recipe(recipe, steps=3).model_copy(
         update={"batch_size": 5, "gradient_accumulation": 2, "epochs": 3}
     )
+    if name == "patient":  # a rate that changes nothing: what the first validation finds stays the best
+        still = recipe.optimizer.model_copy(update={"lr": 1e-12})
+        patience = recipe.validation.model_copy(update={"patience": 1, "every_steps": 1})
+        recipe = recipe.model_copy(update={"epochs": 8, "optimizer": still, "validation": patience, "ema": 0.5})
     data = MadeUpPixels(recipe) if pixels else MadeUpFeatures(recipe)
     backbone = tiny_clip(recipe) if pixels else None
     model = build_model(recipe, dimension=None if pixels else 64, backbone=backbone)
@@ -161,7 +172,7 @@ def process(rank: int, folder: str, port: int) -> None:
     torch.set_num_threads(1)
     assert start_process_group().num_processes == 2
     told: dict[str, Any] = {case_name(case): compare(rank, case) for case in CASES}
-    for name in ("features", "pixels"):
+    for name in ("features", "pixels", "patient"):
         told[f"trained on {name}"] = trained(Path(folder) / name, name)
     told["encoded"] = encoded()
     told["threads"] = [threads_of_gloo()]
@@ -206,6 +217,11 @@ def test_a_run_of_two_processes_is_that_of_one(told: list[dict[str, Any]], name:
     assert found[0]["steps"] == expected["steps"] == 3
     assert found[0]["losses"] == pytest.approx(expected["losses"], rel=1e-4)
     assert found[0]["numbers"] == pytest.approx(expected["numbers"], rel=1e-3, abs=2e-3)
+
+
+def test_all_processes_end_early_behind_the_same_step(told: list[dict[str, Any]]) -> None:
+    assert [process["trained on patient"]["steps"] for process in told] == [2, 2]
+    assert told[0]["trained on patient"]["numbers"] == told[1]["trained on patient"]["numbers"]
 
 
 def test_validation_loses_and_doubles_nothing(told: list[dict[str, Any]]) -> None:

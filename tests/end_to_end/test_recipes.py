@@ -15,7 +15,8 @@ from wordframe.models import PRESETS
 from wordframe.train import load_recipe
 
 ROOT = Path(__file__).parents[2]
-RECIPES = sorted((ROOT / "src" / "wordframe" / "recipes").rglob("*.yaml"))
+FOLDER = ROOT / "src" / "wordframe" / "recipes"
+RECIPES = sorted(path for path in FOLDER.rglob("*.yaml") if path.parent.name != "own")
 PUBLISHED_NAMES = {
     "msrvtt_9k_1ka": "MSR-VTT 1k-A",
     "didemo": "DiDeMo",
@@ -104,3 +105,11 @@ def test_the_command_takes_its_steps(path: Path, capsys: pytest.CaptureFixture[s
     report = json.loads(capsys.readouterr().out)
     assert report["recipe"]["name"] == path.stem
     assert report["recipe"]["model"] == load_recipe(path).settings.to_dict()
+
+
+def test_the_recipe_for_ones_own_videos_takes_its_steps(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "own-videos", "--dry-run", "2", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["recipe"]["backbone"]["lora"]["rank"] == 16
+    assert {group["name"]: group["lr"] for group in report["plan"]["groups"]}["backbone matrices"] == 1e-4
+    assert report["plan"]["frozen_numbers"] > 0

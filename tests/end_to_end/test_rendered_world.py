@@ -209,7 +209,7 @@ def test_sharpness_multiplies_the_attention_and_nothing_else(parts: dict[str, Mo
 def test_heads_start_from_the_clip(parts: dict[str, ModuleType], folder: Path) -> None:
     heads = parts["world.heads"]
     job = heads.Job(place=heads.Place(folder=folder), arm=heads.ARMS["tcmgc"], rate=1e-3, seed=0, split="test")
-    model, clip = heads.new_model(job, 128), heads.trainable_backbone(heads.load_clip(str(folder / "clip")), "clip")
+    model, clip = heads.new_model(job, 128), heads.load_clip(str(folder / "clip")).towers
     assert torch.equal(model.similarity.logit_scale, clip.logit_scale)
     first = clip.model.text_model.encoder.layers[0]
     assert torch.equal(model.temporal.blocks[0].out.weight, first.self_attn.out_proj.weight)

@@ -200,7 +200,13 @@ def tokenize(sentences: list[str]) -> tuple[Tensor, Tensor]:
 
 
 def video_set(paths: dict[str, Path], **changes: object) -> VideoSet:
-    settings = {"captions": CAPTIONS, "tokenize": tokenize, "image_size": SIDE, "num_words": 10, "num_frames": 4}
+    settings = {
+        "captions": CAPTIONS,
+        "tokenize": tokenize,
+        "preprocessing": Preprocessing(height=SIDE, width=SIDE),
+        "num_words": 10,
+        "num_frames": 4,
+    }
     return VideoSet(paths=paths, **(settings | changes))  # type: ignore[arg-type]
 
 
@@ -254,7 +260,13 @@ def test_validation_encodes_what_a_step_encodes(paths: dict[str, Path]) -> None:
 
 def test_cached_frames_give_the_same_batches(paths: dict[str, Path], tmp_path: Path) -> None:
     build_frame_cache(tmp_path, paths, FrameSettings(num_frames=4, short_side=SIDE, quality=None))
-    shared = {"captions": CAPTIONS, "tokenize": tokenize, "image_size": SIDE, "num_words": 10, "num_frames": 4}
+    shared = {
+        "captions": CAPTIONS,
+        "tokenize": tokenize,
+        "preprocessing": Preprocessing(height=SIDE, width=SIDE),
+        "num_words": 10,
+        "num_frames": 4,
+    }
     frames: TrainingSet = FrameSet(cache=FrameCache.open(tmp_path), **shared)  # type: ignore[arg-type]
     batch, decoded = frames.batch([1, 2]), video_set(paths).batch([1, 2])
     assert batch.pixels.equal(decoded.pixels)  # type: ignore[attr-defined]
@@ -263,7 +275,7 @@ def test_cached_frames_give_the_same_batches(paths: dict[str, Path], tmp_path: P
     with pytest.raises(CacheError, match="at most 4 frames a video, 8 are wanted"):
         FrameSet(cache=FrameCache.open(tmp_path), **shared | {"num_frames": 8})  # type: ignore[arg-type]
     with pytest.raises(CacheError, match="holds frames of 32 pixels, the encoder wants 64"):
-        FrameSet(cache=FrameCache.open(tmp_path), **shared | {"image_size": 64})  # type: ignore[arg-type]
+        FrameSet(cache=FrameCache.open(tmp_path), **shared | {"preprocessing": Preprocessing(height=64, width=64)})  # type: ignore[arg-type]
 
 
 def test_pixel_sets_tell_what_they_depend_on(paths: dict[str, Path]) -> None:

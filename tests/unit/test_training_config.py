@@ -155,7 +155,7 @@ def test_a_published_recipe_is_called_by_its_name_anywhere(tmp_path: Path, monke
 
 
 def test_all_published_recipes_are_listed() -> None:
-    recipes = {recipe.name: recipe for recipe in shipped_recipes()}
+    recipes = {recipe.name: recipe for recipe in shipped_recipes() if recipe.name != "own-videos"}
     assert len(recipes) == 56
     assert all(recipe.title and recipe.paper and recipe.data.benchmark for recipe in recipes.values())
     assert recipes["tcmgc-vatex"].published == {"VATEX": 60.9}

@@ -182,7 +182,7 @@ def _open(
     if (annotations is None) == (captions is None):
         raise typer.BadParameter("give --annotations of the recipe's benchmark, or --captions of your own")
     if captions is not None:
-        found = CaptionSplits.of_files(captions, validation_captions)
+        found = CaptionSplits.of_files(captions, validation_captions, held_out=recipe.validation.held_out)
     else:
         assert annotations is not None
         found = CaptionSplits.of_benchmark(recipe, annotations)
@@ -294,6 +294,7 @@ def _print_result(result: TrainingResult, *, kept: bool, quiet: bool) -> None:
         )
     elif not quiet:
         where = f"; checkpoints in {result.out}" if kept else ""
-        print(f"{result.steps:,} steps in {duration(result.seconds)}{where}")
+        early = ", ended early: validation found nothing better" if result.steps < result.plan.total_steps else ""
+        print(f"{result.steps:,} steps in {duration(result.seconds)}{early}{where}")
         if result.best is not None and kept:
             print(f"best: step {result.best['step']:,}, mean R@1 of both directions {result.best['metric']:.1f}")

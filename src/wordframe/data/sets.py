@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Protocol, Self, overload
 
@@ -68,12 +68,15 @@ class PairBatch:
         return len(self.captions)
 
     def __getitem__(self, rows: slice) -> Self:
-        return type(self)(**{item.name: getattr(self, item.name)[rows] for item in fields(self)})
+        return replace(self, **{name: tensor[rows] for name, tensor in self._tensors().items()})
 
     def to(self, device: torch.device | str) -> Self:
-        return type(self)(
-            **{item.name: getattr(self, item.name).to(device, non_blocking=True) for item in fields(self)}
-        )
+        moved = {name: tensor.to(device, non_blocking=True) for name, tensor in self._tensors().items()}
+        return replace(self, **moved)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        found = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {name: value for name, value in found.items() if isinstance(value, Tensor)}
 
 
 class TrainingSet(Protocol):

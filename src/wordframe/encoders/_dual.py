@@ -1,24 +1,28 @@
-"""Any dual encoder of transformers behind one face: sentences into token ids, ids and pixels into features.
+"""Any dual encoder of transformers as a trainable module: sentences into token ids, ids and pixels into features.
 
 Model types differ in a few ways, told in ``MODEL_TYPES``: whether padding is masked in the text tower (where attention
 looks both ways) or needs no mask (causal), whether texts are padded to a fixed length, and which layer projects token
-states. The sentence is the model's own text feature; words are all token states through the same projection.
-Neighbours: ``backbone.py`` (OpenAI's CLIP, trainable), ``clip.py`` (the encoder around either), ``_loading.py``.
+states. The sentence is the model's own text feature; words are all token states through the same projection: where a
+family pools by another module than a projection, words go through the last linear layer that its sentence goes through.
+The same module encodes a library and is trained, so both give the same features.
+Neighbours: ``backbone.py`` (OpenAI's CLIP), ``clip.py`` (the encoder around either), ``_loading.py``.
 """
 
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from threading import Lock
 from typing import Any
 
 import ftfy
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from wordframe.encoders.preprocess import Preprocessing
 from wordframe.errors import EncoderError
 from wordframe.features import TextFeatures
 
@@ -46,6 +50,7 @@ class ModelType:
     other_languages: bool = False
 
 
+_BLOCK = re.compile(r"encoder\.layers?\.(\d+)\.")
 _WORDS_OF_ENGLISH = 100_000
 """Tokens: vocabularies for English have half as many or fewer, those for many languages twice as many or more."""
 MODEL_TYPES = {
@@ -58,6 +63,10 @@ MODEL_TYPES = {
 }
 
 
+_NOT_OF_THE_MODEL = ("transformers_version", "architectures", "dtype", "torch_dtype", "_name_or_path")
+"""Entries of a configuration that tell of its file."""
+
+
 def model_type_of(model_type: str) -> ModelType:
     """The one called ``model_type`` in a model's ``config.json``."""
     if model_type not in MODEL_TYPES:
@@ -67,14 +76,78 @@ def model_type_of(model_type: str) -> ModelType:
     return MODEL_TYPES[model_type]
 
 
-class DualEncoder:
-    """A dual encoder of transformers, for inference."""
+class Backbone(nn.Module):
+    """Both towers of a dual encoder of transformers, differentiable. Nothing is normalised.
 
-    def __init__(self, *, model: Any) -> None:
-        self.model = model.eval()
-        self.model_type = model_type_of(model.config.model_type)
-        self._project = model.get_submodule(self.model_type.projection)
-        self.dimension = int(self._project.out_features)
+    Args:
+        model: transformers' model, of a type that ``MODEL_TYPES`` has.
+        preprocessing: frames into the pixels it takes.
+
+    Attributes:
+        type_name, model_type: its name in transformers, and how it wants its input.
+    """
+
+    def __init__(self, model: Any, *, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self.type_name: str = model.config.model_type
+        self.model_type = model_type_of(self.type_name)
+        self.preprocessing = preprocessing
+        self.model = model
+        self.eval()
+
+    @classmethod
+    def from_description(cls, description: Mapping[str, Any], weights: dict[str, Tensor] | None = None) -> Backbone:
+        """What ``describe`` told, with these weights under transformers' names, or random ones.
+
+        Raises:
+            EncoderError: weights are missing or have other sizes, or this transformers does not know the model's type.
+        """
+        from transformers import AutoConfig, AutoModel
+
+        settings = dict(description["config"])
+        model_type_of(settings["model_type"])  # before anything of the file is believed
+        with quiet_transformers():  # it warns of token ids that a small vocabulary does not have
+            config = AutoConfig.for_model(**settings)
+            if weights is None:
+                model = AutoModel.from_config(config, dtype=torch.float32)
+            else:
+                model = model_of_weights(AutoModel._model_mapping[type(config)], config, weights)
+        preprocessing: Mapping[str, Any] = description["preprocessing"]
+        stored: dict[str, Any] = {key: tuple(x) if isinstance(x, list) else x for key, x in preprocessing.items()}
+        return cls(model, preprocessing=Preprocessing(**stored))
+
+    def describe(self) -> dict[str, Any]:
+        """Plain values of which ``from_description`` makes the same module again, but for its weights."""
+        # defaults written out: those of another version of transformers may differ
+        config = {key: value for key, value in self.model.config.to_dict().items() if key not in _NOT_OF_THE_MODEL}
+        return {"config": config, "preprocessing": asdict(self.preprocessing)}
+
+    @property
+    def dimension(self) -> int:
+        """``D``."""
+        return int(self._project.out_features)
+
+    @property
+    def logit_scale(self) -> nn.Parameter:
+        """A single number, in log space."""
+        scale: nn.Parameter = self.model.logit_scale
+        return scale
+
+    @property
+    def logit_bias(self) -> nn.Parameter | None:
+        """What SigLIP adds to scaled similarities in its loss, a single number; None where there is none."""
+        return getattr(self.model, "logit_bias", None)
+
+    @property
+    def causal_text_width(self) -> int | None:
+        """Width of the text tower where it is built as CLIP's, so that a transformer of a head can start from it."""
+        alike = not (self.model_type.mask_padding or self.model_type.fixed_length)
+        return int(self.model.config.text_config.hidden_size) if alike else None
+
+    @property
+    def _project(self) -> Any:
+        # asked for each time: as an attribute it would stand in the state dict under a second name
+        return self.model.get_submodule(self.model_type.projection)
 
     @property
     def max_words(self) -> int:
@@ -91,8 +164,18 @@ class DualEncoder:
         """By its type, or by a vocabulary that is too large for English alone (the multilingual ones of SigLIP)."""
         return self.model_type.other_languages or self.vocabulary > _WORDS_OF_ENGLISH
 
+    def freeze_layers(self, count: int) -> None:
+        """Stop training the embeddings, the LayerNorm behind the picture's, and the first ``count`` blocks of each
+        tower: CLIP4Clip's ``freeze_layer_num``, 0 as published."""
+        for name, parameter in self.model.named_parameters():
+            block = _BLOCK.search(name)
+            if "embeddings." in name or "pre_layrnorm." in name or (block and int(block[1]) < count):
+                parameter.requires_grad_(False)
+
     def encode_ids(self, input_ids: Tensor, mask: Tensor) -> TextFeatures:
         """Token ids ``(T, W)`` and their mask ``(T, W)`` into features."""
+        if input_ids.dim() != 2 or not 1 <= input_ids.shape[1] <= self.max_words:
+            raise ValueError(f"input_ids must be (T, W) with W in 1..{self.max_words}, got {tuple(input_ids.shape)}")
         attention_mask = mask if self.model_type.mask_padding else None
         output = self.model.get_text_features(input_ids=input_ids, attention_mask=attention_mask)
         words = self._project(output.last_hidden_state)  # (T, W, width) -> (T, W, D)
@@ -100,11 +183,33 @@ class DualEncoder:
 
     def encode_pixels(self, pixels: Tensor) -> Tensor:
         """Pixels ``(N, 3, H, W)`` into frame features ``(N, D)``."""
+        height, width = self.preprocessing.height, self.preprocessing.width
+        if pixels.dim() != 4 or pixels.shape[1:] != (3, height, width):
+            raise ValueError(f"pixels must be (N, 3, {height}, {width}), got {tuple(pixels.shape)}")
         inputs = {"pixel_values": pixels}
         if self.model_type.patches:
             inputs = _to_patches(pixels, self.model.config.vision_config.patch_size)
         frames: Tensor = self.model.get_image_features(**inputs).pooler_output
         return frames
+
+
+def model_of_weights(kind: Any, config: Any, weights: dict[str, Tensor]) -> Any:
+    """transformers' model of a class and configuration, float32, from weights under its own names.
+
+    Raises:
+        EncoderError: weights are missing or have other sizes.
+    """
+    # modules without memory: loading costs neither a random initialisation nor a second copy of the weights
+    with torch.device("meta"):
+        expected = {name: tensor.shape for name, tensor in kind(config).state_dict().items()}
+    if missing := sorted(set(expected) - set(weights)):
+        raise EncoderError(f"{len(missing)} weights of CLIP are missing, among them {', '.join(missing[:3])}")
+    for name, shape in expected.items():
+        found = tuple(weights[name].shape)
+        if found != shape:
+            raise EncoderError(f"{name} has shape {found}, the other weights ask for {tuple(shape)}")
+    with quiet_transformers():
+        return kind.from_pretrained(None, config=config, state_dict=weights, dtype=torch.float32)
 
 
 def _to_patches(pixels: Tensor, side: int) -> dict[str, Tensor]:

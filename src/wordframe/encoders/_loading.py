@@ -18,6 +18,7 @@ import math
 import pickle
 import warnings
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wordframe.encoders._dual import DualEncoder, model_type_of, quiet_transformers
+from wordframe.encoders._dual import Backbone, model_type_of, quiet_transformers
 from wordframe.encoders._hub import fetch, split_revision
 from wordframe.encoders.backbone import ClipBackbone, ClipSizes
 from wordframe.encoders.named import NAMED_ENCODERS
@@ -33,10 +34,11 @@ from wordframe.encoders.preprocess import Preprocessing
 from wordframe.errors import EncoderError
 
 _CHECKPOINT_FORMAT, _CHECKPOINT_CLIP = "wordframe-model", "backbone.model."
-"""How ``models/checkpoint.py`` marks a checkpoint, and calls the tensors of its CLIP."""
+"""How ``models/checkpoint.py`` marks a checkpoint, and calls the tensors of its backbone."""
 _WEIGHT_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")
 _TOKENIZER_FILES = (("tokenizer.json",), ("vocab.json", "merges.txt"))
 _OPENAI_VOCABULARY = "bpe_simple_vocab_16e6.txt.gz"
+_CLIP_WORDS = 77
 _MERGES = 49152 - 256 - 2  # of the 49,408 tokens: 2 × 256 bytes, these merges, SOS and EOS
 _LOWER_CASE_TYPES = ("siglip", "siglip2")
 
@@ -48,15 +50,25 @@ class ClipParts:
     Attributes:
         name: what loads the same again, from any folder and after a push to the hub: an absolute path, a short name
             with a pinned commit, or a hub id with its commit.
+        towers: the model; it can be trained as it is.
         tokenizer: transformers' own.
         max_words: of the model's training, if it is told.
     """
 
     name: str
-    towers: DualEncoder
+    towers: Backbone
     tokenizer: Any
-    preprocessing: Preprocessing
     max_words: int | None = None
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """Frames into the pixels that the towers take."""
+        return self.towers.preprocessing
+
+    @property
+    def full_length(self) -> int:
+        """The most token positions of a sentence: CLIP's 77, or less where the text tower or tokenizer says so."""
+        return min(_CLIP_WORDS, self.towers.max_words, int(self.tokenizer.model_max_length))
 
 
 def load_clip(name: str, *, tokenizer: str | Path | None = None) -> ClipParts:
@@ -95,16 +107,9 @@ def _load_file(path: Path, tokenizer: str | Path | None) -> ClipParts:
         )
     return ClipParts(
         name=str(path.absolute()),
-        towers=DualEncoder(model=backbone.model),
+        towers=backbone,
         tokenizer=load_tokenizer(path, tokenizer),
-        preprocessing=backbone_preprocessing(backbone),
     )
-
-
-def backbone_preprocessing(backbone: ClipBackbone) -> Preprocessing:
-    """CLIP's own, at the size the image tower takes."""
-    side = backbone.sizes.image_size
-    return Preprocessing(height=side, width=side)
 
 
 def _load_folder(folder: Path, name: str, tokenizer_folder: str | Path | None = None) -> ClipParts:
@@ -126,7 +131,10 @@ def _load_folder(folder: Path, name: str, tokenizer_folder: str | Path | None = 
         raise EncoderError(f"cannot load the model {name}: {(str(error) or repr(error)).splitlines()[0]}") from error
     if missing := sorted(report["missing_keys"]):
         raise EncoderError(f"the weights of {name} lack {len(missing)} tensors, among them {', '.join(missing[:3])}")
-    return ClipParts(name=name, towers=DualEncoder(model=model), tokenizer=tokenizer, preprocessing=preprocessing)
+    backbone: Backbone | None = ClipBackbone.of_model(model)
+    if backbone is None or backbone.preprocessing != preprocessing:
+        backbone = Backbone(model, preprocessing=preprocessing)
+    return ClipParts(name=name, towers=backbone, tokenizer=tokenizer)
 
 
 def _refuse_unsupported(folder: Path) -> dict[str, Any]:
@@ -156,7 +164,7 @@ def _own_tokenizer(folder: Path, model_type: str) -> Any:
 
 
 def _load_checkpoint(folder: Path, name: str, config: dict[str, Any], tokenizer_folder: str | Path | None) -> ClipParts:
-    """The CLIP inside a checkpoint that ``TextVideoModel.save`` wrote; its head is not read."""
+    """The backbone inside a checkpoint that ``TextVideoModel.save`` wrote; its head is not read."""
     from safetensors import SafetensorError, safe_open
 
     if config.get("backbone") is None:
@@ -169,7 +177,7 @@ def _load_checkpoint(folder: Path, name: str, config: dict[str, Any], tokenizer_
             names = file.keys()
             towers = [name for name in names if name.startswith(_CHECKPOINT_CLIP)]
             weights = {name.removeprefix(_CHECKPOINT_CLIP): file.get_tensor(name) for name in towers}
-        backbone = ClipBackbone.from_weights(ClipSizes(**config["backbone"]), weights)
+        backbone = backbone_of(config["backbone"], weights)
         max_words = int(config["settings"]["max_words"])
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise EncoderError(
@@ -177,11 +185,28 @@ def _load_checkpoint(folder: Path, name: str, config: dict[str, Any], tokenizer_
         ) from error
     return ClipParts(
         name=name,
-        towers=DualEncoder(model=backbone.model),
-        tokenizer=load_tokenizer(path, tokenizer_folder),
-        preprocessing=backbone_preprocessing(backbone),
+        towers=backbone,
+        tokenizer=load_tokenizer(path, tokenizer_folder, model_type=backbone.type_name),
         max_words=max_words,
     )
+
+
+def backbone_of(description: Mapping[str, Any], weights: dict[str, Tensor] | None = None) -> Backbone:
+    """The backbone that ``describe`` described: of OpenAI's kind by its sizes, or any other by its configuration.
+
+    Args:
+        description: of a checkpoint.
+        weights: under transformers' names; random ones if not given.
+
+    Raises:
+        EncoderError: weights are missing or have other sizes.
+        TypeError, KeyError, ValueError: the description is none.
+    """
+    if "config" in description:
+        return Backbone.from_description(description, weights)
+    if weights is None:
+        return ClipBackbone(**description)
+    return ClipBackbone.from_weights(ClipSizes(**description), weights)
 
 
 def _load_preprocessing(folder: Path) -> Preprocessing:
@@ -272,8 +297,8 @@ def _is_torchscript(path: Path) -> bool:
         return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
-def load_tokenizer(weights: Path, folder: str | Path | None) -> Any:
-    """CLIP's tokenizer from ``folder``, else from the folder of the ``weights`` file.
+def load_tokenizer(weights: Path, folder: str | Path | None, *, model_type: str = "clip") -> Any:
+    """The tokenizer from ``folder``, else from the folder of the ``weights`` file: CLIP's, or the model type's own.
 
     Raises:
         EncoderError: there is none.
@@ -281,6 +306,8 @@ def load_tokenizer(weights: Path, folder: str | Path | None) -> Any:
     from transformers import CLIPTokenizer
 
     place = weights.parent if folder is None else Path(folder).expanduser()
+    if model_type != "clip":
+        return _tokenizer_beside(weights, place, model_type)
     if any(all((place / file).is_file() for file in files) for files in _TOKENIZER_FILES):
         return CLIPTokenizer.from_pretrained(str(place))
     if (place / _OPENAI_VOCABULARY).is_file():
@@ -289,6 +316,17 @@ def load_tokenizer(weights: Path, folder: str | Path | None) -> Any:
         f"{weights.name} holds no vocabulary and {place} has none: put there tokenizer.json, or vocab.json and "
         f"merges.txt, of any OpenAI CLIP, or {_OPENAI_VOCABULARY} of OpenAI's, or name their folder by tokenizer="
     )
+
+
+def _tokenizer_beside(weights: Path, place: Path, model_type: str) -> Any:
+    """As ``_own_tokenizer``, of a checkpoint of ours, where ``save_pretrained`` wrote it under its own class."""
+    try:
+        return _own_tokenizer(place, model_type)
+    except Exception as error:  # transformers raises many types where files are missing or damaged
+        raise EncoderError(
+            f"{weights.name} holds no vocabulary and {place} has none that can be read: put there the tokenizer's "
+            "files of the model it was trained from, or name their folder by tokenizer="
+        ) from error
 
 
 def _read_openai_vocabulary(path: Path) -> dict[str, Any]:

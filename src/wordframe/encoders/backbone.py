@@ -1,4 +1,4 @@
-"""CLIP as trainable modules: token ids and pixels into features, with transformers' own towers inside.
+"""OpenAI's CLIP as a backbone: built of its sizes, or of weights under OpenAI's names.
 
 As published (Radford et al., ICML 2021, arXiv 2103.00020), and as CLIP4Clip, X-CLIP, EA-CLIP4Clip and TC-MGC use it:
 words are all token positions through the final LayerNorm and the text projection, the sentence is the position of the
@@ -8,7 +8,8 @@ EOS never reaches a real word. Nothing is normalised.
 Weights come under OpenAI's names, in the files published with CLIP and, under ``clip.``, in those of the four papers.
 Two things differ beyond names: query, key and value projections lie in one matrix there, and the two final projections
 are stored transposed.
-Neighbours: ``_loading.py`` reads the files, ``clip.py`` is the encoder around it, ``models`` builds on it.
+Neighbours: ``_dual.py`` (backbones of any family), ``_loading.py`` reads the files, ``clip.py`` is the encoder around
+it, ``models`` builds on it.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from wordframe.encoders._dual import quiet_transformers
+from wordframe.encoders._dual import Backbone, model_of_weights
 from wordframe.encoders._half_weights import embeddings_in_half, store_in_half
+from wordframe.encoders.preprocess import Preprocessing
 from wordframe.errors import EncoderError
 from wordframe.features import TextFeatures
 
@@ -52,7 +54,6 @@ _IN_BLOCK = {
     "mlp.c_fc": "mlp.fc1",
     "mlp.c_proj": "mlp.fc2",
 }
-_TRANSFORMERS_BLOCK = re.compile(r"encoder\.layers\.(\d+)\.")
 _BLOCK = re.compile(r"(visual\.)?transformer\.resblocks\.(\d+)\.(.+)")
 
 
@@ -73,8 +74,8 @@ class ClipSizes:
     text_heads: int
 
 
-class ClipBackbone(nn.Module):
-    """Both towers of CLIP, differentiable.
+class ClipBackbone(Backbone):
+    """Both towers of OpenAI's CLIP, differentiable.
 
     Built with random weights from its sizes, or by ``from_openai``. ``sizes`` gives the sizes back.
     """
@@ -96,8 +97,7 @@ class ClipBackbone(nn.Module):
     ) -> None:
         from transformers.models.clip.modeling_clip import CLIPModel
 
-        super().__init__()
-        self.sizes = ClipSizes(
+        sizes = ClipSizes(
             dimension=dimension,
             image_size=image_size,
             patch_size=patch_size,
@@ -110,26 +110,53 @@ class ClipBackbone(nn.Module):
             text_layers=text_layers,
             text_heads=text_heads,
         )
+        self._take(CLIPModel(_config(sizes)), sizes)
+
+    def _take(self, model: Any, sizes: ClipSizes) -> None:
+        super().__init__(model, preprocessing=Preprocessing(height=sizes.image_size, width=sizes.image_size))
+        self.sizes = sizes
         self.unused_keys: tuple[str, ...] = ()
         self.in_half = False
-        self.model = CLIPModel(_config(self.sizes))
-        self.eval()
 
-    @property
-    def dimension(self) -> int:
-        """``D``."""
-        return self.sizes.dimension
+    @classmethod
+    def of_model(cls, model: Any) -> ClipBackbone | None:
+        """Around transformers' model where that is a CLIP of OpenAI's kind (QuickGELU, four-fold MLP); else None."""
+        config = model.config
+        if config.model_type != "clip":
+            return None
+        text, vision = config.text_config, config.vision_config
+        alike = (
+            {text.hidden_act, vision.hidden_act} == {"quick_gelu"}
+            and {text.layer_norm_eps, vision.layer_norm_eps} == {1e-5}
+            and text.intermediate_size == 4 * text.hidden_size
+            and vision.intermediate_size == 4 * vision.hidden_size
+        )
+        if not alike:
+            return None
+        sizes = ClipSizes(
+            dimension=config.projection_dim,
+            image_size=vision.image_size,
+            patch_size=vision.patch_size,
+            vision_width=vision.hidden_size,
+            vision_layers=vision.num_hidden_layers,
+            vision_heads=vision.num_attention_heads,
+            vocabulary=text.vocab_size,
+            max_words=text.max_position_embeddings,
+            text_width=text.hidden_size,
+            text_layers=text.num_hidden_layers,
+            text_heads=text.num_attention_heads,
+        )
+        return cls._around(model, sizes)
 
-    @property
-    def max_words(self) -> int:
-        """The most token positions ``W`` that the text tower takes."""
-        return self.sizes.max_words
+    @classmethod
+    def _around(cls, model: Any, sizes: ClipSizes) -> ClipBackbone:
+        backbone = cls.__new__(cls)  # without the random weights that __init__ makes
+        backbone._take(model, sizes)
+        return backbone
 
-    @property
-    def logit_scale(self) -> nn.Parameter:
-        """Scalar, in log space."""
-        scale: nn.Parameter = self.model.logit_scale
-        return scale
+    def describe(self) -> dict[str, Any]:
+        """Its sizes, which say all."""
+        return asdict(self.sizes)
 
     @classmethod
     def from_openai(
@@ -157,30 +184,13 @@ class ClipBackbone(nn.Module):
         """
         from transformers.models.clip.modeling_clip import CLIPModel
 
-        # modules without memory: loading costs neither a random initialisation nor a second copy of the weights
-        with torch.device("meta"):
-            backbone = cls(**asdict(sizes))
-            expected = backbone.model.state_dict()
-        _check_fit(weights, {name: tensor.shape for name, tensor in expected.items()})
-        with quiet_transformers():
-            backbone.model = CLIPModel.from_pretrained(
-                None, config=_config(sizes), state_dict=weights, dtype=torch.float32
-            )
-        return backbone
+        return cls._around(model_of_weights(CLIPModel, _config(sizes), weights), sizes)
 
     def to_half(self) -> None:
         """Keep the weights in float16 from now on, as the released codes tune CLIP; a second call changes nothing."""
         if not self.in_half:
             store_in_half(self.model)
             self.in_half = True
-
-    def freeze_layers(self, count: int) -> None:
-        """Stop training the embeddings, the LayerNorm behind the picture's, and the first ``count`` blocks of each
-        tower: CLIP4Clip's ``freeze_layer_num``, 0 as published."""
-        for name, parameter in self.model.named_parameters():
-            block = _TRANSFORMERS_BLOCK.search(name)
-            if "embeddings." in name or "pre_layrnorm." in name or (block and int(block[1]) < count):
-                parameter.requires_grad_(False)
 
     def encode_ids(self, input_ids: Tensor, mask: Tensor) -> TextFeatures:
         """Token ids ``(T, W)`` and their mask ``(T, W)`` into features."""
@@ -244,15 +254,6 @@ def _config(sizes: ClipSizes) -> Any:
             "layer_norm_eps": 1e-5,
         },
     )
-
-
-def _check_fit(weights: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) -> None:
-    if missing := sorted(set(expected) - set(weights)):
-        raise EncoderError(f"{len(missing)} weights of CLIP are missing, among them {', '.join(missing[:3])}")
-    for name, shape in expected.items():
-        found = tuple(weights[name].shape)
-        if found != shape:
-            raise EncoderError(f"{name} has shape {found}, the other weights ask for {tuple(shape)}")
 
 
 def read_sizes(

@@ -20,17 +20,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wordframe.encoders._dual import DualEncoder, SentenceTokenizer
-from wordframe.encoders._loading import ClipParts, backbone_preprocessing, load_clip
+from wordframe.encoders._dual import Backbone, SentenceTokenizer
+from wordframe.encoders._loading import ClipParts, load_clip
 from wordframe.encoders._runtime import ImageTower, choose_runtime
-from wordframe.encoders.backbone import ClipBackbone
 from wordframe.encoders.base import Encoder, RgbFrames
 from wordframe.encoders.preprocess import Preprocessing
 from wordframe.errors import EncoderError
 from wordframe.features import TextFeatures
 
 _FORMAT = 1  # counts up when the same files would give other features
-_CLIP_WORDS = 77
 _SETTINGS_BEYOND_WEIGHTS = ("hidden_act", "num_attention_heads", "layer_norm_eps")
 
 
@@ -44,6 +42,7 @@ class ClipEncoder(Encoder):
         preprocessing: frames into pixels.
         device: where the model runs; the best there is if not given.
         batch_size: frames or sentences at a time.
+        max_words: positions of a text that are given at most; by default as many as the tokenizer does.
         runtime: of the image tower: ``torch``, ``openvino`` (on the CPU alone) or ``auto``, the fastest that is
             installed. The features are the same.
     """
@@ -52,19 +51,20 @@ class ClipEncoder(Encoder):
         self,
         *,
         name: str,
-        towers: DualEncoder,
+        towers: Backbone,
         tokenizer: SentenceTokenizer,
         preprocessing: Preprocessing,
         device: str | torch.device | None = None,
         batch_size: int = 32,
         runtime: str = "auto",
+        max_words: int | None = None,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         self.name = name
         self.dimension = towers.dimension
         self.short_side = preprocessing.short_side
-        self.max_words = tokenizer.max_words
+        self.max_words = tokenizer.max_words if max_words is None else min(max_words, tokenizer.max_words)
         if not towers.reads_many_languages:
             self.blind_to = frozenset({"language"})
         self.device = _choose_device(device)
@@ -102,7 +102,8 @@ class ClipEncoder(Encoder):
             device: where it runs; CUDA, else MPS, else the CPU if not given.
             batch_size: frames or sentences at a time.
             max_words: cut sentences shorter than the model's 77 (or its own limit if that is less); a checkpoint of
-                ours is cut as in its training.
+                ours is cut as in its training. A text tower of fixed length (SigLIP) reads the whole sentence all the
+                same; its words are cut behind it, to the leading ones and the last.
             tokenizer: folder of the vocabulary, for a ``.pt`` file or a checkpoint of ours that has none beside it.
             runtime: ``auto``, ``torch`` or ``openvino``, see the class.
 
@@ -110,19 +111,21 @@ class ClipEncoder(Encoder):
             EncoderError: it is not there, cannot be read, or is of a kind that is not supported.
         """
         parts = load_clip(name, tokenizer=tokenizer)
+        wanted = _choose_max_words(max_words, parts)
         return cls(
             name=parts.name,
             towers=parts.towers,
             tokenizer=SentenceTokenizer(
                 tokenizer=parts.tokenizer,
                 model_type=parts.towers.model_type,
-                max_words=_choose_max_words(max_words, parts),
+                max_words=parts.full_length if parts.towers.model_type.fixed_length else wanted,
                 vocabulary=parts.towers.vocabulary,
             ),
             preprocessing=parts.preprocessing,
             device=device,
             batch_size=batch_size,
             runtime=runtime,
+            max_words=wanted,
         )
 
     @cached_property
@@ -161,11 +164,12 @@ class ClipEncoder(Encoder):
                 features = self._towers.encode_ids(input_ids[rows].to(self.device), mask[rows].to(self.device))
                 sentence[rows] = features.sentence.float().cpu()
                 words[rows] = features.words.float().cpu()[:, used]
-        return TextFeatures(sentence, words, mask[:, used])
+        return TextFeatures(sentence, words, mask[:, used]).cut(self.max_words)
 
     def tokens(self, sentence: str) -> list[str]:
         """The text of each token position of ``encode_text([sentence])``."""
-        return self.tokenize.tokens(sentence)
+        names = self.tokenize.tokens(sentence)
+        return names if len(names) <= self.max_words else [*names[: self.max_words - 1], names[-1]]
 
     def _encode_images(self, pixels: Tensor) -> Tensor:
         with self._precision():
@@ -178,9 +182,9 @@ class ClipEncoder(Encoder):
         return torch.autocast("cuda", torch.bfloat16) if self.device.type == "cuda" else nullcontext()
 
 
-def backbone_fingerprint(backbone: ClipBackbone) -> str:
+def backbone_fingerprint(backbone: Backbone) -> str:
     """The fingerprint of an encoder over this ``backbone``, to tell whether a model and stored features fit."""
-    return _fingerprint(backbone.model, backbone_preprocessing(backbone))
+    return _fingerprint(backbone.model, backbone.preprocessing)
 
 
 def _fingerprint(model: Any, preprocessing: Preprocessing) -> str:
@@ -208,9 +212,8 @@ def _choose_device(device: str | torch.device | None) -> torch.device:
 
 
 def _choose_max_words(max_words: int | None, parts: ClipParts) -> int:
-    """CLIP's 77, or less where the text tower, tokenizer or training says so; ``max_words`` may ask for fewer."""
-    limit = min(_CLIP_WORDS, parts.towers.max_words, parts.tokenizer.model_max_length)
-    shortest = limit if parts.towers.model_type.fixed_length else 3  # SOS, one token, EOS
-    if max_words is not None and not shortest <= max_words <= limit:
-        raise EncoderError(f"max_words must be {shortest} to {limit} for this model, got {max_words}")
+    """All positions, or less where training says so; ``max_words`` may ask for fewer."""
+    limit = parts.full_length
+    if max_words is not None and not 3 <= max_words <= limit:  # SOS, one token, EOS
+        raise EncoderError(f"max_words must be 3 to {limit} for this model, got {max_words}")
     return max_words or min(limit, parts.max_words or limit)

@@ -30,7 +30,11 @@ from wordframe.errors import CheckpointError, EncoderError
 FORMAT = "wordframe-model"
 VERSION = 1
 DEFAULT_VOCABULARY = "openai/clip-vit-base-patch32"
-VOCABULARY_FILES = ("vocab.json", "merges.txt", "tokenizer*.json", "special_tokens_map.json")
+VOCABULARY_FILES = (
+    *("vocab.json", "merges.txt", "tokenizer*.json", "special_tokens_map.json", "added_tokens.json"),
+    *("spiece.model", "vocab.txt", "sentencepiece.bpe.model", "tokenizer.model"),
+)
+_VOCABULARIES = ("vocab.json", "tokenizer.json", "spiece.model", "vocab.txt")
 
 _FILES = ("config.json", "model.safetensors", *VOCABULARY_FILES)
 _NESTED_UNDER = ("state_dict", "model_state_dict", "model")
@@ -60,17 +64,21 @@ Saved by wordframe {version}.
 
 
 class ClipTokenizer:
-    """CLIP's vocabulary at work: ``T`` sentences into ``input_ids (T, W)`` and ``mask (T, W)``, to the longest one.
+    """A backbone's vocabulary at work: ``T`` sentences into ``input_ids (T, W)`` and ``mask (T, W)``.
+
+    ``W`` is the longest one's, or the full length where the family wants that.
 
     Args:
-        tokenizer: a CLIP tokenizer of transformers.
+        tokenizer: of transformers.
+        model_type: of the backbone, as transformers calls it.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, model_type: str = "clip") -> None:
         self.tokenizer = tokenizer
+        self.model_type = model_type
 
     @classmethod
-    def load(cls, name_or_folder: str | Path = DEFAULT_VOCABULARY) -> ClipTokenizer:
+    def load(cls, name_or_folder: str | Path = DEFAULT_VOCABULARY, model_type: str = "clip") -> ClipTokenizer:
         """From a folder with ``tokenizer.json``, or ``vocab.json`` and ``merges.txt``; or by hub id.
 
         Raises:
@@ -78,7 +86,8 @@ class ClipTokenizer:
         """
         try:
             folder = Path(name_or_folder)
-            return cls(load_tokenizer(folder, folder if folder.is_dir() else _download_vocabulary(str(name_or_folder))))
+            place = folder if folder.is_dir() else _download_vocabulary(str(name_or_folder))
+            return cls(load_tokenizer(folder, place, model_type=model_type), model_type)
         except (OSError, ValueError, EncoderError) as error:
             raise EncoderError(
                 f"no CLIP vocabulary at {str(name_or_folder)!r}: encode_text(['a sentence']) needs vocab.json and "
@@ -86,14 +95,17 @@ class ClipTokenizer:
             ) from error
 
     @classmethod
-    def beside(cls, folder: Path) -> ClipTokenizer | None:
+    def beside(cls, folder: Path, model_type: str) -> ClipTokenizer | None:
         """The vocabulary in a checkpoint's folder, if it has one."""
-        there = (folder / "vocab.json").is_file() or (folder / "tokenizer.json").is_file()
-        return cls.load(folder) if there else None
+        there = any((folder / name).is_file() for name in _VOCABULARIES)
+        return cls.load(folder, model_type) if there else None
 
     def __call__(self, sentences: Sequence[str], *, max_words: int, vocabulary: int) -> tuple[Tensor, Tensor]:
         tokenize = SentenceTokenizer(
-            tokenizer=self.tokenizer, model_type=MODEL_TYPES["clip"], max_words=max_words, vocabulary=vocabulary
+            tokenizer=self.tokenizer,
+            model_type=MODEL_TYPES[self.model_type],
+            max_words=max_words,
+            vocabulary=vocabulary,
         )
         return tokenize(sentences)
 
@@ -227,7 +239,11 @@ def card_text(config: Mapping[str, Any], *, label: str, paper: str, parameters: 
             source = f"none, features come from the encoder {encoder}"
     else:
         text, encode = 'model.encode_text(["a sentence"])', "model.encode_video(pixels=pixels)"
-        source = f"CLIP, {backbone['vision_layers']} layers, patches of {backbone['patch_size']} pixels"
+        kind, vision = "CLIP", backbone
+        if "config" in backbone:
+            kind, vision = backbone["config"]["model_type"], backbone["config"]["vision_config"]
+        layers = vision.get("vision_layers") or vision.get("num_hidden_layers")
+        source = f"{kind}, {layers} layers, patches of {vision['patch_size']} pixels"
     return _CARD.format(
         family=settings["family"],
         label=label,

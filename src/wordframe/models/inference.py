@@ -25,7 +25,7 @@ from wordframe.models.presets import PRESETS
 from wordframe.video import benchmark_indices
 
 if TYPE_CHECKING:
-    from wordframe.encoders import ClipBackbone
+    from wordframe.encoders import Backbone
 
 BLOCK_VIDEOS = 256
 """Videos that go through a temporal head at once: its widest tensor, 4 · D a frame, is 25 MB for 12 frames."""
@@ -34,7 +34,7 @@ DEFAULT_DIMENSION = 512
 
 
 def load_model(
-    name_or_folder: str | Path, *, dimension: int | None = None, backbone: ClipBackbone | None = None
+    name_or_folder: str | Path, *, dimension: int | None = None, backbone: Backbone | None = None
 ) -> TextVideoModel:
     """A preset with fresh weights, or a saved model, in eval mode.
 
@@ -42,7 +42,7 @@ def load_model(
         name_or_folder: a preset (``tcmgc-msrvtt``, ``zero-shot``, …), a folder written by ``model.save``, or a hub id.
         dimension: ``D`` of the features the model is to work on. Presets take 512 if it is left out; a saved model
             has its own, and another one is refused.
-        backbone: for presets, both towers of CLIP; transformers of the preset then start from its text tower.
+        backbone: for presets, both towers; transformers of the preset then start from a text tower of CLIP's kind.
 
     Raises:
         CheckpointError: nothing of that name, or a folder that cannot be read or does not fit.
@@ -53,7 +53,7 @@ def load_model(
         model = TextVideoModel(
             settings=preset.settings, dimension=dimension, backbone=backbone, trained=not preset.needs_training
         )
-        if backbone is not None:
+        if backbone is not None and backbone.causal_text_width is not None:
             start_from_clip(model, backbone)
         return model.eval()
     if backbone is not None:
@@ -73,7 +73,7 @@ def load_model(
     return model
 
 
-def start_from_clip(module: nn.Module, backbone: ClipBackbone) -> int:
+def start_from_clip(module: nn.Module, backbone: Backbone) -> int:
     """Copy CLIP's text positions and first blocks into each ``Transformer`` in ``module``; gives their number.
 
     The published start of temporal and joint transformers (CLIP4Clip, arXiv 2104.08860). They have the width of the
@@ -86,7 +86,7 @@ def start_from_clip(module: nn.Module, backbone: ClipBackbone) -> int:
 
 
 @torch.no_grad()
-def _copy_transformer(transformer: Transformer, backbone: ClipBackbone) -> None:
+def _copy_transformer(transformer: Transformer, backbone: Backbone) -> None:
     tower = backbone.model.text_model
     positions = tower.embeddings.position_embedding.weight
     width, dimension = positions.shape[1], transformer.positions.embedding_dim
@@ -192,15 +192,7 @@ def kept_words(count: int, max_words: int | None) -> list[int]:
 
 def fit_text(text: TextFeatures, max_words: int | None) -> TextFeatures:
     """Texts of at most ``max_words`` token positions; the sentences stay those of the whole texts."""
-    if max_words is None or text.words.shape[1] <= max_words:
-        return text
-    words = text.words.new_zeros(len(text), max_words, text.words.shape[2])
-    mask = text.word_mask.new_zeros(len(text), max_words)
-    for row, real in enumerate(text.word_mask):
-        kept = real.nonzero()[:, 0][kept_words(int(real.sum()), max_words)]
-        words[row, : len(kept)] = text.words[row, kept]
-        mask[row, : len(kept)] = True
-    return TextFeatures(text.sentence, words, mask)
+    return text if max_words is None else text.cut(max_words)
 
 
 def fit_frames(video: VideoFeatures, max_frames: int | None) -> VideoFeatures:

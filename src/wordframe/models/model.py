@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 import wordframe
-from wordframe.errors import CheckpointError
+from wordframe.errors import CheckpointError, EncoderError
 from wordframe.features import SimilarityOutput, TextFeatures, VideoFeatures
 from wordframe.heads import Explanation, PrecomputedVideos, refuse_empty, scale
 from wordframe.models.checkpoint import (
@@ -38,9 +38,9 @@ from wordframe.models.config import EncoderIdentity, ModelSettings, find_family
 from wordframe.models.families import build_similarity, build_temporal
 
 if TYPE_CHECKING:
-    from wordframe.encoders import ClipBackbone
+    from wordframe.encoders import Backbone
 
-_SCALE = "similarity.logit_scale"
+_SCALE, _BIAS = "similarity.logit_scale", "logit_bias"
 
 
 class TextVideoModel(nn.Module):
@@ -49,13 +49,15 @@ class TextVideoModel(nn.Module):
     Args:
         settings: the choices that make the temporal head and the similarity.
         dimension: ``D`` of the features; with a backbone it is the backbone's and may be left out.
-        backbone: both towers of CLIP; None to work on features made elsewhere.
+        backbone: both towers of a dual encoder; None to work on features made elsewhere.
         tokenizer: sentences into token ids, for ``encode_text`` with strings.
         trained: whether the weights come from training; a search refuses untrained heads that need it.
         trained_on: the encoder of the features it was trained on, where it has no backbone: features of another one
             are refused. None where that is not known, or nothing was trained.
 
     Attributes:
+        logit_bias: what the sigmoid loss adds to all logits, a number; None for a model of another loss. Scores go
+            without it, which ranks the same: ``sigmoid(logits + logit_bias)`` is how sure the model is of a pair.
         leftovers: names in an authors' file that this model has no use for.
     """
 
@@ -64,7 +66,7 @@ class TextVideoModel(nn.Module):
         *,
         settings: ModelSettings,
         dimension: int | None = None,
-        backbone: ClipBackbone | None = None,
+        backbone: Backbone | None = None,
         tokenizer: ClipTokenizer | None = None,
         trained: bool = False,
         trained_on: EncoderIdentity | None = None,
@@ -79,10 +81,14 @@ class TextVideoModel(nn.Module):
         self.trained = trained
         self.trained_on = trained_on
         self.leftovers: tuple[str, ...] = ()
+        self.logit_bias: nn.Parameter | None = None
         self.temporal = build_temporal(settings, self.dimension)
         self.similarity = build_similarity(settings, self.dimension)
         if backbone is not None and hasattr(self.similarity, "logit_scale"):
-            self.similarity.logit_scale = backbone.logit_scale  # one parameter: CLIP's scale is the model's
+            # one parameter: CLIP's scale is the model's; SigLIP's has another shape, and only starts it
+            self.similarity.logit_scale = backbone.logit_scale
+            if backbone.logit_scale.dim():
+                self.separate_scale()
 
     def separate_scale(self) -> None:
         """Give the similarity a scale of its own, which starts where CLIP's is; CLIP's stays as it is from then on.
@@ -91,7 +97,7 @@ class TextVideoModel(nn.Module):
         with a scale in common the trained model would be refused on features of the very CLIP that it holds.
         """
         if self.backbone is not None and getattr(self.similarity, "logit_scale", None) is self.backbone.logit_scale:
-            self.similarity.logit_scale = nn.Parameter(self.backbone.logit_scale.detach().clone())
+            self.similarity.logit_scale = nn.Parameter(self.backbone.logit_scale.detach().reshape(()).clone())
 
     def encode_text(
         self, sentences: Sequence[str] | None = None, *, input_ids: Tensor | None = None, mask: Tensor | None = None
@@ -105,7 +111,9 @@ class TextVideoModel(nn.Module):
         assert input_ids is not None
         assert mask is not None
         device = backbone.logit_scale.device
-        return backbone.encode_ids(input_ids.to(device), mask.to(device).bool())
+        text = backbone.encode_ids(input_ids.to(device), mask.to(device).bool())
+        # a tower of fixed length has read all positions; of longer texts the head gets as many words as of any other
+        return text.cut(self.settings.max_words) if backbone.model_type.fixed_length else text
 
     def encode_video(self, *, pixels: Tensor, frame_mask: Tensor | None = None) -> VideoFeatures:
         """Pixels ``(V, F, 3, H, W)``, normalised as CLIP takes them, into features; ``frame_mask (V, F)``, 1 = real, is
@@ -254,7 +262,7 @@ class TextVideoModel(nn.Module):
         Raises:
             CheckpointError: the folder is no checkpoint, is damaged, or its files do not belong together.
         """
-        from wordframe.encoders import ClipBackbone
+        from wordframe.encoders import backbone_of
 
         folder = Path(folder)
         config = read_config(folder)
@@ -263,14 +271,14 @@ class TextVideoModel(nn.Module):
             model = cls(
                 settings=ModelSettings.from_dict(config["settings"]),
                 dimension=config["dimension"],
-                backbone=None if config["backbone"] is None else ClipBackbone(**config["backbone"]),
+                backbone=None if config["backbone"] is None else backbone_of(config["backbone"]),
                 trained=config["trained"],
                 trained_on=None if trained_on is None else EncoderIdentity(**trained_on),
             )
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, EncoderError) as error:
             raise CheckpointError(f"{str(folder / 'config.json')!r} does not describe a model: {error}") from error
         _fill(model, read_tensors(folder / "model.safetensors"), folder)
-        model.tokenizer = ClipTokenizer.beside(folder)
+        model.tokenizer = None if model.backbone is None else ClipTokenizer.beside(folder, model.backbone.type_name)
         return model.eval()
 
     def _write(self, folder: Path, trained_on: EncoderIdentity | None) -> None:
@@ -280,7 +288,7 @@ class TextVideoModel(nn.Module):
             "wordframe_version": wordframe.__version__,
             "settings": self.settings.to_dict(),
             "dimension": self.dimension,
-            "backbone": None if self.backbone is None else asdict(self.backbone.sizes),
+            "backbone": None if self.backbone is None else self.backbone.describe(),
             "trained": self.trained,
             "trained_on": None if trained_on is None else asdict(trained_on),
         }
@@ -289,7 +297,7 @@ class TextVideoModel(nn.Module):
         card = card_text(config, label=self.settings.label, paper=paper, parameters=sum(on_top.values()))
         write_folder(folder, config=config, tensors=_tensors(self), card=card, tokenizer=self.tokenizer)
 
-    def _need_backbone(self, what: str) -> ClipBackbone:
+    def _need_backbone(self, what: str) -> Backbone:
         if self.backbone is None:
             raise TypeError(f"{what} needs a backbone and this model has none; encode with the encoder it is used with")
         return self.backbone
@@ -299,9 +307,14 @@ class TextVideoModel(nn.Module):
             raise ValueError("sentences must be a list of strings, got one string; write [sentence]")
         if self.tokenizer is None:
             self.tokenizer = ClipTokenizer.load()
-        sizes = self._need_backbone("encode_text").sizes
-        limit = min(self.settings.max_words, sizes.max_words)
-        return self.tokenizer(sentences, max_words=limit, vocabulary=sizes.vocabulary)
+        backbone = self._need_backbone("encode_text")
+        limit = self.tokens_of_a_text(min(backbone.max_words, self.tokenizer.tokenizer.model_max_length))
+        return self.tokenizer(sentences, max_words=limit, vocabulary=backbone.vocabulary)
+
+    def tokens_of_a_text(self, full_length: int) -> int:
+        """Positions that a text is tokenized to at most, of the ``full_length`` that backbone and tokenizer take."""
+        fixed = self._need_backbone("encode_text").model_type.fixed_length
+        return full_length if fixed else min(self.settings.max_words, full_length)
 
 
 def _tensors(model: TextVideoModel) -> dict[str, Tensor]:
@@ -319,6 +332,8 @@ def _tensors(model: TextVideoModel) -> dict[str, Tensor]:
 def _fill(model: TextVideoModel, tensors: Mapping[str, Tensor], folder: Path) -> None:
     if _SCALE in tensors:  # CLIP was frozen: it kept its own
         model.separate_scale()
+    if _BIAS in tensors:
+        model.logit_bias = nn.Parameter(torch.zeros(()))
     expected = _tensors(model).keys()
     if missing := sorted(expected - tensors.keys()):
         raise CheckpointError(f"{len(missing)} tensors are missing in {str(folder)!r}: {', '.join(missing[:5])}")
@@ -340,7 +355,7 @@ def _smallest(*limits: int | None) -> int | None:
     return min((limit for limit in limits if limit is not None), default=None)
 
 
-def _dimension(dimension: int | None, backbone: ClipBackbone | None) -> int:
+def _dimension(dimension: int | None, backbone: Backbone | None) -> int:
     if backbone is None and dimension is None:
         raise ValueError("dimension must be given where there is no backbone: the D of the features to come")
     if backbone is None:

@@ -1,5 +1,4 @@
 from .build import build_model as build_model
-from .build import trainable_backbone as trainable_backbone
 from .distributed import end_process_group as end_process_group
 from .distributed import start_process_group as start_process_group
 from .loop import TrainingProgress as TrainingProgress

@@ -8,14 +8,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from wordframe.encoders import (
-    ClipBackbone,
-    ClipParts,
-    ClipSizes,
-)
+from wordframe.encoders import Backbone, ClipBackbone, ClipParts
 from wordframe.errors import RecipeError
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.models import ClipTokenizer, EncoderIdentity, TextVideoModel, start_from_clip
+from wordframe.train.adapters import add_adapters, has_adapters
 from wordframe.train.optim import is_tuned
 from wordframe.train.recipe import Recipe
 
@@ -25,19 +22,20 @@ def build_model(
     *,
     dimension: int | None = None,
     trained_on: EncoderIdentity | None = None,
-    backbone: ClipBackbone | None = None,
-    start: ClipBackbone | None = None,
+    backbone: Backbone | None = None,
+    start: Backbone | None = None,
 ) -> TextVideoModel:
     """The model of ``recipe``, alike for the same seed.
 
-    Transformers start from CLIP's text tower where that is as wide as ``D``, as published, else from random weights.
+    Transformers start from the text tower where that is of CLIP's kind and as wide as ``D``, as published, else from
+    random weights.
 
     Args:
         recipe: its model and its seed.
         dimension: ``D`` of cached features; with a backbone it is the backbone's.
         trained_on: the encoder that made those features: the checkpoint keeps it, and refuses those of another one.
-        backbone: a CLIP that becomes part of the model.
-        start: the CLIP that made cached features: transformers and scale start from it, it is no part of the model.
+        backbone: becomes part of the model.
+        start: the backbone that made cached features: transformers and scale start from it, it is no part of the model.
 
     Raises:
         RecipeError: the settings do not make a model.
@@ -53,53 +51,17 @@ def build_model(
         except ValueError as error:
             raise RecipeError(f"{recipe.name}: model: {error}") from error
     clip = start if backbone is None else backbone
-    if clip is not None and clip.sizes.text_width == model.dimension:
+    if clip is not None and clip.causal_text_width == model.dimension:
         start_from_clip(model, clip)
     scale = getattr(model.similarity, "logit_scale", None)
     if clip is not None and isinstance(scale, nn.Parameter):
-        scale.data.copy_(clip.logit_scale.data)
+        scale.data.copy_(clip.logit_scale.data.reshape(scale.shape))  # SigLIP keeps it as (1,)
     return model
-
-
-def trainable_backbone(parts: ClipParts, name: str) -> ClipBackbone:
-    """The towers of ``parts`` as a backbone that can be trained.
-
-    Raises:
-        RecipeError: they are no OpenAI-type CLIP.
-    """
-    config = parts.towers.model.config
-    text, vision = config.text_config, config.vision_config
-    alike = (
-        config.model_type == "clip"
-        and {text.hidden_act, vision.hidden_act} == {"quick_gelu"}
-        and {text.layer_norm_eps, vision.layer_norm_eps} == {1e-5}
-        and text.intermediate_size == 4 * text.hidden_size
-        and vision.intermediate_size == 4 * vision.hidden_size
-    )
-    if not alike:
-        raise RecipeError(
-            f"backbone.name: {name} is no CLIP of OpenAI's kind (QuickGELU, four-fold MLP), the only one to be trained "
-            "along; make a feature cache with it and train on that (wordframe cache features, train --features)"
-        )
-    sizes = ClipSizes(
-        dimension=config.projection_dim,
-        image_size=vision.image_size,
-        patch_size=vision.patch_size,
-        vision_width=vision.hidden_size,
-        vision_layers=vision.num_hidden_layers,
-        vision_heads=vision.num_attention_heads,
-        vocabulary=text.vocab_size,
-        max_words=text.max_position_embeddings,
-        text_width=text.hidden_size,
-        text_layers=text.num_hidden_layers,
-        text_heads=text.num_attention_heads,
-    )
-    return ClipBackbone.from_weights(sizes, parts.towers.model.state_dict())
 
 
 def attach_tokenizer(model: TextVideoModel, parts: ClipParts) -> None:
     """Let the checkpoint bring its vocabulary."""
-    model.tokenizer = ClipTokenizer(parts.tokenizer)
+    model.tokenizer = ClipTokenizer(parts.tokenizer, parts.towers.type_name)
 
 
 def configure(model: TextVideoModel, recipe: Recipe) -> None:
@@ -122,26 +84,52 @@ def configure(model: TextVideoModel, recipe: Recipe) -> None:
             f"together, {recipe.settings.family!r} does not; set it to 0"
         )
     if model.backbone is not None:
-        for parameter in model.backbone.parameters():
-            parameter.requires_grad_(recipe.tuned)
-        if recipe.tuned:
-            _as_tuned(model.backbone, recipe)
-        else:  # the scale of the logits is trained even where CLIP is not
-            model.separate_scale()
+        _tune(model, model.backbone, recipe)
         if recipe.backbone is not None and recipe.backbone.gradient_checkpointing:
             clip = model.backbone.model
             enable = getattr(clip, "activation_checkpointing_enable", None) or clip.gradient_checkpointing_enable
             enable({"use_reentrant": False})  # the second is its name in transformers 5.0
+    _choose_loss(model, recipe)
     attention = getattr(model.similarity, "attention", None)
     if attention is not None and hasattr(attention, "dropout_mode"):
         attention.dropout_mode = recipe.dropout_mode
 
 
-def _as_tuned(backbone: ClipBackbone, recipe: Recipe) -> None:
-    if recipe.backbone is not None and recipe.backbone.freeze_layers is not None:
-        backbone.freeze_layers(recipe.backbone.freeze_layers)
-    if recipe.precision == "float16-weights":
+def _tune(model: TextVideoModel, backbone: Backbone, recipe: Recipe) -> None:
+    """Free or freeze the towers, or put adapters into them."""
+    lora, frozen = (None, None) if recipe.backbone is None else (recipe.backbone.lora, recipe.backbone.freeze_layers)
+    if lora is None:
+        backbone.requires_grad_(recipe.tuned)
+        if recipe.tuned and frozen is not None:
+            backbone.freeze_layers(frozen)
+    elif not has_adapters(backbone):  # a model may come here twice
+        add_adapters(backbone, lora, seed=recipe.seed)
+    if recipe.tuned and recipe.precision == "float16-weights":
+        if not isinstance(backbone, ClipBackbone) or lora is not None:
+            raise RecipeError(
+                f"{recipe.name}: precision=float16-weights is how OpenAI's CLIP was tuned as a whole; "
+                "say float32 or bfloat16 for LoRA and for other backbones"
+            )
         backbone.to_half()
+    if not recipe.tuned:  # the scale of the logits is trained even where CLIP is not
+        model.separate_scale()
+    # CLIP's scale where it is the model's. SigLIP's scale and bias only start the model's own, and nothing moves them
+    shared = getattr(model.similarity, "logit_scale", None) is backbone.logit_scale
+    backbone.logit_scale.requires_grad_(recipe.tuned and shared)
+    if backbone.logit_bias is not None:
+        backbone.logit_bias.requires_grad_(False)
+
+
+def _choose_loss(model: TextVideoModel, recipe: Recipe) -> None:
+    """Give the model a ``logit_bias`` where its loss is the sigmoid one: by the recipe, else as its backbone was."""
+    of_backbone = None if model.backbone is None else model.backbone.logit_bias
+    contrast = recipe.loss.contrast or ("softmax" if of_backbone is None else "sigmoid")
+    if contrast == "softmax":
+        model.logit_bias = None
+    elif model.logit_bias is None:
+        start = torch.tensor(recipe.loss.bias) if of_backbone is None else of_backbone.detach().reshape(())
+        like = next(model.parameters(), start)  # its device and type
+        model.logit_bias = nn.Parameter(start.to(like.device, like.dtype, copy=True))
 
 
 @torch.no_grad()

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from wordframe.data import TrainingSet
-from wordframe.errors import needs_extra
+from wordframe.errors import RecipeError, needs_extra
 from wordframe.evaluate import installed_versions
 from wordframe.interrupts import interrupts_noted
 from wordframe.models import TextVideoModel
@@ -55,7 +55,7 @@ class TrainingResult:
 
     Attributes:
         out: the run's folder.
-        steps: how many are done of ``plan.total_steps``.
+        steps: how many are done of ``plan.total_steps``; fewer where the recipe's patience ended the run.
         interrupted: stopped by a signal; the same call goes on from here.
         validations: of every validated step: step, metric, t2v and v2t.
         best: the one of them whose checkpoint is ``out/best``; None without a validation set.
@@ -118,14 +118,16 @@ def train(
         trainer.resume(out)
         if trainer.folder is not None:
             on_start(trainer.plan)
-            if trainer.done < trainer.plan.total_steps:
+            if trainer.done < trainer.plan.total_steps and not trainer.exhausted:
                 log = stack.enter_context(RunLog(out, done=trainer.done))
         stop = stack.enter_context(_stops_noted())
-        _go_on(trainer, log, stop, workers, save_every_seconds, on_progress)
+        if not trainer.exhausted:
+            _go_on(trainer, log, stop, workers, save_every_seconds, on_progress)
         result = _result(trainer, out)
         if trainer.folder is not None and not result.interrupted:
-            trainer.folder.save_model(model, "last")
+            trainer.save_model("last")
             trainer.folder.write_json("report.json", _report(trainer, result, about_data or {}))
+        trainer.settle()
         place.wait_for_everyone()
     return result
 
@@ -138,6 +140,11 @@ def _make_trainer(
     place: PartialState,
 ) -> Trainer:
     """This process's part, with the model as the recipe wants it, on its device, and alike in all processes."""
+    if recipe.validation.patience is not None and validation is None:
+        raise RecipeError(
+            f"{recipe.name}: validation.patience={recipe.validation.patience} needs a validation set; give one, or for "
+            "captions of your own say --set validation.held_out=0.1"
+        )
     configure(model, recipe)
     model.to(place.device)
     # weights that were drawn in each process may differ, and then so would all that follows
@@ -186,7 +193,7 @@ def _go_on(
             if update.saving or update.stopping or plan.validates_after(trainer.done) or trainer.done == total:
                 trainer.save()
                 clock.saved()
-            if update.stopping:
+            if update.stopping or trainer.exhausted:
                 return
             clock.start()
 
@@ -206,7 +213,7 @@ def _result(trainer: Trainer, out: Path) -> TrainingResult:
         out=out,
         plan=trainer.plan,
         steps=trainer.done,
-        interrupted=trainer.done < trainer.plan.total_steps,
+        interrupted=trainer.done < trainer.plan.total_steps and not trainer.exhausted,
         validations=tuple(trainer.validations),
         best=trainer.best,
         seconds=trainer.seconds,
@@ -268,6 +275,7 @@ def _report(trainer: Trainer, result: TrainingResult, about_data: Mapping[str, A
         "data": {**identity, **about_data},
         "plan": result.plan.to_json(),
         "steps": result.steps,
+        "contrast": "softmax" if trainer.model.logit_bias is None else "sigmoid",
         "metric": METRIC,
         "chosen_on": None if trainer.validation is None else recipe.validation.split,
         "best": result.best,

@@ -76,20 +76,34 @@ class ModelChoice(Section):
         return self
 
 
+class LoraSettings(Section):
+    """Low-rank adapters instead of the towers' own weights, as in ``adapters.py``. alpha: None is twice the rank;
+    targets: names of the towers' linear layers, such as ``q_proj``; None is all of them."""
+
+    rank: Count = 16
+    alpha: Positive | None = None
+    dropout: Share = 0.0
+    targets: tuple[str, ...] | None = None
+
+
 class BackboneChoice(Section):
     """Where features come from. name: ``offline``, a hub id, a folder or an OpenAI ``.pt`` file; tuned: whether it is
     trained along; freeze_layers: all of it (None), or without its embeddings and the first so many blocks of each
-    tower; gradient_checkpointing: compute the towers' inside again in the backward pass to save memory."""
+    tower; gradient_checkpointing: compute the towers' inside again in the backward pass to save memory; lora: train
+    adapters in it, not all its weights."""
 
     name: str
     tuned: bool = True
     freeze_layers: Annotated[int, Field(ge=0)] | None = None
     gradient_checkpointing: bool = False
+    lora: LoraSettings | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.name == "offline" and self.tuned:
             raise ValueError("the offline encoder is not tuned; say tuned: false, or name a CLIP")
+        if self.lora is not None and not self.tuned:
+            raise ValueError("lora tunes the backbone, which tuned: false leaves as it is; leave one of them out")
         if self.gradient_checkpointing and not self.tuned:
             raise ValueError("gradient_checkpointing saves nothing where tuned is false; leave it out")
         return self
@@ -119,16 +133,24 @@ class OptimizerSettings(Section):
 
 
 class LossWeights(Section):
-    """decorrelation: weight of SDR beside the contrastive loss; None is the published 0.5 for TC-MGC, else 0."""
+    """decorrelation: weight of SDR beside the contrastive loss; None is the published 0.5 for TC-MGC, else 0; contrast:
+    ``softmax`` (InfoNCE) or ``sigmoid``, None is what the backbone was trained with, sigmoid for SigLIP; bias: where
+    the sigmoid's starts if the backbone has none, SigLIP's -10 as published."""
 
+    contrast: Literal["softmax", "sigmoid"] | None = None
+    bias: Annotated[float, Field(allow_inf_nan=False)] = -10.0
     decorrelation: NotNegative | None = None
 
 
 class ValidationSettings(Section):
     """every_steps: None is at the end of each epoch; split: ``val``, held out where the benchmark has none; ``none``,
     all of train is trained on, as published, and the last state is the result; or ``test``, which the report then says:
-    numbers chosen on the test split are not honest ones."""
+    numbers chosen on the test split are not honest ones; patience: end the run after so many validations in a row
+    without a better one; held_out: share of one's own videos that is kept from training to validate on, where no other
+    captions are given for it."""
 
+    patience: Count | None = None
+    held_out: Share = 0.0
     every_steps: Count | None = None
     split: Literal["val", "test", "none"] = "val"
 
@@ -154,6 +176,7 @@ class Recipe(Section):
         precision: of the backbone and the temporal head; similarities and losses are always float32.
             ``float16-weights``: a tuned backbone's weights are kept and updated in float16, all else in float32.
         dropout_mode: of TC-MGC's attention in training, one mask a ``video`` or a fresh one an ``element``.
+        ema: decay of a moving average of the weights, which is what is validated and saved; None is none.
     """
 
     name: Annotated[str, Field(min_length=1)]
@@ -175,6 +198,17 @@ class Recipe(Section):
     seed: Annotated[int, Field(ge=0)] = 0
     precision: Literal["float32", "bfloat16", "float16-weights"] = "float32"
     dropout_mode: Literal["video", "element"] = "video"
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rate_of_adapters(cls, values: Any) -> Any:
+        # adapters are new modules that start at nothing: with the rate of a pretrained CLIP they would stay there
+        backbone, optimizer = (values.get(name) or {} for name in ("backbone", "optimizer"))
+        if isinstance(backbone, Mapping) and backbone.get("lora") is not None and isinstance(optimizer, Mapping):
+            default = OptimizerSettings.model_fields["lr"].default
+            return {**values, "optimizer": {"backbone_lr": optimizer.get("lr", default), **optimizer}}
+        return values
 
     @model_validator(mode="before")
     @classmethod
@@ -279,7 +313,7 @@ def _shipped_files() -> dict[str, Traversable]:
     folder = resources.files("wordframe") / "recipes"
     files = [
         sorted((file for file in place.iterdir() if file.name.endswith(".yaml")), key=lambda file: file.name)
-        for place in (folder, folder / "ablations")
+        for place in (folder, folder / "ablations", folder / "own")
     ]
     return {file.name.removesuffix(".yaml"): file for several in files for file in several}
 

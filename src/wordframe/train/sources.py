@@ -34,12 +34,12 @@ from wordframe.data import (
     match_videos,
     read_captions,
 )
-from wordframe.disk import content_hash
-from wordframe.encoders import MODEL_TYPES, ClipBackbone, SentenceTokenizer, backbone_fingerprint, load_clip
-from wordframe.errors import RecipeError
+from wordframe.disk import content_hash, short_hash
+from wordframe.encoders import Backbone, ClipBackbone, SentenceTokenizer, backbone_fingerprint, load_clip
+from wordframe.errors import AnnotationError, RecipeError, counted
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.models import EncoderIdentity, TextVideoModel
-from wordframe.train.build import attach_tokenizer, build_model, trainable_backbone
+from wordframe.train.build import attach_tokenizer, build_model
 from wordframe.train.recipe import Recipe
 from wordframe.train.validation import ValidationSet
 from wordframe.video import FrameRule
@@ -76,18 +76,28 @@ class CaptionSplits:
         return cls(loaded.splits["train"], loaded.splits.get("val"), hashes, loaded.problems)
 
     @classmethod
-    def of_files(cls, captions: Path, validation: Path | None) -> Self:
+    def of_files(cls, captions: Path, validation: Path | None, *, held_out: float = 0.0) -> Self:
         """Captions of one's own videos: JSON, JSONL or CSV.
+
+        Args:
+            captions: to train on.
+            validation: of other videos, to validate on.
+            held_out: without those, the share of videos that is kept from training to validate on: the same ones in
+                each run, whatever the order of the file, and with all their captions.
 
         Raises:
             AnnotationError: a file is missing or malformed.
         """
         files = [captions] if validation is None else [captions, validation]
-        train, *held_out = (
+        train, *others = (
             Split(file.name, name, {video: tuple(several) for video, several in read_captions(file).items()})
             for file, name in zip(files, ("train", "val"), strict=False)
         )
-        return cls(train, held_out[0] if held_out else None, {file.name: content_hash(file) for file in files})
+        hashes = {file.name: content_hash(file) for file in files}
+        if not others and held_out > 0:
+            train, kept = _hold_out(train, held_out)
+            others = [kept]
+        return cls(train, others[0] if others else None, hashes)
 
 
 @dataclass(frozen=True)
@@ -185,19 +195,20 @@ class TrainingSetup:
             )
         _refuse_unused(recipe, captions.validation)
         parts = load_clip(recipe.backbone.name)
-        model = build_model(recipe, backbone=trainable_backbone(parts, recipe.backbone.name))
+        model = build_model(recipe, backbone=parts.towers)
         attach_tokenizer(model, parts)
         # not the encoder's own, which reads up to 77 words: the recipe's max_words cut here as they do in training
+        num_words = model.tokens_of_a_text(parts.full_length)
         tokenize = SentenceTokenizer(
             tokenizer=parts.tokenizer,
-            model_type=MODEL_TYPES["clip"],
-            max_words=recipe.settings.max_words,
+            model_type=parts.towers.model_type,
+            max_words=num_words,
             vocabulary=parts.towers.vocabulary,
         )
         shared: dict[str, Any] = {
             "tokenize": tokenize,
-            "image_size": parts.preprocessing.height,
-            "num_words": recipe.settings.max_words,
+            "preprocessing": parts.preprocessing,
+            "num_words": num_words,
             "num_frames": recipe.settings.max_frames,
             "allow_missing": allow_missing,
         }
@@ -247,6 +258,31 @@ class HeldOutPixels:
         return self.pixels.batch(captions)
 
 
+def _hold_out(split: Split, share: float) -> tuple[Split, Split]:
+    """Training and validation parts, at least one video in each.
+
+    Raises:
+        AnnotationError: there is a single video.
+    """
+    # by a hash of the name: neighbours in a file are often of one scene, and new videos must not move old ones about
+    names = sorted(split.captions, key=short_hash)
+    if len(names) < 2:
+        raise AnnotationError(
+            f"{split.benchmark} has captions of {counted(len(names), 'video')}, of which none can be held out to "
+            "validate on; add videos, or say --set validation.held_out=0 --set validation.patience=null"
+        )
+    kept = set(names[: min(max(1, round(share * len(names))), len(names) - 1)])
+    note = f"{counted(len(kept), 'video')} of {len(names)} held out by a hash of their names"
+    parts = (
+        {name: captions for name, captions in split.captions.items() if (name in kept) == validation}
+        for validation in (False, True)
+    )
+    return (
+        Split(split.benchmark, "train", next(parts), note=note),
+        Split(split.benchmark, "val", next(parts), note=note),
+    )
+
+
 def _pixels(
     split: Split, cache: Path | None, videos: Path | None, rule: FrameRule, shared: Mapping[str, Any]
 ) -> FrameSet | VideoSet:
@@ -284,11 +320,11 @@ def _refuse_other_part(recipe: Recipe, described: FeatureDescription, validation
         )
 
 
-def _start(recipe: Recipe, described: FeatureDescription) -> ClipBackbone | None:
+def _start(recipe: Recipe, described: FeatureDescription) -> Backbone | None:
     """The CLIP that the recipe names, if it does; it must be the one that made the features."""
     if recipe.tuned or recipe.backbone is None or recipe.backbone.name == "offline":
         return None
-    clip = trainable_backbone(load_clip(recipe.backbone.name), recipe.backbone.name)
+    clip = load_clip(recipe.backbone.name).towers
     if (found := backbone_fingerprint(clip)) != described.fingerprint:
         raise RecipeError(
             f"{recipe.name}: the features are of {described.encoder} (fingerprint {described.fingerprint}), but "

@@ -2,7 +2,8 @@
 
 Each process scores its own texts against the videos of the whole batch, so over all processes every pair is scored
 once. Rows give the text→video half of the loss; the logits are exchanged, an ``(N, N)`` matrix of no size, and their
-columns give the other half. ``distributed.py`` makes the gradients those of one process.
+columns give the other half. The sigmoid loss is a sum over pairs and needs the rows alone. ``distributed.py`` makes the
+gradients those of one process.
 
 Gradient caching (Gao et al., Scaling deep contrastive learning batch size under memory limited setup, 2021, arXiv
 2101.06983): features of all chunks are made without a graph, the loss gives the gradient of each feature, and each
@@ -23,7 +24,7 @@ from torch import Tensor
 
 from wordframe.data import Batch
 from wordframe.features import TextFeatures, VideoFeatures
-from wordframe.losses import contrastive_share, decorrelation_share
+from wordframe.losses import contrastive_share, decorrelation_share, sigmoid_share
 from wordframe.models import TextVideoModel
 from wordframe.train.distributed import gather_rows, rank_and_world_size
 
@@ -46,7 +47,7 @@ def loss_share(
     """The share of the loss of ``text`` and ``video``, row i matching row i.
 
     Args:
-        model: what scores.
+        model: what scores; its loss is the sigmoid one where it has a ``logit_bias``.
         text, video: ``B`` of each, this process's.
         sizes: the ``B`` of every process.
         decorrelation: weight of SDR.
@@ -54,6 +55,8 @@ def loss_share(
     first = sum(sizes[: rank_and_world_size()[0]])
 
     def contrast_of(logits: Tensor) -> Tensor:
+        if model.logit_bias is not None:
+            return sigmoid_share(logits, model.logit_bias, first=first)
         # this process's columns of the whole matrix: the video→text half needs the rows that other processes scored
         columns = gather_rows(logits, sizes)[:, first : first + len(text)]  # (N, B)
         return contrastive_share(logits, columns, first=first)

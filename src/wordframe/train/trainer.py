@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,8 @@ from torch.optim.lr_scheduler import LambdaLR
 from wordframe.data import Batch, TrainingSet
 from wordframe.errors import TrainingError
 from wordframe.models import TextVideoModel
+from wordframe.train.adapters import merge, merged
+from wordframe.train.averaging import WeightAverage
 from wordframe.train.build import train_mode
 from wordframe.train.distributed import gather_objects, sum_gradients, sum_over_processes
 from wordframe.train.optim import BertAdam, clamp_scale, make_optimizer, make_scheduler, parameter_groups
@@ -53,6 +56,8 @@ class Trainer:
         done: steps that are behind it; saved: those of the state in the folder, None where there is none.
         seconds: spent in them.
         validations, best: as in ``loop.TrainingResult``.
+        average: of the weights, where the recipe wants one.
+        exhausted: as many validations as the recipe's patience have brought nothing better.
     """
 
     def __init__(
@@ -81,11 +86,13 @@ class Trainer:
         )
         self.optimizer: BertAdam = make_optimizer(groups, recipe.optimizer)
         self.scheduler: LambdaLR = make_scheduler(self.optimizer, recipe.optimizer, total=self.plan.total_steps)
+        self.average = None if recipe.ema is None else WeightAverage(self.parameters, decay=recipe.ema)
         self.folder: RunFolder | None = None
         self.done, self.seconds = 0, 0.0
         self.saved: int | None = None
         self.validations: list[dict[str, Any]] = []
         self.best: dict[str, Any] | None = None
+        self.exhausted = False
 
     def identity(self) -> dict[str, Any]:
         """What makes this run this one."""
@@ -108,7 +115,9 @@ class Trainer:
         self.scheduler.load_state_dict(state["scheduler"])
         self.done, self.seconds = state["done"], state["seconds"]
         self.saved = self.done
-        self.validations, self.best = state["validations"], state["best"]
+        self.validations, self.best, self.exhausted = state["validations"], state["best"], state["exhausted"]
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
         set_random_state(state["random"][self.order.rank], self.device)
 
     def save(self) -> None:
@@ -125,6 +134,8 @@ class Trainer:
                     "seconds": self.seconds,
                     "validations": self.validations,
                     "best": self.best,
+                    "exhausted": self.exhausted,
+                    "average": None if self.average is None else self.average.state_dict(),
                 }
             )
         self.saved = self.done
@@ -149,6 +160,8 @@ class Trainer:
         self.optimizer.step()
         self.scheduler.step()
         clamp_scale(self.model)
+        if self.average is not None:
+            self.average.update()
         self.done += 1
         values = {"loss": loss, "contrastive": contrastive, "decorrelation": decorrelation, "gradient_norm": norm}
         return Update(values, rates, stopping > 0, saving > 0)
@@ -156,15 +169,37 @@ class Trainer:
     def validate(self) -> Validation | None:
         """R@1 on the validation set; the model is kept if none was better. None in all processes but the first."""
         assert self.validation is not None
-        found = validate(self.model, self.validation, step=self.done, bfloat16=self.bfloat16)
+        with nullcontext() if self.average is None else self.average.in_place():
+            found = validate(self.model, self.validation, step=self.done, bfloat16=self.bfloat16)
         train_mode(self.model)
-        if found is None or self.folder is None:
-            return None
-        self.validations.append(found.to_json())
-        if self.best is None or found.metric > self.best["metric"]:
-            self.best = found.to_json()
-            self.folder.save_model(self.model, "best")
-        return found
+        if found is not None and self.folder is not None:
+            self.validations.append(found.to_json())
+            if self.best is None or found.metric > self.best["metric"]:
+                self.best = found.to_json()
+                self.save_model("best")
+        self.exhausted = self._out_of_patience()
+        return found if self.folder is not None else None
+
+    def save_model(self, name: str) -> None:
+        """Write the checkpoint ``name``: the average of the weights where there is one, adapters merged."""
+        assert self.folder is not None
+        with nullcontext() if self.average is None else self.average.in_place(), merged(self.model):
+            self.folder.save_model(self.model, name)
+
+    def settle(self) -> None:
+        """Leave the model as it is saved. The state in the folder, written before, is what a run goes on from."""
+        if self.average is not None:
+            self.average.copy_into_parameters()
+        merge(self.model)
+
+    def _out_of_patience(self) -> bool:
+        patience = self.recipe.validation.patience
+        if patience is None:
+            return False
+        in_vain = sum(self.best is not None and found["step"] > self.best["step"] for found in self.validations)
+        # the first process alone has ranked, and all must end behind the same step
+        told = torch.tensor([float(in_vain >= patience)], device=self.device)
+        return float(sum_over_processes(told)[0]) > 0
 
     def _backward(self, batch: Batch, weight: float) -> torch.Tensor:
         return backward(
