@@ -1,5 +1,7 @@
 """``wordframe evaluate``: recall of a model on a benchmark, on a folder of captioned videos, or on cached features.
-``wordframe compare``: is one evaluation better than another, or was it luck?"""
+
+Neighbours: ``moments.py`` is its ``--moments``, ``runs.py`` compares what ``--to`` keeps.
+"""
 
 from __future__ import annotations
 
@@ -67,6 +69,25 @@ _QbNormOption = Annotated[
 ]
 
 
+_MomentsOption = Annotated[
+    bool,
+    typer.Option(
+        "--moments",
+        help="How well moments are found: with captions that have start and end, or the benchmarks charades_sta and "
+        "qvhighlights.",
+    ),
+]
+_MomentsLibraryOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--library",
+        help="With --moments: index the videos into this library and keep it; default: one that is thrown away.",
+        show_default=False,
+        readable=False,
+    ),
+]
+
+
 def evaluate(
     videos: VideosIfAnyOption = None,
     captions: CaptionsOption = None,
@@ -82,6 +103,8 @@ def evaluate(
     allow_missing: AllowMissingOption = False,
     dsl: _DslOption = False,
     qb_norm: _QbNormOption = None,
+    moments: _MomentsOption = False,
+    library: _MomentsLibraryOption = None,
     to: Annotated[
         Path | None,
         typer.Option(help="New folder for report, ranks, TREC files and a plot.", show_default=False, readable=False),
@@ -101,11 +124,23 @@ def evaluate(
         --to run
 
         wordframe evaluate --features features/test --model my-tcmgc --dsl --qb-norm features/train
+
+        wordframe evaluate --moments --videos clips --captions clips/moments.csv --library clips-library
+
+        wordframe evaluate --moments --benchmark charades_sta --annotations charades --videos charades/videos
     """
     from wordframe.evaluate import refuse_used, write_run
 
     if to is not None:
         refuse_used(to)
+    if library is not None and not moments:
+        raise typer.BadParameter("--library goes with --moments")
+    if moments:
+        if features is not None or frames is not None or dsl or qb_norm is not None:
+            raise typer.BadParameter("--moments indexes the videos; leave --features, --frames, --dsl, --qb-norm out")
+        source = (captions, benchmark, annotations)
+        _evaluate_moments(videos, source, split, library, encoder, model, untrained, words, allow_missing, to, json)
+        return
     asked = _Asked(model, untrained, frames, words, allow_missing, dsl, qb_norm, to, max_memory)
     if features is not None:
         if any(given is not None for given in (videos, captions, benchmark, annotations, encoder)):
@@ -147,6 +182,30 @@ class _Asked:
         from wordframe.evaluate import TOP
 
         return None if self.to is None else TOP
+
+
+def _evaluate_moments(
+    videos: Path | None,
+    source: tuple[Path | None, str | None, Path | None],
+    split: str,
+    library: Path | None,
+    encoder: str | None,
+    model: str,
+    untrained: bool,
+    words: int | None,
+    allow_missing: bool,
+    to: Path | None,
+    json: bool,
+) -> None:
+    from wordframe.cli.moments import MomentsAsked, evaluate_moments
+
+    captions, benchmark, annotations = source
+    if videos is None or (captions is None) == (benchmark is None) or (benchmark is None) != (annotations is None):
+        raise typer.BadParameter("--moments takes --videos with --captions, or with --benchmark and --annotations")
+    asked = MomentsAsked(
+        videos, captions, benchmark, annotations, split, library, model, allow_missing=allow_missing, to=to, json=json
+    )
+    evaluate_moments(asked, *_load(encoder, model, untrained, words))
 
 
 def _from_features(asked: _Asked, features: Path) -> Outcome:
@@ -296,66 +355,3 @@ def _show(outcome: Outcome, *, json: bool) -> None:
         Console().print(report_table(report))
     if report.skipped:
         raise typer.Exit(1)
-
-
-# Comparing ------------------------------------------------------------------------------------------------------------
-
-
-def compare(
-    runs: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            help="Folders of evaluate --to; the others are compared with the first.", show_default=False, readable=False
-        ),
-    ] = None,
-    group: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Several seeds of one model, NAME=RUN,RUN,…; the others are compared with the first.",
-            show_default=False,
-        ),
-    ] = None,
-    json: JsonOption = False,
-) -> None:
-    """Compare evaluations query by query.
-
-    Prints R@1, R@5, R@10, median rank and mean reciprocal rank both ways, their differences with 95 % intervals, and
-    p-values. Three seeds against three can never give p below 0.05; four against four can.
-
-    Examples:
-
-        wordframe evaluate --videos clips --captions clips/captions.json --to run-a
-
-        wordframe compare run-a run-b
-
-        wordframe compare --group xclip=x1,x2,x3 --group tcmgc=t1,t2,t3
-    """
-    from wordframe.evaluate import compare_folders, comparison_table, read_run
-
-    groups = _groups(runs or [], group or [])
-    comparison = compare_folders({name: [read_run(folder) for folder in folders] for name, folders in groups.items()})
-    if json:
-        print_json(comparison.to_json())
-    else:
-        from rich.console import Console
-
-        Console().print(comparison_table(comparison))
-
-
-def _groups(runs: list[Path], given: list[str]) -> dict[str, list[Path]]:
-    """Folders by group; a run by itself is a group of one."""
-    if bool(runs) == bool(given):
-        raise typer.BadParameter("give either two or more RUN folders, or two or more --group NAME=RUN,RUN")
-    pairs = [(str(run), [run]) for run in runs]
-    for each in given:
-        name, equals, folders = each.partition("=")
-        members = [Path(folder) for folder in folders.split(",") if folder]
-        if not (name and equals and members):
-            raise typer.BadParameter(f"--group {each!r} must be NAME=RUN,RUN, such as xclip=x1,x2")
-        pairs.append((name, members))
-    groups = dict(pairs)
-    if len(groups) < len(pairs):
-        raise typer.BadParameter("two runs or groups have one name; give each its own")
-    if len(groups) < 2:
-        raise typer.BadParameter("give at least two runs, or two groups")
-    return groups

@@ -16,11 +16,12 @@ from wordframe import __version__
 from wordframe.cli.data import cache, data
 from wordframe.cli.doctor import doctor
 from wordframe.cli.encoders import encoders
-from wordframe.cli.evaluate import compare, evaluate
+from wordframe.cli.evaluate import evaluate
 from wordframe.cli.index import index
 from wordframe.cli.mcp import mcp
 from wordframe.cli.models import convert, models
 from wordframe.cli.prepare import prepare
+from wordframe.cli.runs import compare
 from wordframe.cli.search import export, search
 from wordframe.cli.serve import serve
 from wordframe.cli.train import train

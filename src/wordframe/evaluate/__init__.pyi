@@ -1,6 +1,7 @@
 from .checkpoint import Checkpoint as Checkpoint
 from .compare import Difference as Difference
 from .compare import compare_runs as compare_runs
+from .compare import compare_values as compare_values
 from .compare import summarize_seeds as summarize_seeds
 from .evaluator import evaluate_features as evaluate_features
 from .evaluator import measure_features as measure_features
@@ -13,6 +14,20 @@ from .metrics import both_ranks as both_ranks
 from .metrics import evaluate_logits as evaluate_logits
 from .metrics import evaluate_ranks as evaluate_ranks
 from .metrics import ranks as ranks
+from .moment_report import MomentReport as MomentReport
+from .moment_report import moment_table as moment_table
+from .moment_report import write_moment_run as write_moment_run
+from .moments import AP_LEVELS as AP_LEVELS
+from .moments import CORPUS as CORPUS
+from .moments import INSIDE as INSIDE
+from .moments import MAX_PREDICTIONS as MAX_PREDICTIONS
+from .moments import MomentAnswer as MomentAnswer
+from .moments import MomentFigure as MomentFigure
+from .moments import PredictedMoment as PredictedMoment
+from .moments import average_precision as average_precision
+from .moments import moment_figures as moment_figures
+from .moments import moment_values as moment_values
+from .moments import overlaps as overlaps
 from .outcome import Outcome as Outcome
 from .outcome import Provenance as Provenance
 from .outcome import evaluate_cached as evaluate_cached
@@ -22,6 +37,7 @@ from .ranking import Ranking as Ranking
 from .ranking import rank as rank
 from .ranking import tile_scorer as tile_scorer
 from .report import EvaluationReport as EvaluationReport
+from .report import Skipped as Skipped
 from .report import installed_versions as installed_versions
 from .report import report_table as report_table
 from .runs import TOP as TOP

@@ -5,6 +5,7 @@ from ._words import MAX_SHARED_WORDS as MAX_SHARED_WORDS
 from ._words import word_shares as word_shares
 from .engine import SearchEngine as SearchEngine
 from .filters import Filters as Filters
+from .moments import answer_moments as answer_moments
 from .queries import MAX_QUERY_CHARACTERS as MAX_QUERY_CHARACTERS
 from .queries import EncodedQuery as EncodedQuery
 from .queries import Query as Query
