@@ -94,7 +94,8 @@ def _read(asked: MomentsAsked) -> MomentSet:
     if asked.captions is not None:
         wanted = read_moments(asked.captions)
     else:
-        assert asked.benchmark is not None and asked.annotations is not None
+        assert asked.benchmark is not None
+        assert asked.annotations is not None
         wanted = load_moments(asked.benchmark, asked.annotations, asked.split)
     for query in wanted.queries:  # now, and not after an hour of indexing
         check_query(query.text)

@@ -119,7 +119,9 @@ def _qvhighlights(text: str) -> tuple[list[MomentQuery], list[str]]:
                 video=str(video),
                 text=_sentence(query, place),
                 windows=tuple(window for window in windows if window is not None),
-                saliency={int(clip): tuple(map(int, _list(each, place))) for clip, each in zip(clips, scores)},
+                saliency={
+                    int(clip): tuple(map(int, _list(each, place))) for clip, each in zip(clips, scores, strict=True)
+                },
             )
         )
     return queries, []

@@ -253,8 +253,8 @@ def compare_values(
 
     Student's interval by the variance of the differences over whole clusters, p by swapping the sides of a cluster.
 
-    >>> compare_values(np.array([0.0, 1.0, 0.0]), np.array([1.0, 1.0, 1.0])).difference
-    0.6666666666666667
+    >>> compare_values(np.array([0.0, 1.0]), np.array([1.0, 1.0])).difference
+    0.5
     """
     if first.shape != second.shape or first.ndim != 1 or (clusters is not None and clusters.shape != first.shape):
         raise ValueError(f"pairs need as many queries on both sides, got {first.shape} and {second.shape}")

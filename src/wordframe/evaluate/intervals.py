@@ -218,7 +218,7 @@ def _median(
 def _mean(
     values: NDArray[Any], grouping: _Grouping, limits: tuple[float, float], samples: int, seed: int, level: float
 ) -> tuple[float, float]:
-    """Of values ``(Q,)`` that lie within ``limits``: the error of a mean over its own standard error, in draws of whole clusters."""
+    """Of values ``(Q,)`` that lie within ``limits``: the error of a mean over its standard error, drawing clusters."""
     sizes, sums = grouping.sizes, grouping.sums(values)  # (C,), (C,)
     if len(sizes) < 2:
         return limits

@@ -3,9 +3,9 @@
 - **R@k at IoU m**: a share of sentences. One counts where any of the first ``k`` predicted moments overlaps one of its
   moments by an intersection over union of ``m`` or more (Gao et al., ICCV 2017).
 - **mAP**: the average precision of a sentence's ranked predictions, as of detection, at most ten of them: each takes
-  the free moment that it overlaps most, if by ``m`` or more, and is false otherwise; precision is made monotone from the
-  right and summed over the steps of recall. Mean over sentences at 0.5, at 0.75, and over 0.5, 0.55, … 0.95 (Lei et
-  al., NeurIPS 2021).
+  the free moment that it overlaps most, if by ``m`` or more, and is false otherwise; precision is made monotone from
+  the right and summed over the steps of recall. Mean over sentences at 0.5, at 0.75, and over 0.5, 0.55, … 0.95 (Lei
+  et al., NeurIPS 2021).
 - **mIoU**: mean over sentences of the first prediction's largest overlap.
 - **HIT@1**: a share of sentences whose most salient clip of two seconds any rater called very good (Lei et al.);
   without ratings, whose most salient second lies in one of its moments.

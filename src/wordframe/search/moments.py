@@ -12,7 +12,7 @@ from wordframe.data import MomentQuery
 from wordframe.evaluate import MAX_PREDICTIONS, MomentAnswer, PredictedMoment
 from wordframe.library import Snapshot
 from wordframe.search.queries import Query, encode
-from wordframe.search.search import heat, search
+from wordframe.search.search import heat, moments_in, search
 
 
 def answer_moments(
@@ -46,7 +46,7 @@ def answer_moments(
             MomentAnswer(
                 inside=tuple(
                     PredictedMoment(query.video, moment.start_seconds, moment.end_seconds, moment.score)
-                    for moment in strip.moments[:MAX_PREDICTIONS]
+                    for moment in moments_in(snapshot, encoded, video_ids[query.video], top=MAX_PREDICTIONS)
                 ),
                 corpus=tuple(sorted(corpus, key=lambda moment: -moment.score)[:MAX_PREDICTIONS]),
                 seconds=strip.seconds,
