@@ -29,6 +29,7 @@ from .search import background as background
 from .search import candidates as candidates
 from .search import explain as explain
 from .search import heat as heat
+from .search import moments_in as moments_in
 from .search import rank_texts as rank_texts
 from .search import score_segments as score_segments
 from .search import search as search
