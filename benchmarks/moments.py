@@ -289,14 +289,13 @@ def show(kind: str, found: dict[str, Any]) -> None:
     for name, numbers in found["ways"].items():
         print(f"  {name}")
         for label, number in numbers.items():
-            change = number["change"]
-            paired = (
-                ""
-                if name == "segments"
-                else f"   {change['difference']:+6.2f} [{change['low']:+.2f}, {change['high']:+.2f}], p {change['p_queries']:.2g}"
-            )
             low, high = number["interval"]
-            print(f"    {label:20} {number['value']:6.2f} ({low:.1f}–{high:.1f}){paired}")
+            line = f"    {label:20} {number['value']:6.2f} ({low:.1f}–{high:.1f})"
+            change = number["change"]
+            if name != "segments":
+                line += f"   {change['difference']:+6.2f} [{change['low']:+.2f}, {change['high']:+.2f}]"
+                line += f", p {change['p_queries']:.2g}"
+            print(line, flush=True)
 
 
 def main() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,7 @@ def test_no_two_moments_of_a_video_are_mostly_the_same(snapshot: Snapshot) -> No
     for name in ids(snapshot):
         found = moments_in(snapshot, encode(snapshot, Query(text="red")), ids(snapshot)[name], top=10)
         spans = sorted((moment.start_seconds, moment.end_seconds) for moment in found)
-        assert all(one[1] <= other[0] + 1e-6 for one, other in zip(spans, spans[1:], strict=False))
+        assert all(one[1] <= other[0] + 1e-6 for one, other in itertools.pairwise(spans))
         assert [moment.score for moment in found] == sorted((moment.score for moment in found), reverse=True)
 
 

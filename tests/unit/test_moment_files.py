@@ -149,5 +149,5 @@ def test_what_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(AnnotationError, match=r"there is no charades_sta_test\.txt; put the file there"):
         load_moments("charades_sta", tmp_path, "test")
     (tmp_path / "charades_sta_test.txt").write_text("AO8RW 0.0##a person\n")
-    with pytest.raises(AnnotationError, match="line 1: must be VIDEO START END##SENTENCE, got 'AO8RW 0.0##a person'"):
+    with pytest.raises(AnnotationError, match=r"line 1: must be VIDEO START END##SENTENCE, got 'AO8RW 0\.0##a person'"):
         load_moments("charades_sta", tmp_path, "test")

@@ -21,7 +21,7 @@ from wordframe.cli.index import index
 from wordframe.cli.mcp import mcp
 from wordframe.cli.models import convert, models
 from wordframe.cli.prepare import prepare
-from wordframe.cli.runs import compare
+from wordframe.cli.runs import compare, runs
 from wordframe.cli.search import export, search
 from wordframe.cli.serve import serve
 from wordframe.cli.train import train
@@ -48,6 +48,7 @@ app.command()(mcp)
 app.command()(export)
 app.command()(evaluate)
 app.command()(compare)
+app.command()(runs)
 app.command()(train)
 app.command()(models)
 app.command()(encoders)

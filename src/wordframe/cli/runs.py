@@ -1,13 +1,16 @@
-"""``wordframe compare``: is one evaluation better than another, or was it luck?"""
+"""``wordframe compare``: is one evaluation better than another, or was it luck?
+``wordframe runs``: all runs below a folder with their figures."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from wordframe.cli.options import JsonOption, print_json
+from wordframe.disk import one_line
 
 
 def compare(
@@ -68,3 +71,41 @@ def _groups(runs: list[Path], given: list[str]) -> dict[str, list[Path]]:
     if len(groups) < 2:
         raise typer.BadParameter("give at least two runs, or two groups")
     return groups
+
+
+def runs(
+    folder: Annotated[Path, typer.Argument(help="A folder that holds runs, at any depth.", readable=False)] = Path("."),
+    json: JsonOption = False,
+) -> None:
+    """List the runs below a folder with their figures: trainings, evaluations, and those of moments.
+
+    Of a training: R@1 of its best validation. In percent.
+
+    Examples:
+
+        wordframe runs
+
+        wordframe runs experiments --json
+    """
+    from wordframe.evaluate import list_runs
+
+    found = list_runs(folder)
+    if json:
+        print_json([run.to_json() for run in found])
+        return
+    if not found:
+        print(f"no runs below {one_line(folder)}; wordframe train --out and wordframe evaluate --to make them")
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("run", "kind", "what", "figures, %", "state"):
+        table.add_column(heading, overflow="fold")
+    for run in found:
+        figures = ", ".join(f"{name} {value:.1f}" for name, value in run.figures.items())
+        place = os.path.relpath(run.folder, folder)
+        cells = (one_line(place), run.kind, one_line(run.what), figures, one_line(run.state))
+        table.add_row(*map(Text, cells))
+    Console().print(table)

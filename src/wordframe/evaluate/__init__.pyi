@@ -7,6 +7,9 @@ from .evaluator import evaluate_features as evaluate_features
 from .evaluator import measure_features as measure_features
 from .gathering import gather as gather
 from .intervals import rank_intervals as rank_intervals
+from .intervals import share_interval as share_interval
+from .listing import RunEntry as RunEntry
+from .listing import list_runs as list_runs
 from .metrics import TIE_RULE as TIE_RULE
 from .metrics import Ranks as Ranks
 from .metrics import RetrievalMetrics as RetrievalMetrics

@@ -1,3 +1,4 @@
+from ._curves import draw_curves as draw_curves
 from .build import build_model as build_model
 from .build import trainable_backbone as trainable_backbone
 from .distributed import end_process_group as end_process_group
