@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from wordframe.cli.data import load_cutting
+from wordframe.cli.data import FrameCacheOption, load_cutting
 from wordframe.cli.options import (
     AllowMissingOption,
     AnnotationsOption,
@@ -31,7 +31,7 @@ from wordframe.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from wordframe.data import MatchedVideos
+    from wordframe.data import FrameCache, MatchedVideos
     from wordframe.encoders import Encoder
     from wordframe.evaluate import Outcome, Provenance
     from wordframe.models import TextVideoModel
@@ -95,6 +95,7 @@ def evaluate(
     annotations: AnnotationsOption = None,
     split: SplitOption = "test",
     features: _FeaturesOption = None,
+    frame_cache: FrameCacheOption = None,
     encoder: _EncoderOption = None,
     model: ModelOption = "zero-shot",
     untrained: UntrainedOption = False,
@@ -125,6 +126,8 @@ def evaluate(
 
         wordframe evaluate --features features/test --model my-tcmgc --dsl --qb-norm features/train
 
+        wordframe evaluate --benchmark msrvtt_9k_1ka --annotations msrvtt --frame-cache frames --model RUN/best
+
         wordframe evaluate --moments --videos clips --captions clips/moments.csv --library clips-library
 
         wordframe evaluate --moments --benchmark charades_sta --annotations charades --videos charades/videos
@@ -136,22 +139,24 @@ def evaluate(
     if library is not None and not moments:
         raise typer.BadParameter("--library goes with --moments")
     if moments:
-        if features is not None or frames is not None or dsl or qb_norm is not None:
-            raise typer.BadParameter("--moments indexes the videos; leave --features, --frames, --dsl, --qb-norm out")
+        if any(given is not None for given in (features, frame_cache, frames, qb_norm)) or dsl:
+            raise typer.BadParameter(
+                "--moments indexes the videos; leave --features, --frame-cache, --frames, --dsl and --qb-norm out"
+            )
         source = (captions, benchmark, annotations)
         _evaluate_moments(videos, source, split, library, encoder, model, untrained, words, allow_missing, to, json)
         return
-    asked = _Asked(model, untrained, frames, words, allow_missing, dsl, qb_norm, to, max_memory)
+    asked = _Asked(model, untrained, frames, words, allow_missing, dsl, qb_norm, to, max_memory, videos, frame_cache)
     if features is not None:
-        if any(given is not None for given in (videos, captions, benchmark, annotations, encoder)):
+        if any(given is not None for given in (videos, frame_cache, captions, benchmark, annotations, encoder)):
             raise typer.BadParameter("--features brings its videos, captions and encoder; leave the others out")
         outcome = _from_features(asked, features)
-    elif videos is None:
-        raise typer.BadParameter("give --videos with --captions or --benchmark, or --features")
+    elif (videos is None) == (frame_cache is None):
+        raise typer.BadParameter("give --videos or --frame-cache with --captions or --benchmark, or --features")
     elif captions is not None and benchmark is None and annotations is None:
-        outcome = _from_captions(asked, videos, captions, encoder)
+        outcome = _from_captions(asked, captions, encoder)
     elif benchmark is not None and annotations is not None and captions is None:
-        outcome = _from_benchmark(asked, videos, benchmark, annotations, split, encoder)
+        outcome = _from_benchmark(asked, benchmark, annotations, split, encoder)
     else:
         raise typer.BadParameter("give either --captions, or --benchmark with --annotations")
     if to is not None:
@@ -175,6 +180,18 @@ class _Asked:
     bank: str | None
     to: Path | None
     max_memory_mb: int
+    videos: Path | None
+    frame_cache: Path | None
+
+    def match(self, captions: Mapping[str, Sequence[str]]) -> tuple[MatchedVideos, FrameCache | None]:
+        """The captioned videos in the folder, or in the frame cache, whichever is given."""
+        from wordframe.data import FrameCache, match_cached, match_videos
+
+        if self.frame_cache is None:
+            assert self.videos is not None
+            return match_videos(self.videos, captions), None
+        cache = FrameCache.open(self.frame_cache)
+        return match_cached(cache, captions), cache
 
     @property
     def top(self) -> int | None:
@@ -242,24 +259,23 @@ def _from_features(asked: _Asked, features: Path) -> Outcome:
         )
 
 
-def _from_captions(asked: _Asked, videos: Path, file: Path, encoder: str | None) -> Outcome:
-    from wordframe.data import match_videos, read_captions
+def _from_captions(asked: _Asked, file: Path, encoder: str | None) -> Outcome:
+    from wordframe.data import read_captions
     from wordframe.evaluate import Provenance
 
     if asked.bank == _TRAIN:
         raise typer.BadParameter("--qb-norm train goes with --benchmark; name a file of training captions")
-    matched = match_videos(videos, read_captions(file))
+    matched = asked.match(read_captions(file))
     loaded = _load(encoder, asked.model, asked.untrained, asked.words)
     bank = None if asked.bank is None else _captions_of(read_captions(Path(asked.bank)))
+    sampling: Literal["uniform", "seconds"] = "uniform" if asked.frame_cache is None else "seconds"
     return _evaluate(
-        asked, matched, loaded, Provenance.of_captions(file), "uniform", asked.frames or _OWN_FRAMES, asked.words, bank
+        asked, matched, loaded, Provenance.of_captions(file), sampling, asked.frames or _OWN_FRAMES, asked.words, bank
     )
 
 
-def _from_benchmark(
-    asked: _Asked, videos: Path, name: str, annotations: Path, split: str, encoder: str | None
-) -> Outcome:
-    from wordframe.data import SPLITS, load_benchmark, match_videos, protocol, read_captions
+def _from_benchmark(asked: _Asked, name: str, annotations: Path, split: str, encoder: str | None) -> Outcome:
+    from wordframe.data import SPLITS, load_benchmark, protocol, read_captions
     from wordframe.evaluate import Provenance
 
     if split not in SPLITS:
@@ -270,7 +286,7 @@ def _from_benchmark(
         is_train = asked.bank == _TRAIN
         train = load_benchmark(name, annotations, splits=(_TRAIN,)).splits[_TRAIN].captions if is_train else None
         found = train if train is not None else read_captions(Path(asked.bank))
-    matched = match_videos(videos, {video: [*several] for video, several in benchmark.splits[split].captions.items()})
+    matched = asked.match(benchmark.splits[split].captions)
     words = asked.words or sizes.num_words
     loaded = _load(encoder, asked.model, asked.untrained, words)
     bank = None if asked.bank is None else _captions_of(found)
@@ -280,7 +296,7 @@ def _from_benchmark(
 
 def _evaluate(
     asked: _Asked,
-    matched: MatchedVideos,
+    found: tuple[MatchedVideos, FrameCache | None],
     loaded: tuple[Encoder, TextVideoModel],
     source: Provenance,
     sampling: Literal["uniform", "seconds"],
@@ -291,7 +307,10 @@ def _evaluate(
     from wordframe.cli._terminal import bars_in_turn
     from wordframe.evaluate import evaluate_videos
 
-    encoder, model = loaded
+    (matched, cache), (encoder, model) = found, loaded
+    if cache is not None:
+        frames = frames if asked.frames else min(frames, cache.settings.num_frames)
+        cache.refuse_less(num_frames=frames, short_side=encoder.short_side)
     with bars_in_turn() as on_progress:
         return evaluate_videos(
             matched,
@@ -303,6 +322,7 @@ def _evaluate(
             num_frames=frames,
             num_words=words,
             allow_missing=asked.allow_missing,
+            cache=cache,
             top=asked.top,
             dsl=asked.dsl,
             bank=bank,

@@ -21,6 +21,7 @@ from .frame_cache import FrameCache as FrameCache
 from .frame_cache import FrameCacheSummary as FrameCacheSummary
 from .frame_cache import FrameSettings as FrameSettings
 from .frame_cache import build_frame_cache as build_frame_cache
+from .frame_cache import match_cached as match_cached
 from .moments import MOMENT_BENCHMARKS as MOMENT_BENCHMARKS
 from .moments import SALIENCY_CLIP_SECONDS as SALIENCY_CLIP_SECONDS
 from .moments import MomentQuery as MomentQuery

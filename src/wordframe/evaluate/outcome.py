@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from wordframe.data import Benchmark, CachedFeatures, FeatureDescription, MatchedVideos
+from wordframe.data import Benchmark, CachedFeatures, FeatureDescription, FrameCache, MatchedVideos
 from wordframe.disk import content_hash
 from wordframe.encoders import Encoder
 from wordframe.errors import CheckpointError
@@ -108,6 +108,7 @@ def evaluate_videos(
     num_frames: int = 12,
     num_words: int | None = None,
     allow_missing: bool = False,
+    cache: FrameCache | None = None,
     top: int | None = None,
     dsl: bool = False,
     bank: Sequence[str] | None = None,
@@ -121,6 +122,7 @@ def evaluate_videos(
     Args:
         source: where the captions come from, for the report; a folder of one's own by default.
         sampling: ``uniform`` or ``seconds`` (see ``gathering.py``).
+        cache: frames that were decoded before, by the videos' names; ``matched`` is then ``match_cached``'s.
         num_frames: frames a video, ``F``; fewer if the model takes fewer.
         num_words: token positions a caption, ``W``; fewer if encoder or model take fewer.
         top: length of every query's list of candidates; None for no lists.
@@ -144,9 +146,11 @@ def evaluate_videos(
         num_frames=num_frames,
         num_words=num_words,
         allow_missing=allow_missing,
+        cache=cache,
         on_progress=on_read,
     )
     frames, words = _FRAME_RULES[sampling].format(num_frames), _word_rule(num_words, encoder.max_words)
+    frames += "" if cache is None else f"; {cache.description}"
     return _evaluate_gathered(
         gathered,
         model,
