@@ -18,7 +18,6 @@ from wordframe.data.captions import match_videos
 from wordframe.errors import VideoError
 from wordframe.video import VideoInfo, open_frames, per_second
 
-
 MAX_WORDS = 75
 """CLIP's 77 token positions less start and end; a word takes one position or more."""
 

@@ -64,9 +64,9 @@ def _entry(place: Path) -> RunEntry:
     kind = "training" if (place / _TRAINING).exists() else "evaluation"
     newest = max((file.stat().st_mtime for file in place.iterdir() if file.is_file()), default=0.0)
     try:
-        report = json.loads((place / REPORT).read_text(encoding="utf-8")) if (place / REPORT).exists() else None
         if kind == "training":
-            return _training(place, report, newest)
+            return _training(place, newest)
+        report = json.loads((place / REPORT).read_text(encoding="utf-8"))
         if "within_the_video" in report:
             return _moments(place, report, newest)
         figures = {
@@ -93,9 +93,11 @@ def _moments(place: Path, report: Mapping[str, Any], newest: float) -> RunEntry:
     return RunEntry(str(place), "moments", _tested(report), "done", newest, figures)
 
 
-def _training(place: Path, report: Mapping[str, Any] | None, newest: float) -> RunEntry:
-    known = json.loads((place / _TRAINING).read_text(encoding="utf-8"))
-    recipe = (report or known).get("recipe", {})
+def _training(place: Path, newest: float) -> RunEntry:
+    # the report, which comes last, names the recipe; a run that goes on has only what makes it the run it is
+    done = (place / REPORT).exists()
+    known = json.loads((place / (REPORT if done else _TRAINING)).read_text(encoding="utf-8"))
+    recipe = known.get("recipe", {})
     name = recipe.get("name") or "not done yet"
     what = f"{name}, seed {recipe['seed']}" if "seed" in recipe else str(name)
     steps, best = 0, None
@@ -105,7 +107,7 @@ def _training(place: Path, report: Mapping[str, Any] | None, newest: float) -> R
         if found is not None and (best is None or found["metric"] > best["metric"]):
             best = found
     figures = {} if best is None else {f"R@1 {side}": best[side]["recall_at_1"] for side in ("t2v", "v2t")}
-    state = f"done, {counted(steps, 'step')}" if report is not None else f"{counted(steps, 'step')} so far"
+    state = f"done, {counted(steps, 'step')}" if done else f"{counted(steps, 'step')} so far"
     return RunEntry(str(place), "training", what, state, newest, figures)
 
 
