@@ -15,9 +15,10 @@ RECIPES = ROOT / "src" / "wordframe" / "recipes"
 FILE = ROOT / "docs" / "recipes.md"
 _TOP = """# The recipes and their sources
 
-Made by `make recipe-table` of the files in [`src/wordframe/recipes`](../src/wordframe/recipes/README.md). Behind a value
-stands where it is from: the paper, the authors' script or README, or ours where their value is not known to us. Published is
-text→video R@1 as the paper reports it, without post-processing; none of it was reproduced by us yet.
+Made by `make recipe-table` of the files in [`src/wordframe/recipes`](../src/wordframe/recipes/README.md).
+
+Behind a value stands where it is from: the paper, the authors' script or README, or ours where theirs is not known.
+Published is text→video R@1 as the paper reports it, without post-processing. None of it was reproduced by us yet.
 
 | recipe | published | CLIP | words, frames | pairs a batch | epochs |
 |---|---|---|---|---|---|
@@ -39,7 +40,7 @@ def row(recipe: Recipe, file: Path) -> str:
     published = ", ".join(f"{number} {benchmark}" for benchmark, number in recipe.published.items())
     sizes = f"{recipe.settings.max_words}, {recipe.settings.max_frames}"
     # a preset of the right size says so in its own line: "paper; 32 words, 12 frames: paper"
-    sizes_source = told.get("max_frames") or told.get("model", "").rpartition("frames: ")[2]
+    sizes_source = told.get("max_frames") or told.get("model", "").removeprefix("paper; 32 words, 12 frames: ")
     backbone = "" if recipe.backbone is None else recipe.backbone.name.removeprefix("openai/clip-")
     cells = [
         f"`{recipe.name}`",

@@ -44,7 +44,8 @@ def test_frames_are_made_once(place: Path, capsys: pytest.CaptureFixture[str]) -
     assert frames(place, "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["made"], told["kept"], told["failed"], told["interrupted"]) == ([], ["a.mp4", "b.mp4"], {}, False)
-    assert told["settings"] == {"num_frames": 12, "short_side": 32, "quality": 90}
+    whole = {"last_second": None, "cut": "uniform"}
+    assert told["settings"] == {"num_frames": 12, "short_side": 32, "quality": 90} | whole
     assert FrameCache.open(place / "frames").read("a.mp4", 12).seconds.tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]
 
 

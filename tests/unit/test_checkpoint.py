@@ -233,6 +233,14 @@ def test_mixed_files_are_beyond_settings() -> None:
         load(weights() | {"global_mat_weight": torch.eye(4)})
 
 
+def test_temporal_heads_are_the_authors_unless_told() -> None:
+    towers = {"vision": 2, "text": 2}
+    left_out = load(weights("clip4clip"), "clip4clip", heads=towers)
+    assert left_out.settings.heads == 1, "48 channels; 512 have 8"
+    assert load(weights("clip4clip"), "clip4clip", heads={**towers, "temporal": 2}).settings.heads == 2
+    assert load(weights(), heads={**towers, "conditional": 2}).settings.heads == 1
+
+
 def test_settings_are_checked_by_name() -> None:
     with pytest.raises(
         ValueError, match="family='clip' is not allowed; use one of 'clip4clip', 'ea-clip4clip', 'xclip'"

@@ -1,7 +1,7 @@
 """Captions into token ids as OpenAI's CLIP does it, by what its own tokenizer gave for the same captions.
 
 ``tests/golden/clip_tokens.json`` holds ids that open_clip 3.3.0's SimpleTokenizer gave with CLIP's whole vocabulary,
-and of that vocabulary the tokens and merges that these captions need: leaving the others out changes no result.
+and of that vocabulary the tokens and merges that these captions need (``tests/golden/clip_tokens.py`` makes it).
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from transformers import CLIPTokenizer
 
-from tests.unit.clip_models import word_tokenizer
-from wordframe.encoders import MODEL_TYPES, SentenceTokenizer, clean_text
+from tests.unit.clip_models import save, word_tokenizer
+from wordframe.encoders import MODEL_TYPES, ClipEncoder, SentenceTokenizer, clean_text
 from wordframe.models import ClipTokenizer
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "clip_tokens.json").read_text(encoding="utf-8"))
@@ -39,6 +39,19 @@ def test_cleaning_again_changes_nothing() -> None:
     unescaped_further = [text for text in once if "&" not in text]
     assert len(unescaped_further) >= 18
     assert [clean_text(text) for text in unescaped_further] == unescaped_further
+
+
+def test_most_of_these_captions_read_otherwise_without_it() -> None:
+    plain = [caption for caption, expected in GOLDEN["captions"] if clip_tokenizer()(caption)["input_ids"] == expected]
+    assert len(plain) <= len(GOLDEN["captions"]) - 8, "transformers alone does not clean"
+
+
+def test_an_encoder_says_what_it_does_to_texts(tmp_path: Path) -> None:
+    save("clip", tmp_path / "clip")
+    save("siglip", tmp_path / "siglip")
+    told = "text repaired by ftfy, HTML entities read twice, lower case"
+    assert ClipEncoder.load(str(tmp_path / "clip")).text_cleaning == told
+    assert ClipEncoder.load(str(tmp_path / "siglip")).text_cleaning == ""
 
 
 def test_other_models_get_the_text_as_it_is() -> None:

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks import truncated_rate
 from tests.colours import ColourEncoder
 from tests.unit.clip_models import SIDE
 from tests.videos import write_long_video, write_video
+from wordframe.cli import main
 from wordframe.data import (
     BENCHMARKS,
     CachedFeatures,
@@ -104,6 +106,24 @@ def test_every_report_names_the_seconds(tmp_path: Path, videos: Path, paths: dic
     assert CachedFeatures.open(tmp_path / "features").frame_counts.tolist() == [32, 6]
     cached = evaluate_cached(tmp_path / "features", model, **settings).report
     assert cached.frames.startswith("1 a second of seconds 0 to 31, then at most 64 spread evenly; from features")
+
+
+def test_reports_name_what_was_done_to_captions(tmp_path: Path, videos: Path) -> None:
+    model, encoder = load_model("zero-shot", dimension=6), ColourEncoder()
+    encoder.text_cleaning = "lower case"
+    matched = match_videos(videos, {video: [*several] for video, several in CAPTIONS.items()})
+    report = evaluate_videos(matched, encoder, model, model_name="zero-shot").report
+    assert report.words == "at most 16 token positions, SOS and EOS included; lower case"
+    source = open_frames_of(SPLIT, encoder, num_frames=4, videos=videos)
+    build_feature_cache(tmp_path, SPLIT, source, encoder, num_frames=4)
+    assert evaluate_cached(tmp_path, model, model_name="zero-shot").report.words == report.words
+
+
+def test_the_commands_know_of_seconds_and_cuts(videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "list"]) == 0
+    assert "64 words, 64 frames of seconds 0 to 31" in capsys.readouterr().out
+    assert main(["evaluate", "--videos", str(videos), "--captions", "c.json", "--cut", "first"]) == 2
+    assert "--cut goes with --benchmark" in " ".join(capsys.readouterr().err.split())
 
 
 def without(file: Path, *names: str) -> None:
@@ -217,6 +237,15 @@ def test_orders_turn_the_real_frames_of_training_batches_alone() -> None:
     assert not torch.equal(drawn, frames)
     others = {tuple(batch("random", [0, other])[0, :, 0].tolist()) for other in (1, 2)}
     assert len(others) == 2, "another batch, another draw"
+
+
+def test_what_a_truncated_rate_changes_is_told_as_computed() -> None:
+    told = (Path(__file__).parents[2] / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    assert truncated_rate.table() in told
+    rate = 30_000 / 1001
+    assert truncated_rate.released(rate, 60, 100, WHOLE_VIDEO)[:3] == pytest.approx([0, 29 / rate, 58 / rate])
+    assert len(truncated_rate.released(rate, 60, 100, WHOLE_VIDEO)) == 62
+    assert truncated_rate.released(rate, 40, 64, DIDEMO)[-1] == pytest.approx(31 * 29 / rate)
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ HeadsOption = Annotated[
     str,
     typer.Option(
         help="Attention heads, which no tensor tells: vision=12,text=8 (one per 64 channels if left out), "
-        "temporal= for seqTransf, cross= for tightTransf, conditional= for tcmgc."
+        "cross= for tightTransf, conditional= for tcmgc, temporal= for seqTransf (one per 64 channels if left out)."
     ),
 ]
 
@@ -110,7 +110,7 @@ def convert(
     Examples:
 
         wordframe convert pytorch_model.bin --family tcmgc --sim-header seqTransf --max-words 32 --max-frames 12
-        --keep-rate 0.1 --heads temporal=8,conditional=1 --to my-tcmgc
+        --keep-rate 0.1 --heads conditional=1 --to my-tcmgc
 
         wordframe convert ea.bin --family ea-clip4clip --sim-header meanP --max-words 32 --max-frames 12
         --se-type excitation_aggregation --reduction-ratio 4 --to my-ea

@@ -145,7 +145,8 @@ def load_authors_checkpoint(
         sim_header: ``meanP``, ``seqLSTM``, ``seqTransf`` or ``tightTransf``.
         max_words, max_frames: as in training.
         heads: attention heads, which no tensor tells: ``vision``, ``text`` (one per 64 channels if left out),
-            ``temporal`` for seqTransf, ``cross`` for tightTransf, ``conditional`` for tcmgc.
+            ``cross`` for tightTransf, ``conditional`` for tcmgc; ``temporal`` only where it is not the authors' own,
+            the temporal transformer's width // 64.
         se_type, variant, reduction_ratio: EA-CLIP4Clip's blocks.
         keep_rate, softmax_lambda: TC-MGC's reorganization and aggregation.
         mask_padding: False reproduces the released codes, where padding takes part.
@@ -162,6 +163,8 @@ def load_authors_checkpoint(
     tight = sim_header == "tightTransf"
     stack = "cross.transformer" if tight else "transformerClip"
     table = f"{'cross.embeddings.position_embeddings' if tight else 'frame_position_embeddings'}.weight"
+    if sim_header == "seqTransf":
+        heads = {"temporal": _temporal_heads(tensors), **heads}
     _check_heads(heads, family, sim_header)
     given: dict[str, Any] = {
         "family": family,
@@ -237,13 +240,23 @@ def _check_heads(heads: Mapping[str, int], family: str, sim_header: str) -> None
     unknown = sorted(set(heads) - set(_HEAD_NAMES))
     if unknown:
         raise ValueError(f"heads has {unknown[0]!r}; allowed: {', '.join(_HEAD_NAMES)}")
-    needed = {"temporal": sim_header == "seqTransf", "cross": sim_header == "tightTransf"}
+    needed = {"cross": sim_header == "tightTransf"}
     needed |= dict.fromkeys(_FILES[family].heads, True)
     for name, wanted in needed.items():
         if wanted and name not in heads:
             raise ValueError(
                 f"heads needs {name!r} for family={family!r}, sim_header={sim_header!r}; no tensor tells it"
             )
+
+
+def _temporal_heads(tensors: Mapping[str, Tensor]) -> int:
+    """One a 64 channels: CLIP4Clip's code fixes it so, and the others took it over.
+
+    >>> _temporal_heads({"transformerClip.resblocks.0.ln_1.weight": torch.ones(512)})
+    8
+    """
+    norm = tensors.get("transformerClip.resblocks.0.ln_1.weight")
+    return 1 if norm is None else max(1, len(norm) // 64)  # a file without one is refused later, for what it lacks
 
 
 def _count_layers(tensors: Mapping[str, Tensor], stack: str) -> int:
