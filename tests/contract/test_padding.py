@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from wordframe.features import TextFeatures
-from wordframe.models import ModelSettings, TextVideoModel
+from wordframe.models import PRESETS, ModelSettings, TextVideoModel
 
 D, MAX_WORDS, MAX_FRAMES = 8, 7, 5
 TOLERANCE = 2e-4  # logits up to 100, matrices and λ that amplify rounding
@@ -42,8 +42,22 @@ KINDS: dict[str, dict[str, object]] = {
         "conditional_heads": 2,
         "projections": True,
     },
+    "tcmgc-without-attention": {
+        "family": "tcmgc",
+        "sim_header": "seqTransf",
+        "keep_rate": 0.6,
+        "options": {"attention": "none"},
+    },
+    "xpool": {"family": "xpool", "conditional_heads": 2},
+    "wti-meanP": {"family": "wti"},
+    "wti-seqTransf": {"family": "wti", "sim_header": "seqTransf"},
+    "tmass": {"family": "tmass", "trials": 5},
+    "zero-shot": {"family": "zero-shot"},
 }
-TEXT_CONDITIONED = [kind for kind in KINDS if kind.startswith("tcmgc")]
+SPANNING = [kind for kind in KINDS if kind in ("tcmgc-meanP", "tcmgc-seqTransf", "xpool", "tmass")]
+"""Those with a form in the span of the frames."""
+UNLIMITED = [*SPANNING[:-1], "tcmgc-without-attention", "wti-meanP"]
+"""Those whose weights count neither words nor frames."""
 
 
 @cache
@@ -126,15 +140,19 @@ def test_growing_or_shrinking_the_padding_changes_no_score(kind: str, batch: Bat
     close(batch.scores(kind, num_words, num_frames, garbage), expected)
 
 
-@pytest.mark.parametrize("kind", TEXT_CONDITIONED)
+def test_every_family_is_held() -> None:
+    assert {str(kind["family"]) for kind in KINDS.values()} == {preset.settings.family for preset in PRESETS.values()}
+
+
+@pytest.mark.parametrize("kind", UNLIMITED)
 @many
 @given(batch=batches())
-def test_text_conditioned_padding_may_exceed_the_model_lengths(kind: str, batch: Batch) -> None:
+def test_padding_may_exceed_the_model_lengths(kind: str, batch: Batch) -> None:
     expected = batch.scores(kind, batch.longest_text, batch.longest_video, 0.0)
     close(batch.scores(kind, MAX_WORDS + 4, MAX_FRAMES + 3, 9.0), expected)
 
 
-@pytest.mark.parametrize("kind", TEXT_CONDITIONED)
+@pytest.mark.parametrize("kind", SPANNING)
 @many
 @given(batch=batches())
 def test_span_equals_plain(kind: str, batch: Batch) -> None:

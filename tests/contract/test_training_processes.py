@@ -25,7 +25,7 @@ from wordframe.models import PRESETS, ModelSettings, TextVideoModel
 from wordframe.train import build_model, dry_run_recipe, end_process_group, make_recipe, start_process_group, train
 from wordframe.train.build import configure, train_mode
 from wordframe.train.distributed import sum_gradients, sum_over_processes
-from wordframe.train.sources import MadeUpFeatures, MadeUpPixels, tiny_clip
+from wordframe.train.made_up import MadeUpFeatures, MadeUpPixels, tiny_clip
 from wordframe.train.step import backward
 from wordframe.train.validation import encode_pixels
 

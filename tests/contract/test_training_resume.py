@@ -20,8 +20,8 @@ from wordframe.data import FeatureBatch
 from wordframe.errors import TrainingError
 from wordframe.models import load_model
 from wordframe.train import Recipe, TrainingProgress, TrainingResult, build_model, make_recipe, train
+from wordframe.train.made_up import MadeUpFeatures
 from wordframe.train.run_folder import read_log, read_state
-from wordframe.train.sources import MadeUpFeatures
 
 TIMES = ("seconds", "pairs_per_second", "peak_memory_mb")
 
@@ -144,7 +144,7 @@ def test_what_a_run_leaves_behind(uninterrupted: Path) -> None:
     steps = [line for line in lines if "loss" in line]
     assert [line["step"] for line in steps] == list(range(1, 13))
     assert steps[-1]["loss"] < steps[0]["loss"]
-    assert set(steps[0]["lr"]) == {"head matrices", "head others"}
+    assert set(steps[0]["lr"]) == {"head decayed", "head others"}
     rates = [line["lr"]["head others"] for line in steps]
     assert rates[:2] == pytest.approx([0.0, 1e-3 * (1 / 12) / 0.1]), "the warm-up is 0.1 of 12 steps"
     assert rates[2:] == pytest.approx([1e-3 * (1 + math.cos(math.pi * step / 12)) / 2 for step in range(2, 12)])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
+from docs import recipe_table
 from wordframe.cli import main
 from wordframe.data import BENCHMARKS
 from wordframe.models import PRESETS
@@ -20,7 +22,13 @@ PUBLISHED_NAMES = {
     "didemo": "DiDeMo",
     "vatex": "VATEX",
     "activitynet": "ActivityNet",
+    "msvd": "MSVD",
+    "lsmdc": "LSMDC",
 }
+CAPTIONS = {"msrvtt_9k_1ka": 20, "vatex": 10}
+"""Of each training video, where the protocols have a number of videos that is true of all."""
+PAIRS = {"msvd": 48_774, "lsmdc": 101_079}
+DATA = ("msrvtt", "didemo", "activitynet", "msvd", "lsmdc")
 each_recipe = pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 
 
@@ -36,9 +44,11 @@ def test_every_published_row_has_its_recipe() -> None:
     expected = {f"tcmgc-{data}" for data in ("msrvtt", "didemo", "vatex")}
     expected |= {f"ea-clip4clip-{head}-{data}" for head in heads for data in ("msrvtt", "didemo", "activitynet")}
     expected |= {f"clip4clip-{head}-msrvtt" for head in heads}
-    expected |= {f"clip4clip-transformer-{data}" for data in ("didemo", "activitynet")}
-    expected |= {f"xclip-{data}" for data in ("msrvtt", "didemo", "vatex", "activitynet")}
-    ablations = ["uniform-attention", "without-sr", "without-sdr", "without-lsa"]
+    expected |= {f"clip4clip-{head}-{data}" for head in ("mean", "transformer") for data in DATA if data != "msrvtt"}
+    expected |= {f"clip4clip-mean-{data}-readme" for data in ("didemo", "activitynet")}
+    expected |= {f"xclip-{data}" for data in (*DATA, "vatex")} | {f"xclip-b16-{data}" for data in DATA}
+    expected |= {f"{head}-msrvtt" for head in ("xpool", "wti", "tmass")}
+    ablations = ["uniform-attention", "without-lva", "without-sr", "without-sdr", "without-lsa"]
     ablations += [f"keep-{rate}" for rate in ("0.3", "0.5", "0.7", "0.9")]
     ablations += [f"only-{part}" for part in ("video-sentence", "video-word", "sentence-frame", "frame-word")]
     assert stems == expected | {f"tcmgc-msrvtt-{ablation}" for ablation in ablations}
@@ -59,13 +69,34 @@ def test_the_header_says_what_the_recipe_does(path: Path) -> None:
         assert benchmark_name == PUBLISHED_NAMES[benchmark]
         assert f"R@1 {number}" in told or f"R@1 about {number}" in told
         assert recipe.model.preset is not None
-        assert PRESETS[recipe.model.preset].published[benchmark_name] == number
+        preset = PRESETS[recipe.model.preset]
+        assert recipe.backbone is not None
+        if recipe.backbone.name.endswith("patch16"):
+            assert f"{benchmark_name} {number}" in preset.note.partition("ViT-B/16:")[2]
+        else:
+            assert preset.published[benchmark_name] == number
     assert recipe.published or "not known to us" in told
-    videos = protocol.counts["train"] - protocol.held_out
-    pairs = videos * {"msrvtt_9k_1ka": 20, "vatex": 10}.get(benchmark, 1)
+    pairs = PAIRS.get(benchmark) or (protocol.counts["train"] - protocol.held_out) * CAPTIONS.get(benchmark, 1)
     images = recipe.batch_size * recipe.settings.max_frames
     assert f"{pairs:,} pairs" in told
     assert f"{pairs // recipe.batch_size:,} steps an epoch, {images:,} images a step" in told
+
+
+@each_recipe
+def test_every_value_says_where_it_is_from(path: Path) -> None:
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    told = [line for line in lines if not line.startswith(("name:", "title:", "paper:")) and not line.endswith(":")]
+    assert [line for line in told if not re.search(r"  # \S", line)] == [], "values without a source"
+    # what the papers differ in is written out, so that its source is, too
+    recipe = load_recipe(path)
+    assert any(line.startswith(f"batch_size: {recipe.batch_size}  #") for line in lines)
+    assert any(line.startswith(f"epochs: {recipe.epochs:g}  #") for line in lines)
+
+
+def test_the_table_in_the_docs_is_of_these_recipes() -> None:
+    assert recipe_table.FILE.read_text(encoding="utf-8") == recipe_table.text(), "say: make recipe-table"
+    told = recipe_table.sources(ROOT / "src" / "wordframe" / "recipes" / "xclip-activitynet.yaml")
+    assert told["batch_size"] == told["epochs"] == "the authors' script"
 
 
 @each_recipe

@@ -61,7 +61,7 @@ def test_a_dry_run_shows_the_schedule_and_leaves_nothing(recipe: Path, tmp_path:
     output = run(recipe, "--dry-run", "3", "--set", "model.keep_rate=0.5")
     assert "4 an epoch, 3 in 0.75 epochs" in output
     assert "1 step of warm-up, then cosine" in output
-    assert "head matrices  lr 0.0001, decay 0.2" in output
+    assert "head decayed  lr 0.0001, decay 0.2" in output
     assert "step 3, epoch 0.75: loss" in output
     assert "validation R@1 text→video" in output
     assert "3 steps in" in output
@@ -72,7 +72,7 @@ def test_a_dry_run_may_be_kept_and_tunes_a_tiny_clip(recipe: Path, tmp_path: Pat
     output = run(recipe, "--dry-run", "2", "--out", tmp_path / "run", "--set", "backbone=any/clip", "--json")
     report = json.loads(output)
     assert report["steps"] == 2
-    assert {group["name"] for group in report["plan"]["groups"]} >= {"backbone matrices", "head matrices"}
+    assert {group["name"] for group in report["plan"]["groups"]} >= {"backbone decayed", "head decayed"}
     assert report == json.loads((tmp_path / "run" / "report.json").read_text())
     model = load_model(tmp_path / "run" / "best")
     assert model.backbone is not None

@@ -6,11 +6,14 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from wordframe.features import PART_NAMES, SimilarityOutput, TextFeatures, VideoFeatures
-from wordframe.heads import AblatedSimilarity, TextConditionedSimilarity
+from wordframe.heads import AblatedSimilarity, TextConditionedSimilarity, UnattendedSimilarity
+from wordframe.heads.tcmgc.aggregation import InteractiveAggregation
 from wordframe.losses import contrastive, decorrelation
 from wordframe.models import ModelSettings, TextVideoModel, load_model
 
@@ -127,6 +130,103 @@ def test_with_uniform_attention_all_texts_see_the_mean_of_the_frames() -> None:
     assert explained.sentence_attention[0].tolist() == [[0.25] * 4, [0.5, 0.5, 0, 0], [1, 0, 0, 0]]
 
 
+# Without attention, as the released switch means it -------------------------------------------------------------------
+
+
+def unattended(**options: Any) -> UnattendedSimilarity:
+    sizes = {"dimension": D, "max_words": W, "keep_rate": 0.5, "softmax_lambda": 4.0}
+    made = perturbed(UnattendedSimilarity(**{**sizes, **options}))
+    assert isinstance(made, UnattendedSimilarity)
+    return made
+
+
+def isa(x: list[float], aggregation: InteractiveAggregation) -> float:
+    """``Σ softmax(λ (softmax(λ x) M)) x``, over the leading entries of ``M``."""
+    values = np.array(x)
+    first = np.exp(4.0 * values)
+    logits = 4.0 * (first / first.sum()) @ aggregation.matrix.detach().double().numpy()[: len(x), : len(x)]
+    weights = np.exp(logits)
+    return float(weights @ values / weights.sum())
+
+
+@torch.no_grad()
+def test_without_attention_texts_meet_the_mean_video_and_the_encoders_frames() -> None:
+    """Equal to the four similarities written out for each pair; ``k`` is 3 words, and 3 frames of those there are."""
+    model = unattended()
+    text, video = features()
+    video = video.with_contextual(video.frames + torch.randn(video.frames.shape, generator=torch.manual_seed(2)))
+    output = model(text, video)
+    Wg, Wl = model.global_matrix.double().numpy(), model.local_matrix.double().numpy()
+    for t in range(5):
+        for v in range(3):
+            words = [n(w) for w in text.words[t][text.word_mask[t]]]
+            frames = [n(f) for f in video.frames[v][video.frame_mask[v]]]
+            mean = n(torch.from_numpy(np.mean([n(f) for f in video.contextual[v][video.frame_mask[v]]], axis=0)))
+            sentence = n(text.sentence[t])
+            by_size = sorted((float(sentence @ f) for f in frames), reverse=True)
+            fused = [float(np.exp(by_size[3:]) @ by_size[3:] / np.exp(by_size[3:]).sum())] if by_size[3:] else []
+            over_frames = model.over_frames
+            columns = [sorted((float(w @ Wl @ f) for w in words), reverse=True)[:3] for f in frames]
+            rows = [sorted(ranked, reverse=True)[:3] for ranked in zip(*columns, strict=True)]  # (k words, k frames)
+            both = model.over_both
+            of_frames = [isa(list(column), both.words_first) for column in zip(*rows, strict=True)]
+            of_words = [isa(row, both.frames_first) for row in rows]
+            expected = {
+                "video_sentence": sentence @ Wg @ mean,
+                "video_word": isa(sorted((float(w @ mean) for w in words), reverse=True)[:3], model.over_words),
+                "sentence_frame": isa([*by_size[:3], *fused], over_frames),
+                "frame_word": (isa(of_frames, both.frames_second) + isa(of_words, both.words_second)) / 2,
+            }
+            for name, value in expected.items():
+                assert output.parts[name][t, v].item() == pytest.approx(20 * value, abs=1e-4), name
+            z = 20 * np.array(list(expected.values()))
+            weights = np.exp(z @ model.over_parts.matrix.double().numpy())
+            assert output.logits[t, v].item() == pytest.approx(weights @ z / weights.sum(), abs=1e-3)
+
+
+def n(x: torch.Tensor) -> NDArray[np.float64]:
+    made: NDArray[np.float64] = x.double().numpy() / np.linalg.norm(x.double().numpy())
+    return made
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("options", [{}, {"parts": ["frame_word"]}, {"aggregation": "mean"}], ids=str)
+def test_without_attention_blocks_padding_and_preparation_change_nothing(options: dict[str, Any]) -> None:
+    model = unattended(**options)
+    text, video = features()
+    expected = model(text, video)
+    assert model.precompute(video).groups is None
+    torch.testing.assert_close(model(text, model.precompute(video)).logits, expected.logits)
+    frames = video.frames.masked_fill(~video.frame_mask[..., None], float("nan"))
+    words = text.words.masked_fill(~text.word_mask[..., None], float("nan"))
+    model.max_block_mb = 0
+    found = model(TextFeatures(text.sentence, words, text.word_mask), VideoFeatures(frames, frames, video.frame_mask))
+    torch.testing.assert_close(found.logits, expected.logits, atol=1e-4, rtol=0)
+    with pytest.raises(TypeError, match="UnattendedSimilarity has no statistics of videos to keep"):
+        model.statistics(video)
+
+
+def test_without_attention_there_is_nothing_of_it_to_train() -> None:
+    model = unattended(dropout=0.3).train()
+    text, video = features()
+    contrastive(model(text[:3], video).logits).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert not name.startswith("attention")
+
+
+def test_padding_takes_part_without_attention_as_released() -> None:
+    text, video = features()
+    released = unattended(mask_padding=False)
+    changed = video.frames + 3 * ~video.frame_mask[..., None]
+    with torch.no_grad():
+        first = released(text, video).logits
+        assert not released(text, VideoFeatures(changed, changed, video.frame_mask)).logits.allclose(first)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
 def test_reasons_name_the_parts_that_count() -> None:
     text, video = features()
     two = ablated(parts=["video_word", "frame_word"]).explain(text, video)
@@ -162,6 +262,8 @@ def test_settings_bring_the_ablation_and_checkpoints_keep_it(tmp_path: Path) -> 
     text, video = features()
     with torch.no_grad():
         assert loaded.score(text, video).logits.equal(model.score(text, video).logits)
+    none = ModelSettings(family="tcmgc", keep_rate=0.5, options={"attention": "none", "parts": ["video_word"]})
+    assert type(TextVideoModel(settings=none, dimension=D).similarity) is UnattendedSimilarity
     whole = TextVideoModel(settings=ModelSettings(family="tcmgc", keep_rate=0.5), dimension=D)
     assert type(whole.similarity) is TextConditionedSimilarity
 
@@ -174,7 +276,8 @@ def test_settings_bring_the_ablation_and_checkpoints_keep_it(tmp_path: Path) -> 
         ({"parts": ["video_word", "video_word"]}, "must name at least one part, each once"),
         ({"parts": ["words"]}, "options.parts='words' is not allowed; use one of 'video_sentence', "),
         ({"aggregation": "max"}, "options.aggregation='max' is not allowed; use one of 'learned', 'mean'"),
-        ({"attention": "none"}, "options.attention='none' is not allowed; use one of 'learned', 'uniform'"),
+        ({"attention": "no"}, "options.attention='no' is not allowed; use one of 'learned', 'uniform', 'none'"),
+        ({"attention": "none", "parts": ["words"]}, "options.parts='words' is not allowed"),
     ],
 )
 def test_options_that_are_not_there_are_refused(options: dict[str, Any], told: str) -> None:

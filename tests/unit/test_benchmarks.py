@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from wordframe.data import BENCHMARKS, Split, check_split, load_benchmark, match_videos, own_benchmark
+from wordframe.data import ALL_OF_TRAIN, BENCHMARKS, Split, check_split, load_benchmark, match_videos, own_benchmark
 from wordframe.data._readers import AnnotationFolder
 from wordframe.errors import AnnotationError
 
@@ -89,6 +89,18 @@ def test_msrvtt_trains_on_every_caption_and_holds_some_videos_out(tmp_path: Path
     }
     assert (len(splits["train"]), len(splits["val"])) == (2, 2)
     assert splits["test"].captions == {"video5": ("a test",)}
+
+
+def test_all_of_train_is_trained_on_where_nothing_is_held_out(tmp_path: Path) -> None:
+    write_msrvtt(tmp_path)
+    train = load_benchmark("msrvtt_9k_1ka", tmp_path, splits=["train"], hold_out=False).splits["train"]
+    assert sorted(train.captions) == ["video0", "video1", "video2", "video4"]
+    assert train.note == ALL_OF_TRAIN == "all of train, as published: no video is held out to choose a checkpoint"
+    with pytest.raises(AnnotationError, match="msrvtt_9k_1ka has no val split, and hold_out=False takes none from"):
+        load_benchmark("msrvtt_9k_1ka", tmp_path, splits=["val"], hold_out=False)
+    # a val split of the authors' is theirs, and train was never cut for it
+    full = load_benchmark("msrvtt_full", tmp_path, splits=["train", "val"], hold_out=False).splits
+    assert [split.note for split in full.values()] == ["", ""]
 
 
 def test_choosing_on_the_test_split_is_said(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from wordframe.heads import Aggregation, Excitation, ExcitedHead, TemporalLSTM
-from wordframe.models.families import EaClip4ClipSettings
+from wordframe.models.families.ea_clip4clip import EaClip4ClipSettings
 
 
 def filled(block: Excitation | Aggregation) -> Excitation | Aggregation:

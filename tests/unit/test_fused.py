@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import numba
 import numpy as np
@@ -19,6 +19,7 @@ from torch import Tensor
 from wordframe.features import PART_NAMES, SimilarityOutput, TextFeatures, VideoFeatures
 from wordframe.heads import (
     MultiGrainedSimilarity,
+    Similarity,
     TextConditionedSimilarity,
     _fused,
     compiled,
@@ -27,13 +28,15 @@ from wordframe.heads import (
     product,
 )
 from wordframe.heads._fused import FusedSimilarity
-from wordframe.heads._kernels import tcmgc, xclip
+from wordframe.heads._kernels import tcmgc, wti, xclip, xpool
+
+Head = TypeVar("Head", bound=Similarity)
 
 D, MAX_WORDS, MAX_FRAMES = 16, 9, 6
 TOLERANCE = 1e-3
 
 
-def mixed(model: FusedSimilarity, seed: int) -> FusedSimilarity:
+def mixed(model: Head, seed: int) -> Head:
     """Weights away from the identity."""
     torch.manual_seed(seed)
     with torch.no_grad():
@@ -83,7 +86,7 @@ def close(actual: SimilarityOutput, expected: SimilarityOutput, tolerance: float
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the loops that ran."""
     seen: list[str] = []
-    for module in (tcmgc, xclip):
+    for module in (tcmgc, xclip, xpool, wti):
 
         def spy(*arguments: Any, _loop: Any = module.score_tile, _name: str = module.__name__) -> None:
             seen.append(_name.rpartition(".")[2])

@@ -18,7 +18,7 @@ def program(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def test_the_table_of_the_docs_is_current(program: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(program, "NAMES", ("clip4clip-mean", "xclip", "tcmgc-msrvtt"))
+    monkeypatch.setattr(program, "NAMES", ("clip4clip-mean", "xclip", "tcmgc-msrvtt", "xpool"))
     rows = list(program.costs())
     page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
     for line in program.table(rows).splitlines():
@@ -27,3 +27,5 @@ def test_the_table_of_the_docs_is_current(program: ModuleType, monkeypatch: pyte
     assert per_pair["clip4clip-mean", "plain"] == 512
     assert per_pair["tcmgc-msrvtt", "plain"] == pytest.approx(9.6e6, rel=0.01)
     assert per_pair["xclip", "plain"] == pytest.approx(0.22e6, rel=0.1)
+    assert per_pair["xpool", "plain"] == pytest.approx(2 * 512**2 + 25 * 512, rel=0.01)  # two matrices of D x D
+    assert per_pair["xpool", "span"] < per_pair["xpool", "plain"] / 30

@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from tests.unit.test_tcmgc import D, W, features, head, slow_parts
 from wordframe.features import PART_NAMES, SimilarityOutput, TextFeatures, VideoFeatures
 from wordframe.heads import TextConditionedSimilarity
+from wordframe.heads.tcmgc import attending
 from wordframe.heads.tcmgc import head as tcmgc_head
 from wordframe.heads.tcmgc.lva import LanguageVideoAttention
 from wordframe.losses import contrastive, decorrelation
@@ -263,7 +264,7 @@ def test_what_backward_keeps_does_not_grow_with_the_pairs() -> None:
 
 def test_what_videos_bring_is_made_once_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
     spans, tiles = [], []
-    video_span, coefficients = tcmgc_head.video_span, tcmgc_head.coefficients
+    video_span, coefficients = attending.video_span, tcmgc_head.coefficients
 
     def make(*arguments: Any) -> Any:
         spans.append(len(arguments[1]))
@@ -273,7 +274,7 @@ def test_what_videos_bring_is_made_once_a_step(monkeypatch: pytest.MonkeyPatch) 
         tiles.append(arguments[2].shape[0])
         return coefficients(*arguments)
 
-    monkeypatch.setattr(tcmgc_head, "video_span", make)
+    monkeypatch.setattr(attending, "video_span", make)
     monkeypatch.setattr(tcmgc_head, "coefficients", compare)
     model = head(dimension=32, max_words=16).train()
     output = model(*random_batch(12))

@@ -11,6 +11,7 @@ from torch import nn
 
 from wordframe.train import build_model, make_recipe
 from wordframe.train.build import configure
+from wordframe.train.made_up import tiny_clip
 from wordframe.train.optim import (
     BertAdam,
     clamp_scale,
@@ -21,7 +22,6 @@ from wordframe.train.optim import (
     rate_factor,
 )
 from wordframe.train.recipe import OptimizerSettings
-from wordframe.train.sources import tiny_clip
 
 
 def test_two_updates_by_hand() -> None:
@@ -105,16 +105,16 @@ def test_groups_go_by_module_and_rank() -> None:
     model = build_model(recipe, backbone=tiny_clip(recipe))
     configure(model, recipe)
     groups = {group.name: group for group in parameter_groups(model, recipe.optimizer)}
-    assert set(groups) == {"backbone matrices", "backbone others", "head matrices", "head others"}
+    assert set(groups) == {"backbone decayed", "backbone others", "head decayed", "head others"}
     assert {name: (group.lr, group.weight_decay) for name, group in groups.items()} == {
-        "backbone matrices": (1e-7, 0.2),
-        "backbone others": (1e-7, 0.0),
-        "head matrices": (1e-4, 0.2),
+        "backbone decayed": (3e-6, 0.2),
+        "backbone others": (3e-6, 0.0),
+        "head decayed": (1e-4, 0.2),
         "head others": (1e-4, 0.0),
     }
     assert model.backbone is not None
     assert any(p is model.backbone.logit_scale for p in groups["backbone others"].parameters)
-    assert any(p is model.similarity.global_matrix for p in groups["head matrices"].parameters)
+    assert any(p is model.similarity.global_matrix for p in groups["head decayed"].parameters)
     together = [parameter for group in groups.values() for parameter in group.parameters]
     assert len(together) == len({id(p) for p in together}) == len(list(model.parameters()))
 
@@ -125,7 +125,7 @@ def test_a_frozen_backbone_leaves_only_its_scale_to_the_head() -> None:
     configure(model, recipe)
     assert not is_tuned(model)
     groups = {group.name: group for group in parameter_groups(model, recipe.optimizer)}
-    assert set(groups) == {"head matrices", "head others"}
+    assert set(groups) == {"head decayed", "head others"}
     assert model.backbone is not None
     assert any(p is model.similarity.logit_scale for p in groups["head others"].parameters)
     assert not any(p.requires_grad for p in model.backbone.parameters())
@@ -143,7 +143,7 @@ def test_each_group_gets_its_share_of_its_own_rate() -> None:
     scheduler = make_scheduler(optimizer, settings, total=10)
     for step in range(10):
         factor = rate_factor(step, total=10, warmup=0.2, schedule="cosine")
-        assert {group["lr"] for group in optimizer.param_groups} == {1e-4 * factor, 1e-7 * factor}
+        assert {group["lr"] for group in optimizer.param_groups} == {1e-4 * factor, 3e-6 * factor}
         optimizer.step()
         scheduler.step()
 

@@ -17,8 +17,8 @@ from wordframe.losses import contrastive, contrastive_share, decorrelation, deco
 from wordframe.models import TextVideoModel, load_model, refuse_other_features
 from wordframe.train import build_model, dry_run_recipe, make_recipe, step
 from wordframe.train.build import configure, train_mode
+from wordframe.train.made_up import MadeUpFeatures, MadeUpPixels, tiny_clip
 from wordframe.train.optim import make_optimizer, parameter_groups
-from wordframe.train.sources import MadeUpFeatures, MadeUpPixels, tiny_clip
 from wordframe.train.step import backward, encode, loss_share, random_state, replayed, set_random_state
 
 PAIRS = [0, 3, 5, 6, 9]
@@ -264,3 +264,21 @@ def test_videos_of_all_processes_come_in_as_few_messages_as_can_be(monkeypatch: 
     assert torch.equal(apart.frames, both.frames)
     assert torch.equal(apart.contextual, both.frames + 1)
     assert sent[2:] == [(2, 3), (2, 3, 8)]
+
+
+@pytest.mark.parametrize("chunk", [None, 2])
+def test_further_logits_of_a_head_go_through_the_same_loss_by_their_weights(chunk: int | None) -> None:
+    """T-MASS trains on a text drawn of the mass and, beside it, on the support text."""
+    recipe = make_recipe({"name": "x", "model": {"preset": "tmass", "dropout": 0.0, "support_weight": 0.3}})
+    model, batch = build_model(recipe, dimension=64).double(), doubled(MadeUpFeatures(recipe).batch(PAIRS))
+    torch.manual_seed(1)
+    output, ((weight, support),) = model.for_training(*encode(model, batch), first=0)
+    expected = contrastive(output.logits) + 0.3 * contrastive(support)
+    expected.backward()
+    by_hand = gradients(model)
+    torch.manual_seed(1)
+    shares = backward(model, batch, sizes=[5], decorrelation=0.0, chunk=chunk)
+    assert weight == 0.3
+    torch.testing.assert_close(shares, torch.stack([expected, contrastive(output.logits), torch.zeros(())]).detach())
+    assert_alike(gradients(model), by_hand, 1e-10)
+    assert by_hand["similarity.radius_of.weight"].any()

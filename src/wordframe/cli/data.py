@@ -20,6 +20,7 @@ from wordframe.cli.options import (
     AnnotationsOption,
     BenchmarkOption,
     CaptionsOption,
+    CutOption,
     FramesOption,
     JsonOption,
     SplitOption,
@@ -43,6 +44,14 @@ _SHOWN_OF_CACHE = 20
 _NOT_COMPLETE = "not complete: mend these videos and run the same command again, or say --allow-missing"
 
 ToOption = Annotated[Path, typer.Option("--to", help="Folder of the cache.", show_default=False, readable=False)]
+_AllOfTrainOption = Annotated[
+    bool,
+    typer.Option(
+        "--all-of-train",
+        help="Of train, all videos, also those that are held out as val where the benchmark has none; for recipes "
+        "with validation.split=none.",
+    ),
+]
 FrameCacheOption = Annotated[
     Path | None,
     typer.Option(help="Frames kept by wordframe cache frames, instead of videos.", show_default=False, readable=False),
@@ -60,14 +69,15 @@ def list_benchmarks(json: JsonOption = False) -> None:
     from wordframe.data import BENCHMARKS
 
     if json:
-        fields = ("name", "title", "files", "counts", "num_words", "num_frames", "held_out")
+        fields = ("name", "title", "files", "counts", "num_words", "num_frames", "last_second", "held_out")
         print_json([{name: getattr(protocol, name) for name in fields} for protocol in BENCHMARKS.values()])
         return
     for protocol in BENCHMARKS.values():
         counts = ", ".join(f"{split} {count:,}" for split, count in protocol.counts.items())
         held_out = f", {protocol.held_out:,} of train held out as val" if protocol.held_out else ""
         typer.echo(f"{protocol.name}\n  {protocol.title}\n  videos: {counts}{held_out}")
-        typer.echo(f"  {protocol.num_words} words, {protocol.num_frames} frames")
+        seen = "" if protocol.last_second is None else f" of seconds 0 to {protocol.last_second}"
+        typer.echo(f"  {protocol.num_words} words, {protocol.num_frames} frames{seen}")
         for what, names in protocol.files.items():
             typer.echo(f"  {what}: {' or '.join(names)}")
 
@@ -115,7 +125,12 @@ def check(
 
 
 def read_benchmark(
-    benchmark: str | None, annotations: Path | None, captions: Path | None, splits: Sequence[str] | None
+    benchmark: str | None,
+    annotations: Path | None,
+    captions: Path | None,
+    splits: Sequence[str] | None,
+    *,
+    hold_out: bool = True,
 ) -> Benchmark:
     """What ``--benchmark`` with ``--annotations``, or ``--captions``, and ``--split`` name; all splits by default.
 
@@ -131,7 +146,7 @@ def read_benchmark(
     if benchmark is None or annotations is None:
         assert captions is not None
         return own_benchmark(captions, *(splits or ())[:1])
-    loaded = load_benchmark(benchmark, annotations, splits=splits or SPLITS)
+    loaded = load_benchmark(benchmark, annotations, splits=splits or SPLITS, hold_out=hold_out)
     for problem in loaded.problems:
         typer.echo(f"note: {one_line(problem)}", err=True)
     return loaded
@@ -169,7 +184,9 @@ def frames(
     annotations: AnnotationsOption = None,
     captions: CaptionsOption = None,
     split: SplitOption = "train",
+    all_of_train: _AllOfTrainOption = False,
     num_frames: FramesOption = None,
+    cut: CutOption = "uniform",
     short_side: Annotated[int, typer.Option(min=16, help="Pixels; larger frames are scaled down to it.")] = 224,
     exact: Annotated[
         bool, typer.Option("--exact", help="Keep every pixel (PNG) instead of JPEG: four to five times the disk.")
@@ -191,10 +208,14 @@ def frames(
     from wordframe.data import QUALITY, FrameSettings, build_frame_cache, match_videos
     from wordframe.interrupts import interrupts_noted
 
-    chosen, part = _choose(benchmark, annotations, captions, split)
+    chosen, part = _choose(benchmark, annotations, captions, split, hold_out=not all_of_train)
     matched = match_videos(videos, part.captions)
     settings = FrameSettings(
-        num_frames=num_frames or chosen.num_frames, short_side=short_side, quality=None if exact else QUALITY
+        num_frames=num_frames or chosen.num_frames,
+        short_side=short_side,
+        quality=None if exact else QUALITY,
+        last_second=part.rule().last_second,
+        cut=cut,
     )
     paths = {pair.name: pair.path for pair in matched.pairs}
     with counting_progress(f"Decoding {part}", len(paths)) as on_progress, interrupts_noted() as interrupted:
@@ -218,10 +239,12 @@ def features(
     annotations: AnnotationsOption = None,
     captions: CaptionsOption = None,
     split: SplitOption = "train",
+    all_of_train: _AllOfTrainOption = False,
     encoder: Annotated[
         str, typer.Option(help="offline, a short name (wordframe encoders), a hub id, a folder, or OpenAI's .pt file.")
     ] = "offline",
     num_frames: FramesOption = None,
+    cut: CutOption = "uniform",
     num_words: WordsOption = None,
     allow_missing: AllowMissingOption = False,
     json: JsonOption = False,
@@ -243,11 +266,11 @@ def features(
 
     if (videos is None) == (frame_cache is None):
         raise typer.BadParameter("give either --videos or --frame-cache")
-    chosen, part = _choose(benchmark, annotations, captions, split)
+    chosen, part = _choose(benchmark, annotations, captions, split, hold_out=not all_of_train)
     used = load_cutting(encoder, num_words or chosen.num_words)
     wanted = num_frames or chosen.num_frames
     source = open_frames_of(
-        part, used, num_frames=wanted, videos=videos, frame_cache=frame_cache, allow_missing=allow_missing
+        part, used, num_frames=wanted, videos=videos, frame_cache=frame_cache, cut=cut, allow_missing=allow_missing
     )
     totals = {"captions": len(part.queries()[0]), "videos": len(part)}
     with bars_in_turn() as show, interrupts_noted() as interrupted:
@@ -276,10 +299,10 @@ def features(
 
 
 def _choose(
-    benchmark: str | None, annotations: Path | None, captions: Path | None, split: str
+    benchmark: str | None, annotations: Path | None, captions: Path | None, split: str, *, hold_out: bool
 ) -> tuple[Benchmark, Split]:
     """What is asked for; a split that is not the authors' own says what it is."""
-    chosen = read_benchmark(benchmark, annotations, captions, [split])
+    chosen = read_benchmark(benchmark, annotations, captions, [split], hold_out=hold_out)
     part = chosen.splits[split]
     if part.note:
         print(f"note: {part}: {part.note}", file=sys.stderr)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +18,7 @@ from wordframe.cli.options import (
     AnnotationsOption,
     BenchmarkOption,
     CaptionsOption,
+    CutOption,
     FramesOption,
     JsonOption,
     ModelOption,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from wordframe.encoders import Encoder
     from wordframe.evaluate import Outcome, Provenance
     from wordframe.models import TextVideoModel
+    from wordframe.video import Cut, FrameRule
 
 _OWN_FRAMES = 12
 _TRAIN = "train"
@@ -78,6 +80,7 @@ def evaluate(
     model: ModelOption = "zero-shot",
     untrained: UntrainedOption = False,
     frames: FramesOption = None,
+    cut: CutOption = "uniform",
     words: WordsOption = None,
     allow_missing: AllowMissingOption = False,
     dsl: _DslOption = False,
@@ -106,7 +109,12 @@ def evaluate(
 
     if to is not None:
         refuse_used(to)
-    asked = _Asked(model, untrained, frames, words, allow_missing, dsl, qb_norm, to, max_memory)
+    asked = _Asked(model, untrained, frames, cut, words, allow_missing, dsl, qb_norm, to, max_memory)
+    if cut != "uniform" and benchmark is None:
+        raise typer.BadParameter(
+            "--cut goes with --benchmark: a cache has made that choice, and of one's own videos "
+            "frames are taken uniformly"
+        )
     if features is not None:
         if any(given is not None for given in (videos, captions, benchmark, annotations, encoder)):
             raise typer.BadParameter("--features brings its videos, captions and encoder; leave the others out")
@@ -134,6 +142,7 @@ class _Asked:
     model: str
     untrained: bool
     frames: int | None
+    cut: Cut
     words: int | None
     allow_missing: bool
     dsl: bool
@@ -193,7 +202,7 @@ def _from_captions(asked: _Asked, videos: Path, file: Path, encoder: str | None)
     loaded = _load(encoder, asked.model, asked.untrained, asked.words)
     bank = None if asked.bank is None else _captions_of(read_captions(Path(asked.bank)))
     return _evaluate(
-        asked, matched, loaded, Provenance.of_captions(file), "uniform", asked.frames or _OWN_FRAMES, asked.words, bank
+        asked, matched, loaded, Provenance.of_captions(file), None, asked.frames or _OWN_FRAMES, asked.words, bank
     )
 
 
@@ -216,7 +225,8 @@ def _from_benchmark(
     loaded = _load(encoder, asked.model, asked.untrained, words)
     bank = None if asked.bank is None else _captions_of(found)
     source = Provenance.of_benchmark(benchmark, split)
-    return _evaluate(asked, matched, loaded, source, "seconds", asked.frames or sizes.num_frames, words, bank)
+    rule = benchmark.splits[split].rule(asked.cut)
+    return _evaluate(asked, matched, loaded, source, rule, asked.frames or sizes.num_frames, words, bank)
 
 
 def _evaluate(
@@ -224,13 +234,14 @@ def _evaluate(
     matched: MatchedVideos,
     loaded: tuple[Encoder, TextVideoModel],
     source: Provenance,
-    sampling: Literal["uniform", "seconds"],
+    rule: FrameRule | None,
     frames: int,
     words: int | None,
     bank: list[str] | None,
 ) -> Outcome:
     from wordframe.cli._terminal import bars_in_turn
     from wordframe.evaluate import evaluate_videos
+    from wordframe.video import WHOLE_VIDEO
 
     encoder, model = loaded
     with bars_in_turn() as on_progress:
@@ -240,7 +251,8 @@ def _evaluate(
             model,
             model_name=asked.model,
             source=source,
-            sampling=sampling,
+            sampling="uniform" if rule is None else "seconds",
+            rule=rule or WHOLE_VIDEO,
             num_frames=frames,
             num_words=words,
             allow_missing=asked.allow_missing,

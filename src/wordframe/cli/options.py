@@ -50,6 +50,10 @@ VideosOption = Annotated[Path, typer.Option(help="Folder of the videos.", show_d
 VideosIfAnyOption = Annotated[
     Path | None, typer.Option(help="Folder of the videos.", show_default=False, readable=False)
 ]
+CutOption = Annotated[
+    Literal["uniform", "first", "last"],
+    typer.Option(help="Which frames are kept where a video has more: spread evenly, the first, or the last ones."),
+]
 FramesOption = Annotated[
     int | None,
     typer.Option(

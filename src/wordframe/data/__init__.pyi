@@ -2,6 +2,7 @@ from ._cache_folder import CacheError as CacheError
 from ._feature_building import FeatureCacheSummary as FeatureCacheSummary
 from ._feature_building import build_feature_cache as build_feature_cache
 from ._feature_building import open_frames_of as open_frames_of
+from .benchmarks import ALL_OF_TRAIN as ALL_OF_TRAIN
 from .benchmarks import BENCHMARKS as BENCHMARKS
 from .benchmarks import SPLITS as SPLITS
 from .benchmarks import Benchmark as Benchmark
@@ -24,6 +25,7 @@ from .frame_cache import build_frame_cache as build_frame_cache
 from .pixel_sets import FrameSet as FrameSet
 from .pixel_sets import PixelBatch as PixelBatch
 from .pixel_sets import VideoSet as VideoSet
+from .sampled import FrameOrder as FrameOrder
 from .sampled import FrameSource as FrameSource
 from .sampled import SampledFrames as SampledFrames
 from .sampled import VideoFiles as VideoFiles

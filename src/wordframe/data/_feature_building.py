@@ -33,6 +33,7 @@ from wordframe.data.sampled import FrameSource, VideoFiles, in_order
 from wordframe.disk import short_hash
 from wordframe.encoders import Encoder
 from wordframe.errors import EncoderError, VideoError
+from wordframe.video import Cut
 
 _TEXTS_AT_ONCE = 256
 """Captions of one call: enough to fill all cores, few enough that Ctrl-C is heard within seconds."""
@@ -66,11 +67,12 @@ def open_frames_of(
     num_frames: int,
     videos: str | Path | None = None,
     frame_cache: str | Path | None = None,
+    cut: Cut = "uniform",
     allow_missing: bool = False,
 ) -> FrameSource:
     """Where the frames of a split come from: a folder of videos or a frame cache, one of the two.
 
-    What is missing or too small is refused here, before hours of encoding.
+    What is missing, too small or chosen by another rule is refused here, before hours of encoding.
 
     Raises:
         AnnotationError: captioned videos are not in the folder and that is not allowed.
@@ -78,14 +80,16 @@ def open_frames_of(
     """
     if (videos is None) == (frame_cache is None):
         raise ValueError(f"give either videos or frame_cache, got {videos=} and {frame_cache=}")
+    rule = split.rule(cut)
     if videos is not None:
         matched = match_videos(videos, split.captions)
         if not allow_missing:
             matched.refuse_missing()
-        return VideoFiles({pair.name: pair.path for pair in matched.pairs}, encoder.short_side)
+        return VideoFiles({pair.name: pair.path for pair in matched.pairs}, encoder.short_side, rule)
     assert frame_cache is not None
     cache = FrameCache.open(frame_cache)
     cache.refuse_less(num_frames=num_frames, short_side=encoder.short_side)
+    cache.refuse_other_rule(rule)
     missing = [video for video in split.captions if video not in cache]
     if missing and not allow_missing:
         raise CacheError(
@@ -127,6 +131,9 @@ def build_feature_cache(
         max_words=encoder.max_words,
         num_frames=num_frames,
         frames=source.description,
+        last_second=source.rule.last_second,
+        cut=source.rule.cut,
+        text_cleaning=encoder.text_cleaning,
         benchmark=split.benchmark,
         split=split.name,
         note=split.note,

@@ -20,8 +20,11 @@ from wordframe.data._readers import AnnotationFolder, Captions
 from wordframe.data.captions import read_captions
 from wordframe.disk import content_hash
 from wordframe.errors import AnnotationError, counted
+from wordframe.video import Cut, FrameRule
 
 SPLITS = ("train", "val", "test")
+ALL_OF_TRAIN = "all of train, as published: no video is held out to choose a checkpoint"
+"""The note of a train split that no part was taken from although the benchmark has no val split."""
 OWN_NUM_FRAMES = 12
 """Frames a video of captions that no benchmark's protocol speaks of: what the papers give short videos."""
 
@@ -51,6 +54,11 @@ class Split:
 
     def __str__(self) -> str:
         return f"{self.benchmark} {self.name}"
+
+    def rule(self, cut: Cut = "uniform") -> FrameRule:
+        """Which frames of its videos are looked at, by the benchmark's protocol where there is one."""
+        known = BENCHMARKS.get(self.benchmark)
+        return FrameRule(last_second=None if known is None else known.last_second, cut=cut)
 
     def queries(self) -> tuple[list[str], list[int]]:
         """Every caption, and the place in ``captions`` of the video it was written for."""
@@ -84,7 +92,8 @@ class Protocol:
     """One way of testing on one data set.
 
     files: the names that the annotation files go by, by what they hold; counts: the published number of videos of each
-    split, where it is known; num_words, num_frames: what the papers use; held_out: videos taken from train to choose
+    split, where it is known; num_words, num_frames: what the papers use; last_second: the last second of a video that
+    is looked at, None for all of it; held_out: videos taken from train to choose
     checkpoints, 0 where there is an official split; read: captions of a split.
     """
 
@@ -94,6 +103,7 @@ class Protocol:
     counts: Mapping[str, int]
     num_words: int
     num_frames: int
+    last_second: int | None = None
     held_out: int = 0
     read: _readers.Reader
 
@@ -143,6 +153,8 @@ BENCHMARKS: dict[str, Protocol] = {
             title="DiDeMo, all descriptions of a video as one paragraph",
             files=_readers.DIDEMO,
             counts={"train": 8395, "val": 1065, "test": 1004},
+            # CLIP4Clip reads the span from 0 to 31 s, both ends included: at most 32 frames, as its followers do
+            last_second=31,
             read=_readers.read_didemo,
             **_LONG,
         ),
@@ -197,6 +209,7 @@ def load_benchmark(
     splits: Sequence[str] = SPLITS,
     held_out_seed: int = 0,
     validate_on_test: bool = False,
+    hold_out: bool = True,
 ) -> Benchmark:
     """Read the captions of some splits of a benchmark from the folder ``annotations``.
 
@@ -204,9 +217,11 @@ def load_benchmark(
         splits: of train, val, test; only the files they need are read.
         held_out_seed: which part of train becomes val where the benchmark has none of its own.
         validate_on_test: take the test split for val, as the published codes do; the split's note says so.
+        hold_out: False leaves train whole where the benchmark has no val split, as published; val is not there then.
 
     Raises:
-        AnnotationError: a file is missing or malformed, or two splits share videos.
+        AnnotationError: a file is missing or malformed, two splits share videos, or val is asked for where the
+            benchmark has none and ``hold_out`` is False.
     """
     chosen = protocol(name)
     folder = AnnotationFolder(Path(annotations))
@@ -221,7 +236,10 @@ def load_benchmark(
     for split in splits:
         if split not in SPLITS:
             raise ValueError(f"splits holds {split!r}; use some of {', '.join(SPLITS)}")
-        found[split] = _split(chosen, split, captions, held_out_seed, validate_on_test)
+        if chosen.held_out and not hold_out and not validate_on_test and split != "test":
+            found[split] = _whole_train(chosen, split, captions)
+        else:
+            found[split] = _split(chosen, split, captions, held_out_seed, validate_on_test)
     _refuse_overlap(name, found, but=("val", "test") if validate_on_test else ())
     problems = [problem for part in read for problem in _count_problem(chosen, part, len(read[part]), splits)]
     return Benchmark(name, found, tuple(folder.read), tuple(problems), chosen.num_words, chosen.num_frames)
@@ -257,6 +275,14 @@ def _split(
         return Split(chosen.name, split, {video: whole[video] for video in whole if video in held_out}, note)
     note = f"without the {counted(size, 'video')} held out as val (seed {seed})"
     return Split(chosen.name, split, {video: whole[video] for video in whole if video not in held_out}, note)
+
+
+def _whole_train(chosen: Protocol, split: str, captions: Callable[[str], Captions]) -> Split:
+    if split == "val":
+        raise AnnotationError(
+            f"{chosen.name} has no val split, and hold_out=False takes none from train; leave val out"
+        )
+    return Split(chosen.name, split, captions(split), ALL_OF_TRAIN)
 
 
 def _sample(videos: Collection[str], size: int, seed: int) -> set[str]:

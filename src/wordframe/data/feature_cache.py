@@ -24,8 +24,11 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from wordframe.data._cache_folder import CacheError, checksum, read_description, write_description
+from wordframe.data.benchmarks import BENCHMARKS
 from wordframe.disk import short_hash
+from wordframe.encoders import clean_text
 from wordframe.errors import counted
+from wordframe.video import Cut, FrameRule
 
 _KIND = "features"
 CAPTIONS = "captions.json"
@@ -38,12 +41,17 @@ _DECIDING = {
     "max_words": "words a caption",
     "num_frames": "frames a video",
     "frames": "frames from",
+    "last_second": "last second of a video",
+    "cut": "cut of more frames",
+    "text_cleaning": "captions with",
     "benchmark": "benchmark",
     "split": "split",
     "annotations": "annotation files",
     "captions": "captions with the hash",
 }
 """What must agree for a run to go on in a folder, and what it is called in a message."""
+_LATER = {"last_second", "cut", "text_cleaning"}
+"""What caches of older versions do not say: their frames are of whole videos, their captions were not cleaned."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +59,9 @@ class FeatureDescription:
     """What all features of a folder depend on, and how far they have come.
 
     encoder, fingerprint, dimension, max_words: of the encoder; num_frames: at most, a video; frames: where they came
-    from; benchmark, split, note, annotations: what the captions are, with the hashes of their files; captions: hash of
-    their text; blocks: checksum of each block that is written; left_out: videos without a frame, and why; complete:
-    nothing is left to do.
+    from; last_second, cut: as in ``FrameRule``; text_cleaning: as in ``Encoder``; benchmark, split, note, annotations:
+    what the captions are, with the hashes of their files; captions: hash of their text; blocks: checksum of each block
+    that is written; left_out: videos without a frame, and why; complete: nothing is left to do.
     """
 
     encoder: str
@@ -67,6 +75,9 @@ class FeatureDescription:
     note: str
     annotations: Mapping[str, str]
     captions: str
+    last_second: int | None = None
+    cut: Cut = "uniform"
+    text_cleaning: str | None = None  # None: a cache from before captions were cleaned
     blocks: Mapping[str, int] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
     complete: bool = False
@@ -78,17 +89,25 @@ class FeatureDescription:
         if values is None:
             return None
         names = {item.name for item in fields(cls)}
-        if names - values.keys():
-            raise CacheError(f"{folder}: its description lacks {min(names - values.keys())!r}; make the cache anew")
-        return cls(**{name: values[name] for name in names})
+        missing = names - values.keys() - _LATER
+        if missing:
+            raise CacheError(f"{folder}: its description lacks {min(missing)!r}; make the cache anew")
+        return cls(**{name: values[name] for name in names & values.keys()})
 
     def write(self, folder: Path) -> None:
         write_description(folder, _KIND, asdict(self))
+
+    @property
+    def rule(self) -> FrameRule:
+        """Which frames of a video are kept."""
+        return FrameRule(last_second=self.last_second, cut=self.cut)
 
     def refuse_other(self, asked: FeatureDescription, folder: Path) -> None:
         """Raise CacheError if a run that ``asked`` for something else may not write here."""
         for name, words in _DECIDING.items():
             mine, theirs = getattr(self, name), getattr(asked, name)
+            if name == "text_cleaning" and not theirs:
+                continue  # an encoder that never cleaned texts: its older caches do not say so, and are the same
             if mine != theirs:
                 raise CacheError(
                     f"{folder}: holds features of other settings ({words} {_short(mine)}, this run has "
@@ -138,6 +157,7 @@ class CachedFeatures:
             raise CacheError(f"{folder}: there is no feature cache; make one with wordframe cache features")
         if not description.complete:
             raise CacheError(f"{folder}: is not complete{_because(description)}")
+        _refuse_old(place, description)
         return cls(place, description)
 
     @property
@@ -226,6 +246,26 @@ def _read_captions(folder: Path) -> list[tuple[str, list[str]]]:
 def damaged_blocks(folder: Path, description: FeatureDescription) -> list[str]:
     """Blocks whose content is no longer what was written."""
     return [name for name, written in description.blocks.items() if checksum(folder / name) != written]
+
+
+def _refuse_old(folder: Path, description: FeatureDescription) -> None:
+    """Raise CacheError for a cache of an older version whose features would be others today."""
+    known = BENCHMARKS.get(description.benchmark)
+    if known is not None and known.last_second != description.last_second:
+        raise CacheError(
+            f"{folder}: holds {known.name} {description.rule.describe(description.num_frames)}, its protocol takes "
+            f"{replace(description.rule, last_second=known.last_second).describe(description.num_frames)}; "
+            "make the cache anew"
+        )
+    if description.text_cleaning is None and description.encoder != "offline":
+        # most captions are the same cleaned or not: only where one is not are its old features wrong
+        every = (caption for _, several in _read_captions(folder) for caption in several)
+        other = next((caption for caption in every if clean_text(caption) != " ".join(caption.split()).lower()), None)
+        if other is not None:
+            raise CacheError(
+                f"{folder}: was made before captions were cleaned as CLIP does, which changes the features of "
+                f"{_short(other)!r} and may change others; make the cache anew"
+            )
 
 
 def _because(description: FeatureDescription) -> str:

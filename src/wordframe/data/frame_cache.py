@@ -35,7 +35,7 @@ from wordframe.data._cache_folder import (
 from wordframe.data.sampled import SampledFrames, VideoFiles, file_stamp, in_order
 from wordframe.disk import content_hash
 from wordframe.errors import VideoError, counted
-from wordframe.video import benchmark_indices, compress, decompress
+from wordframe.video import WHOLE_VIDEO, Cut, FrameRule, compress, decompress
 
 _KIND = "frames"
 QUALITY = 90
@@ -48,12 +48,20 @@ _PROBLEMS = "problems.json"
 class FrameSettings:
     """What all videos of a cache have in common.
 
-    num_frames: at most, a video; short_side: pixels, frames are never enlarged; quality: of JPEG, None for exact.
+    num_frames: at most, a video; short_side: pixels, frames are never enlarged; quality: of JPEG, None for exact;
+    last_second, cut: as in ``FrameRule``; a cache from before there was a choice has the defaults.
     """
 
     num_frames: int = 12
     short_side: int = _SHORT_SIDE
     quality: int | None = QUALITY
+    last_second: int | None = None
+    cut: Cut = "uniform"
+
+    @property
+    def rule(self) -> FrameRule:
+        """Which frames of a video are kept."""
+        return FrameRule(last_second=self.last_second, cut=self.cut)
 
     def __post_init__(self) -> None:
         for name in ("num_frames", "short_side"):
@@ -65,7 +73,8 @@ class FrameSettings:
     def __str__(self) -> str:
         # feature caches keep this text and go on only where it is the same: other words would refuse older ones
         coding = "exact" if self.quality is None else f"JPEG of quality {self.quality}"
-        return f"{self.num_frames} frames a video, short side {self.short_side} pixels, {coding}"
+        told = f"{self.num_frames} frames a video, short side {self.short_side} pixels, {coding}"
+        return told if self.rule == WHOLE_VIDEO else f"{told}, {self.rule.describe(self.num_frames)}"
 
 
 @dataclass
@@ -104,7 +113,7 @@ class FrameCache:
         return self._file(video).is_file()
 
     def read(self, video: str, num_frames: int) -> SampledFrames:
-        """At most ``num_frames`` frames of a video; of more cached ones those that are spread evenly.
+        """At most ``num_frames`` frames of a video; of more cached ones those that the cache's rule keeps.
 
         Raises:
             CacheError: the cache was made with fewer frames a video.
@@ -116,13 +125,17 @@ class FrameCache:
                 ends = file.get_tensor("ends").tolist()
                 checksums, seconds = file.get_tensor("checksums").tolist(), file.get_tensor("seconds")
                 pictures = file.get_slice("pictures")
-                rows = benchmark_indices(len(ends), num_frames)
+                rows = self.rule.indices(len(ends), num_frames)
                 frames = [_picture(pictures, [0, *ends][row], ends[row], checksums[row]) for row in rows]
                 return SampledFrames(np.stack(frames), seconds[rows], read_metadata(file)["problem"])
         except (OSError, SafetensorError, ValueError) as error:
             raise VideoError(
                 f"{video}: its cached frames are damaged ({error}); run wordframe cache frames again to mend them"
             ) from error
+
+    @property
+    def rule(self) -> FrameRule:
+        return self.settings.rule
 
     @property
     def description(self) -> str:
@@ -144,6 +157,17 @@ class FrameCache:
             raise CacheError(
                 f"{self.folder}: holds frames of {there.short_side} pixels, the encoder wants {short_side}; "
                 f"make a cache with --short-side {short_side}"
+            )
+
+    def refuse_other_rule(self, rule: FrameRule) -> None:
+        """Raise CacheError if the frames were chosen by another rule, as DiDeMo's of whole videos were."""
+        # even a cache of more frames will not do: of frames spread over a video the first ones are not its first
+        if self.rule != rule:
+            few = self.settings.num_frames
+            raise CacheError(
+                f"{self.folder}: holds frames chosen otherwise ({self.rule.describe(few)}; wanted: "
+                f"{rule.describe(few)}); make another cache with wordframe cache frames"
+                + ("" if rule.cut == "uniform" else f" --cut {rule.cut}")
             )
 
     def _there(self, video: str) -> Path:
@@ -218,7 +242,7 @@ def _cached(cache: FrameCache, video: str, path: Path) -> _Outcome:
         kept = _kept(file, source, path)
         if kept is not None:
             return _Outcome(damage=kept["problem"])
-        frames = VideoFiles({video: path}, cache.settings.short_side).read(video, cache.settings.num_frames)
+        frames = VideoFiles({video: path}, cache.settings.short_side, cache.rule).read(video, cache.settings.num_frames)
         content = _content_hash(path)
     except VideoError as error:
         file.unlink(missing_ok=True)  # frames of a content that is no longer there

@@ -22,13 +22,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wordframe.data.frame_cache import FrameCache
-from wordframe.data.sampled import FrameSource, VideoFiles
+from wordframe.data.sampled import FrameOrder, FrameSource, VideoFiles, frame_orders
 from wordframe.data.sets import PairBatch
 from wordframe.disk import short_hash
 from wordframe.encoders import Preprocessing, RgbFrames
 from wordframe.errors import AnnotationError, VideoError
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.models import TextVideoModel
+from wordframe.video import WHOLE_VIDEO, FrameRule
 
 Tokenize = Callable[[Sequence[str]], tuple[Tensor, Tensor]]
 """Sentences into ``input_ids (T, W)`` and ``mask (T, W)``, cut to ``num_words`` as the backbone's tokenizer does."""
@@ -85,6 +86,7 @@ class PixelSet:
         tokenize: sentences into ids.
         preprocessing: frames into the pixels that the backbone takes.
         num_words, num_frames: what texts are padded to, and videos cut or padded to.
+        order: of a video's frames in ``batch``.
         allow_missing: leave out videos that ``source`` does not have.
 
     Attributes:
@@ -106,9 +108,10 @@ class PixelSet:
         preprocessing: Preprocessing,
         num_words: int,
         num_frames: int,
+        order: FrameOrder = "forward",
         allow_missing: bool = False,
     ) -> None:
-        self.num_words, self.num_frames = num_words, num_frames
+        self.num_words, self.num_frames, self.order = num_words, num_frames, order
         self._source, self._tokenize = source, tokenize
         self._preprocessing = preprocessing
         self._to_levels = replace(preprocessing, mean=_ZEROS, std=_LEVELS)
@@ -120,7 +123,8 @@ class PixelSet:
         self.video_of = [place for place, video in enumerate(stamps) for _ in captions[video]]
         probe = tokenize(self.captions[:_PROBE_CAPTIONS])[0].tolist()
         sizes = (str(preprocessing), num_words, num_frames)
-        self.fingerprint = short_hash(list(stamps.items()), self.captions, self.video_of, probe, sizes)
+        told = (source.rule.describe(num_frames), order)
+        self.fingerprint = short_hash(list(stamps.items()), self.captions, self.video_of, probe, sizes, told)
 
     def batch(self, captions: Sequence[int]) -> PixelBatch:
         """The captions of these numbers with their videos, in this order. VideoError: a video cannot be read."""
@@ -131,8 +135,9 @@ class PixelSet:
         counts = torch.tensor([len(frames[video]) for video in videos])
         size = (self._preprocessing.height, self._preprocessing.width)
         pixels = torch.zeros(len(videos), self.num_frames, 3, *size, dtype=torch.uint8)
-        for place, video in enumerate(videos):
-            pixels[place, : len(frames[video])] = frames[video]
+        orders = frame_orders(self.order, counts.tolist(), captions)
+        for place, (video, ordered) in enumerate(zip(videos, orders, strict=True)):
+            pixels[place, : len(ordered)] = frames[video][ordered]
         return PixelBatch(
             captions=torch.tensor(captions),
             videos=torch.tensor(videos),
@@ -171,21 +176,24 @@ class _Shared(TypedDict):
     preprocessing: Preprocessing
     num_words: int
     num_frames: int
+    order: NotRequired[FrameOrder]
     allow_missing: NotRequired[bool]
 
 
 class FrameSet(PixelSet):
-    """A set on frames that ``wordframe cache frames`` keeps."""
+    """A set on frames that ``wordframe cache frames`` keeps. CacheError: they were chosen by another ``rule``."""
 
-    def __init__(self, *, cache: FrameCache, **shared: Unpack[_Shared]) -> None:
+    def __init__(self, *, cache: FrameCache, rule: FrameRule = WHOLE_VIDEO, **shared: Unpack[_Shared]) -> None:
+        cache.refuse_other_rule(rule)
         super().__init__(source=cache, **shared)
 
 
 class VideoSet(PixelSet):
     """A set on video files by the captions' names. Every video is decoded anew each time it is asked for."""
 
-    def __init__(self, *, paths: Mapping[str, Path], **shared: Unpack[_Shared]) -> None:
-        super().__init__(source=VideoFiles(paths, short_side=shared["preprocessing"].short_side), **shared)
+    def __init__(self, *, paths: Mapping[str, Path], rule: FrameRule = WHOLE_VIDEO, **shared: Unpack[_Shared]) -> None:
+        source = VideoFiles(paths, short_side=shared["preprocessing"].short_side, rule=rule)
+        super().__init__(source=source, **shared)
 
 
 def _stamps(source: FrameSource, videos: Mapping[str, object]) -> tuple[dict[str, str], dict[str, str]]:

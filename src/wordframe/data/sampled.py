@@ -1,8 +1,8 @@
 """Videos as the benchmarks see them: one frame a second, and of these at most ``num_frames``, spread evenly.
 
-The rule is CLIP4Clip's (Luo et al., arXiv 2104.08860), the choice that of ``wordframe.video.benchmark_indices``. Whole
-numbers of seconds are wanted, so the choice is made before decoding and only the chosen frames are converted. A file
-that turns out shorter than its header says, or whose header does not say, is read once more to count its seconds.
+The rule is CLIP4Clip's (Luo et al., arXiv 2104.08860), the choice that of ``wordframe.video.FrameRule``. Whole numbers
+of seconds are wanted, so the choice is made before decoding and only the chosen frames are converted. A file that turns
+out shorter than its header says, or whose header does not say, is read once more to count its seconds.
 Neighbours: ``frame_cache.py`` keeps what is read here, ``_feature_building.py`` and ``pixel_sets.py`` read from either.
 """
 
@@ -10,19 +10,20 @@ from __future__ import annotations
 
 import math
 import os
+import random
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from wordframe.errors import VideoError
-from wordframe.video import Frame, VideoInfo, VideoPath, benchmark_indices, open_frames, per_second
+from wordframe.video import WHOLE_VIDEO, Frame, FrameRule, VideoInfo, VideoPath, open_frames, per_second
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -51,6 +52,11 @@ class FrameSource(Protocol):
         ...
 
     @property
+    def rule(self) -> FrameRule:
+        """Which frames of a video it gives."""
+        ...
+
+    @property
     def description(self) -> str:
         """The kind of frames in words. Features of one kind do not mix with those of another."""
         ...
@@ -66,13 +72,14 @@ class FrameSource(Protocol):
 
 @dataclass(frozen=True)
 class VideoFiles:
-    """Frames decoded when they are asked for; short_side: pixels, larger frames are scaled down to it."""
+    """Frames decoded when they are asked for; short_side: pixels, larger frames are scaled down to it; rule: which."""
 
     paths: Mapping[str, Path]
     short_side: int
+    rule: FrameRule = WHOLE_VIDEO
 
     def read(self, video: str, num_frames: int) -> SampledFrames:
-        return read_sampled(self._path(video), num_frames=num_frames, short_side=self.short_side)
+        return read_sampled(self._path(video), num_frames=num_frames, short_side=self.short_side, rule=self.rule)
 
     @property
     def description(self) -> str:
@@ -91,23 +98,42 @@ class VideoFiles:
         return self.paths[video]
 
 
-def read_sampled(path: VideoPath, *, num_frames: int, short_side: int | None) -> SampledFrames:
-    """The frames of a video file, one a second, at most ``num_frames`` of them.
+def read_sampled(
+    path: VideoPath, *, num_frames: int, short_side: int | None, rule: FrameRule = WHOLE_VIDEO
+) -> SampledFrames:
+    """The frames of a video file that ``rule`` chooses, at most ``num_frames`` of them.
 
     Raises:
         VideoError: the file is not there, cannot be read, or has no video that can be decoded.
     """
-    frames, info, problem = _read(path, lambda info: _seconds(info.duration_seconds, num_frames), short_side)
-    expected = _seconds(info.duration_seconds, num_frames)
+    frames, info, problem = _read(path, lambda info: _seconds(info.duration_seconds, num_frames, rule), short_side)
+    expected = _seconds(info.duration_seconds, num_frames, rule)
     if not expected or len(frames) < len(expected):
         # tiny pictures: only their number is wanted
-        with open_frames(path, per_second(1.0), short_side=16) as stream:
+        with open_frames(path, per_second(1.0, 0.0, rule.end_seconds), short_side=16) as stream:
             count = sum(1 for _ in stream)
-        frames, _, later_problem = _read(path, lambda _: _seconds(count, num_frames), short_side)
+        frames, _, later_problem = _read(path, lambda _: _seconds(count, num_frames, rule), short_side)
         problem = problem or later_problem
     return SampledFrames(
         np.stack([frame.rgb for frame in frames]), np.array([frame.seconds for frame in frames]), problem
     )
+
+
+FrameOrder = Literal["forward", "reverse", "random"]
+"""In which order a model sees the frames that were kept: CLIP4Clip's ``train_frame_order`` 0, 1 and 2."""
+
+
+def frame_orders(order: FrameOrder, counts: Sequence[int], captions: Sequence[int]) -> list[list[int]]:
+    """The places of each video's frames in the order wanted, for a batch with these numbers of ``captions``.
+
+    >>> frame_orders("reverse", [3, 1], [7, 9])
+    [[2, 1, 0], [0]]
+    """
+    if order == "random":
+        # drawn anew with every batch, yet of nothing but the batch, so that a resumed run draws the same
+        draw = random.Random(str(list(captions)))
+        return [draw.sample(range(count), count) for count in counts]
+    return [list(range(count))[:: 1 if order == "forward" else -1] for count in counts]
 
 
 def file_stamp(path: Path) -> str:
@@ -159,8 +185,8 @@ def _read(
         return frames, stream.info, stream.problem
 
 
-def _seconds(duration_seconds: float | None, num_frames: int) -> list[float]:
+def _seconds(duration_seconds: float | None, num_frames: int, rule: FrameRule) -> list[float]:
     """The wanted times of a video of this length; none if it is not known."""
     if duration_seconds is None:
         return []
-    return [float(second) for second in benchmark_indices(math.ceil(duration_seconds), num_frames)]
+    return [float(second) for second in rule.indices(math.ceil(duration_seconds), num_frames)]

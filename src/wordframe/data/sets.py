@@ -24,11 +24,12 @@ from torch import Tensor
 
 from wordframe.data._cache_folder import CacheError
 from wordframe.data.feature_cache import CachedFeatures
+from wordframe.data.sampled import FrameOrder, frame_orders
 from wordframe.disk import short_hash
 from wordframe.errors import counted
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.models import TextVideoModel, kept_words
-from wordframe.video import benchmark_indices
+from wordframe.video import Cut, FrameRule
 
 Rows = NDArray[np.floating]
 
@@ -145,6 +146,7 @@ class FeatureSet:
         features: where they come from.
         video_of, video_ids, fingerprint: as in ``TrainingSet``.
         num_words, num_frames: what texts and videos are cut or padded to; by default the most that there are.
+        cut: which frames are kept of more than ``num_frames``; order: of a video's frames in ``batch``.
     """
 
     def __init__(
@@ -156,14 +158,17 @@ class FeatureSet:
         fingerprint: str,
         num_words: int | None = None,
         num_frames: int | None = None,
+        cut: Cut = "uniform",
+        order: FrameOrder = "forward",
     ) -> None:
+        self.cut, self.order = cut, order
         self.video_of, self.video_ids = video_of, video_ids
         self.num_words = int(features.word_counts.max()) if num_words is None else num_words
         self.num_frames = int(features.frame_counts.max()) if num_frames is None else num_frames
         for name, value, least in (("num_words", self.num_words, 2), ("num_frames", self.num_frames, 1)):
             if value < least:
                 raise ValueError(f"{name}={value} must be at least {least}")
-        self.fingerprint = short_hash(fingerprint, self.num_words, self.num_frames)
+        self.fingerprint = short_hash(fingerprint, self.num_words, self.num_frames, cut, order)
         self._features = features
 
     @classmethod
@@ -173,6 +178,8 @@ class FeatureSet:
         *,
         num_words: int | None = None,
         num_frames: int | None = None,
+        cut: Cut | None = None,
+        order: FrameOrder = "forward",
         encoder_fingerprint: str | None = None,
         benchmark: str | None = None,
         split: str | None = None,
@@ -181,16 +188,18 @@ class FeatureSet:
 
         Args:
             num_words, num_frames: as above.
-            encoder_fingerprint, benchmark, split: what the features must be of, where the caller knows.
+            order: of a video's frames in ``batch``.
+            cut, encoder_fingerprint, benchmark, split: what the features must be of, where the caller knows.
 
         Raises:
             CacheError: there is no such cache, it is not complete or damaged, has fewer frames a video, or is of
-                another encoder, benchmark or split.
+                another cut, encoder, benchmark or split.
         """
         features = CachedFeatures.open(folder)
         described = features.description
         for what, there, wanted in (
             ("the encoder's fingerprint", described.fingerprint, encoder_fingerprint),
+            ("the cut of more frames than wanted", described.cut, cut),
             ("benchmark", described.benchmark, benchmark),
             ("split", described.split, split),
         ):
@@ -208,6 +217,8 @@ class FeatureSet:
             fingerprint=features.fingerprint,
             num_words=num_words,
             num_frames=described.num_frames if num_frames is None else num_frames,
+            cut=described.cut,
+            order=order,
         )
 
     @classmethod
@@ -243,13 +254,19 @@ class FeatureSet:
         """The captions of these numbers with their videos, in this order."""
         videos = [self.video_of[caption] for caption in captions]
         text, video = self._texts(captions), self._videos(videos)
+        frames = video.frames
+        if self.order != "forward":
+            orders = frame_orders(self.order, video.frame_mask.sum(dim=1).tolist(), captions)
+            frames = frames.clone()
+            for row, ordered in enumerate(orders):
+                frames[row, : len(ordered)] = video.frames[row, ordered]
         return FeatureBatch(
             captions=torch.tensor(captions),
             videos=torch.tensor(videos),
             sentence=text.sentence,
             words=text.words,
             word_mask=text.word_mask,
-            frames=video.frames,
+            frames=frames,
             frame_mask=video.frame_mask,
         )
 
@@ -276,7 +293,8 @@ class FeatureSet:
             frames, times = self._features.frames(video), self._features.seconds(video)
             kept: list[int] | slice = slice(None)
             if len(frames) > self.num_frames:
-                kept = benchmark_indices(len(frames), self.num_frames)
+                # the cache has applied the protocol's last second already
+                kept = FrameRule(cut=self.cut).indices(len(frames), self.num_frames)
             rows.append(frames[kept])
             if times is not None:
                 seconds.append(times[kept])

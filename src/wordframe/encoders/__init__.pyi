@@ -6,6 +6,7 @@ from ._class_directions import read_in_classes as read_in_classes
 from ._dual import MODEL_TYPES as MODEL_TYPES
 from ._dual import Backbone as Backbone
 from ._dual import SentenceTokenizer as SentenceTokenizer
+from ._dual import clean_text as clean_text
 from ._dual import quiet_transformers as quiet_transformers
 from ._hub import cached_model as cached_model
 from ._load import load_encoder as load_encoder

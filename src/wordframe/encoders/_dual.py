@@ -10,12 +10,14 @@ Neighbours: ``backbone.py`` (OpenAI's CLIP), ``clip.py`` (the encoder around eit
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from threading import Lock
 from typing import Any
 
+import ftfy
 import torch
 from torch import Tensor, nn
 
@@ -31,6 +33,7 @@ class ModelType:
     Attributes:
         mask_padding: the text tower attends both ways and needs to be told the padding.
         fixed_length: every text is padded to the model's full length, as in training.
+        cleans_text: texts pass ``clean_text`` first, as in OpenAI's code.
         pad_with_zero: padded positions carry id 0, as in OpenAI's code, whatever the tokenizer's padding token.
         patches: the image tower takes a list of patches instead of an image.
         projection: the layer that brings token states into the common space.
@@ -39,6 +42,7 @@ class ModelType:
 
     mask_padding: bool = False
     fixed_length: bool = False
+    cleans_text: bool = False
     pad_with_zero: bool = False
     patches: bool = False
     projection: str = "text_projection"
@@ -48,7 +52,7 @@ class ModelType:
 _WORDS_OF_ENGLISH = 100_000
 """Tokens: vocabularies for English have half as many or fewer, those for many languages twice as many or more."""
 MODEL_TYPES = {
-    "clip": ModelType(pad_with_zero=True),
+    "clip": ModelType(cleans_text=True, pad_with_zero=True),
     "metaclip_2": ModelType(other_languages=True),
     "siglip": ModelType(fixed_length=True, projection="text_model.head"),
     "siglip2": ModelType(fixed_length=True, patches=True, projection="text_model.head", other_languages=True),
@@ -211,11 +215,28 @@ def _to_patches(pixels: Tensor, side: int) -> dict[str, Tensor]:
     }
 
 
+CLEANING = "text repaired by ftfy, HTML entities read twice, lower case"
+"""What ``clean_text`` does, in the words of reports and caches."""
+
+
+def clean_text(text: str) -> str:
+    """A text as CLIP's tokenizer cleans it before it looks for byte pairs (Radford et al., 2021, their code).
+
+    >>> clean_text(" Salt &amp;amp; pepper,  \u201cfresh\u201d from the caf\u00c3\u00a9 ")
+    'salt & pepper, "fresh" from the café'
+    """
+    # ftfy leaves entities alone in a text that holds "<", so they are read here in any case: twice, since texts from
+    # the web were often escaped twice
+    unescaped = html.unescape(html.unescape(ftfy.fix_text(text)))
+    # lower case by Python before transformers does it letter by letter: a Greek sigma at a word's end differs
+    return " ".join(unescaped.split()).lower()
+
+
 class SentenceTokenizer:
     """A tokenizer of transformers under the rules of one model type.
 
-    CLIP's: byte pairs of the lower-case text, SOS + tokens cut to ``max_words - 1`` + EOS, padded with id 0 to the
-    longest sentence given. Others keep their own tokenizer's rules; SigLIP pads every text to its full length.
+    CLIP's: byte pairs of the text after ``clean_text``, SOS + tokens cut to ``max_words - 1`` + EOS, padded with id 0
+    to the longest sentence given. Others keep their own tokenizer's rules; SigLIP pads every text to its full length.
 
     Args:
         tokenizer: transformers' tokenizer.
@@ -232,15 +253,18 @@ class SentenceTokenizer:
         self._tokenizer = tokenizer
         self._model_type = model_type
         self.max_words = max_words
+        self.cleaning = CLEANING if model_type.cleans_text else ""
         self._lock = Lock()
 
     def __call__(self, sentences: Sequence[str]) -> tuple[Tensor, Tensor]:
         """``T`` sentences into ids ``(T, W)`` long and mask ``(T, W)`` bool."""
         # CLIP finds EOS behind the words, so only a model of fixed length may be padded on the left
         side = {} if self._model_type.fixed_length else {"padding_side": "right"}
+        # here and not left to transformers, which repairs text only in some of its tokenizers and where ftfy is there
+        texts = [clean_text(text) if self._model_type.cleans_text else text for text in sentences]
         with self._lock:  # a tokenizer keeps its padding and truncation as state, and refuses a second thread
             tokens = self._tokenizer(
-                list(sentences),
+                texts,
                 padding="max_length" if self._model_type.fixed_length else "longest",
                 truncation=True,
                 max_length=self.max_words,

@@ -20,9 +20,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
 
 from wordframe.encoders._dual import Backbone, model_of_weights
+from wordframe.encoders._half_weights import embeddings_in_half, store_in_half
 from wordframe.encoders.preprocess import Preprocessing
 from wordframe.errors import EncoderError
 from wordframe.features import TextFeatures
@@ -52,6 +54,7 @@ _IN_BLOCK = {
     "mlp.c_fc": "mlp.fc1",
     "mlp.c_proj": "mlp.fc2",
 }
+_TRANSFORMERS_BLOCK = re.compile(r"encoder\.layers\.(\d+)\.")
 _BLOCK = re.compile(r"(visual\.)?transformer\.resblocks\.(\d+)\.(.+)")
 
 
@@ -114,6 +117,7 @@ class ClipBackbone(Backbone):
         super().__init__(model, preprocessing=Preprocessing(height=sizes.image_size, width=sizes.image_size))
         self.sizes = sizes
         self.unused_keys: tuple[str, ...] = ()
+        self.in_half = False
 
     @classmethod
     def of_model(cls, model: Any) -> ClipBackbone | None:
@@ -183,17 +187,48 @@ class ClipBackbone(Backbone):
 
         return cls._around(model_of_weights(CLIPModel, _config(sizes), weights), sizes)
 
+    def to_half(self) -> None:
+        """Keep the weights in float16 from now on, as the released codes tune CLIP; a second call changes nothing."""
+        if not self.in_half:
+            store_in_half(self.model)
+            self.in_half = True
+
+    def freeze_layers(self, count: int) -> None:
+        """Stop training the embeddings, the LayerNorm behind the picture's, and the first ``count`` blocks of each
+        tower: CLIP4Clip's ``freeze_layer_num``, 0 as published."""
+        for name, parameter in self.model.named_parameters():
+            block = _TRANSFORMERS_BLOCK.search(name)
+            if "embeddings." in name or "pre_layrnorm." in name or (block and int(block[1]) < count):
+                parameter.requires_grad_(False)
+
     def encode_ids(self, input_ids: Tensor, mask: Tensor) -> TextFeatures:
         """Token ids ``(T, W)`` and their mask ``(T, W)`` into features."""
         if input_ids.dim() != 2 or not 1 <= input_ids.shape[1] <= self.max_words:
             raise ValueError(f"input_ids must be (T, W) with W in 1..{self.max_words}, got {tuple(input_ids.shape)}")
-        states = self.model.text_model(input_ids=input_ids).last_hidden_state  # (T, W, width)
-        words = self.model.text_projection(states)  # (T, W, D)
+        states = self._run(self.model.text_model, input_ids=input_ids).last_hidden_state  # (T, W, width)
+        words = self._outside(self.model.text_projection(states))  # (T, W, D)
         # Not transformers' pooled output: that looks for the EOS of the configuration, which older published ones
         # give as 2. OpenAI's own rule is the highest id, and needs no configuration.
         rows = torch.arange(len(input_ids), device=input_ids.device)
         sentence = words[rows, input_ids.argmax(dim=-1)]  # (T, D)
         return TextFeatures(sentence, words, mask)
+
+    def encode_pixels(self, pixels: Tensor) -> Tensor:
+        """Pixels ``(N, 3, H, W)`` into frame features ``(N, D)``."""
+        side = self.sizes.image_size
+        if pixels.dim() != 4 or pixels.shape[1:] != (3, side, side):
+            raise ValueError(f"pixels must be (N, 3, {side}, {side}), got {tuple(pixels.shape)}")
+        pooled = self._run(self.model.vision_model, pixel_values=pixels).pooler_output  # (N, width)
+        return self._outside(self.model.visual_projection(pooled))  # (N, D)
+
+    def _run(self, tower: nn.Module, **inputs: Tensor) -> Any:
+        if not self.in_half:
+            return tower(**inputs)
+        return functional_call(tower, embeddings_in_half(tower), (), inputs)
+
+    def _outside(self, features: Tensor) -> Tensor:
+        """What leaves the towers: whatever is built on them computes in float32, as in the released codes."""
+        return features.float() if self.in_half else features
 
 
 def _config(sizes: ClipSizes) -> Any:

@@ -31,6 +31,8 @@ class Encoder(ABC):
             beyond resampling error.
         max_words: the longest token sequence, SOS and EOS included; longer sentences are cut.
         device: where the features are computed.
+        text_cleaning: what is done to a sentence before it is cut into tokens, in words for reports and caches; empty
+            where the tokenizer alone decides.
         runtime: what computes those of frames, ``torch`` or ``openvino``.
         blind_to: what it cannot know of a sentence, so that a search says so: ``language`` (all but English), ``names``
             (of people, places, brands), ``text`` (to be read in the picture, and numbers), ``emoji``.
@@ -41,6 +43,7 @@ class Encoder(ABC):
     short_side: int
     max_words: int
     device: torch.device = torch.device("cpu")
+    text_cleaning: str = ""
     runtime: str = "torch"
     blind_to: frozenset[str] = frozenset()
 

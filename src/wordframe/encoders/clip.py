@@ -70,6 +70,7 @@ class ClipEncoder(Encoder):
         self.device = _choose_device(device)
         self.preprocessing = preprocessing
         self.tokenize = tokenizer
+        self.text_cleaning = tokenizer.cleaning
         self.batch_size = batch_size
         self.runtime = choose_runtime(runtime, self.device)
         self._towers = towers

@@ -1,7 +1,7 @@
 """Captioned videos, or a cache of their features, into what an evaluation compares: texts, videos, and who is whose.
 
 Two ways of choosing frames: ``uniform``, the centres of equal parts of the video (one's own folder); ``seconds``, the
-benchmarks' one a second and of these at most ``num_frames`` spread evenly (METHODS section 8).
+benchmarks' one a second and of these at most ``num_frames``, by a ``FrameRule`` (METHODS section 8).
 A video that cannot be read is listed and, unless the caller allows it, ends the evaluation, since a smaller gallery is
 an easier one. From a cache, captions are read a block at a time when their tile comes; frames, ``V · F · D`` numbers,
 are held. Neighbours: ``evaluator.py`` ranks the features, ``outcome.py`` makes the report.
@@ -28,7 +28,7 @@ from wordframe.evaluate.report import Skipped
 from wordframe.extraction import Failure, Job, extract
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.models import fit_text, kept_words
-from wordframe.video import VideoInfo, benchmark_indices, per_second, uniform
+from wordframe.video import WHOLE_VIDEO, FrameRule, VideoInfo, benchmark_indices, per_second, uniform
 
 Sampling = Literal["uniform", "seconds"]
 """How frames are chosen: the centres of equal parts, or one a second and of these some."""
@@ -67,12 +67,13 @@ def gather(
     encoder: Encoder,
     *,
     sampling: Sampling,
+    rule: FrameRule = WHOLE_VIDEO,
     num_frames: int,
     num_words: int | None,
     allow_missing: bool,
     on_progress: Callable[[int], None],
 ) -> Gathered:
-    """Encode the videos and their captions.
+    """Encode the videos and their captions. rule: of ``seconds``, which ones.
 
     Raises:
         AnnotationError: videos are missing or unreadable and that is not allowed, or none is left.
@@ -80,7 +81,10 @@ def gather(
     if not allow_missing:
         matched.refuse_missing()
     paths = [pair.path for pair in matched.pairs]
-    read = _READERS[sampling](paths, encoder, num_frames, on_progress)
+    if sampling == "uniform":
+        read = _read_uniform(paths, encoder, num_frames, on_progress)
+    else:
+        read = _read_seconds(paths, encoder, num_frames, rule, on_progress)
     skipped = [Skipped(name, "not in the folder") for name in matched.missing] + read.failures
     if read.failures and not allow_missing:
         raise AnnotationError(
@@ -150,13 +154,13 @@ def _read_uniform(
 
 
 def _read_seconds(
-    paths: Sequence[Path], encoder: Encoder, num_frames: int, on_progress: Callable[[int], None]
+    paths: Sequence[Path], encoder: Encoder, num_frames: int, rule: FrameRule, on_progress: Callable[[int], None]
 ) -> _Read:
-    """One frame a second, at most ``num_frames`` of them, spread evenly."""
+    """One frame a second, at most ``num_frames`` of them."""
 
     def work(path: Path) -> tuple[NDArray[np.float32], str | None] | VideoError:
         try:
-            frames = read_sampled(path, num_frames=num_frames, short_side=encoder.short_side)
+            frames = read_sampled(path, num_frames=num_frames, short_side=encoder.short_side, rule=rule)
         except VideoError as error:
             return error
         return encoder.encode_frames(frames.rgb).numpy(), frames.problem
@@ -173,17 +177,14 @@ def _read_seconds(
     return read
 
 
-_Reader = Callable[[Sequence[Path], Encoder, int, Callable[[int], None]], _Read]
-_READERS: dict[Sampling, _Reader] = {"uniform": _read_uniform, "seconds": _read_seconds}
-
-
 # From a cache of features ------------------------------------------------------------------------------------------
 
 
 def gather_cached(cache: CachedFeatures, *, num_frames: int, num_words: int) -> Gathered:
     """All of a cache: at most ``num_frames`` frames a video, ``num_words`` token positions a caption."""
     frames = [cache.frames(video) for video in range(len(cache.video_ids))]
-    chosen = [each[benchmark_indices(len(each), num_frames)] for each in frames]
+    rule = FrameRule(cut=cache.description.cut)  # the cache has applied the protocol's last second already
+    chosen = [each[rule.indices(len(each), num_frames)] for each in frames]
     left_out = cache.description.left_out
     return Gathered(
         names=tuple(cache.video_ids),

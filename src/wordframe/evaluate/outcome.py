@@ -29,12 +29,8 @@ from wordframe.evaluate.ranking import Texts
 from wordframe.evaluate.report import EvaluationReport, Row
 from wordframe.evaluate.rescoring import BETA
 from wordframe.models import TextVideoModel
-from wordframe.video import decoder_version
+from wordframe.video import WHOLE_VIDEO, FrameRule, decoder_version
 
-_FRAME_RULES: dict[Sampling, str] = {
-    "uniform": "{} a video, uniform",
-    "seconds": "1 a second, then at most {} spread evenly",
-}
 _BANK_SIZE = 5000
 """Captions of a query bank, drawn from all of training's: beyond some thousand more of them change little and cost
 as much as the test itself."""
@@ -105,6 +101,7 @@ def evaluate_videos(
     model_name: str,
     source: Provenance | None = None,
     sampling: Sampling = "uniform",
+    rule: FrameRule = WHOLE_VIDEO,
     num_frames: int = 12,
     num_words: int | None = None,
     allow_missing: bool = False,
@@ -120,7 +117,7 @@ def evaluate_videos(
 
     Args:
         source: where the captions come from, for the report; a folder of one's own by default.
-        sampling: ``uniform`` or ``seconds`` (see ``gathering.py``).
+        sampling: ``uniform`` or ``seconds`` (see ``gathering.py``); rule: of ``seconds``, which ones.
         num_frames: frames a video, ``F``; fewer if the model takes fewer.
         num_words: token positions a caption, ``W``; fewer if encoder or model take fewer.
         top: length of every query's list of candidates; None for no lists.
@@ -141,12 +138,14 @@ def evaluate_videos(
         matched,
         encoder,
         sampling=sampling,
+        rule=rule,
         num_frames=num_frames,
         num_words=num_words,
         allow_missing=allow_missing,
         on_progress=on_read,
     )
-    frames, words = _FRAME_RULES[sampling].format(num_frames), _word_rule(num_words, encoder.max_words)
+    frames = f"{num_frames} a video, uniform" if sampling == "uniform" else rule.describe(num_frames)
+    words = _word_rule(num_words, encoder.max_words, encoder.text_cleaning)
     return _evaluate_gathered(
         gathered,
         model,
@@ -191,7 +190,8 @@ def evaluate_cached(
     num_frames = min(limit for limit in (num_frames, stored.num_frames, model.max_frames) if limit is not None)
     num_words = min(limit for limit in (num_words, stored.max_words, model.max_words) if limit is not None)
     source = Provenance(stored.benchmark, stored.split, stored.note, stored.annotations)
-    frames, words = _frame_rule(stored, num_frames), _word_rule(num_words, stored.max_words)
+    frames = _frame_rule(stored, num_frames)
+    words = _word_rule(num_words, stored.max_words, stored.text_cleaning or "")
     return _evaluate_gathered(
         gather_cached(cache, num_frames=num_frames, num_words=num_words),
         model,
@@ -273,19 +273,21 @@ def _report(
     )
 
 
-def _word_rule(num_words: int | None, max_words: int) -> str:
-    """How many token positions a caption may have, in words.
+def _word_rule(num_words: int | None, max_words: int, cleaning: str = "") -> str:
+    """How many token positions a caption may have, in words, and what was done to it first.
 
-    >>> _word_rule(32, 77), _word_rule(None, 77)
-    ('at most 32 token positions, SOS and EOS included', 'at most 77 token positions, SOS and EOS included')
+    >>> _word_rule(None, 77)
+    'at most 77 token positions, SOS and EOS included'
+    >>> _word_rule(32, 77, "lower case")
+    'at most 32 token positions, SOS and EOS included; lower case'
     """
     limit = max_words if num_words is None else min(num_words, max_words)
-    return f"at most {limit} token positions, SOS and EOS included"
+    return f"at most {limit} token positions, SOS and EOS included" + (cleaning and f"; {cleaning}")
 
 
 def _frame_rule(stored: FeatureDescription, num_frames: int) -> str:
     fewer = f", of these at most {num_frames}" if num_frames < stored.num_frames else ""
-    return f"{_FRAME_RULES['seconds'].format(stored.num_frames)}{fewer}; from features in float16 ({stored.frames})"
+    return f"{stored.rule.describe(stored.num_frames)}{fewer}; from features in float16 ({stored.frames})"
 
 
 def _encoded_bank(captions: Sequence[str], encoder: Encoder, *, num_words: int | None, seed: int) -> _Bank:

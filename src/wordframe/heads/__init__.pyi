@@ -23,7 +23,11 @@ from .clip4clip import Transformer as Transformer
 from .clip4clip import TransformerBlock as TransformerBlock
 from .tcmgc.ablated import ABLATIONS as ABLATIONS
 from .tcmgc.ablated import AblatedSimilarity as AblatedSimilarity
+from .tcmgc.ablated import UnattendedSimilarity as UnattendedSimilarity
 from .tcmgc.head import TextConditionedSimilarity as TextConditionedSimilarity
+from .tmass import StochasticTextSimilarity as StochasticTextSimilarity
+from .wti import WeightedTokenSimilarity as WeightedTokenSimilarity
 from .xclip import MultiGrainedSimilarity as MultiGrainedSimilarity
+from .xpool import PoolingSimilarity as PoolingSimilarity
 from .zero_shot import LOGIT_SCALE as LOGIT_SCALE
 from .zero_shot import ZeroShotAttention as ZeroShotAttention

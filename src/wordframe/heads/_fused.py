@@ -3,7 +3,7 @@
 A head adds to its tensor form what its loop reads of videos (``group``) and how a block of texts is scored against
 them (``score_groups``). The loop answers for the first of ``methods`` wherever it can run, which is float32 on CPU
 without gradients; the tensor form of ``compare`` answers everywhere else, in float32. Heads: ``tcmgc/head.py``,
-``xclip.py``; loops: ``_kernels/``.
+``xclip.py``, ``xpool.py``, ``wti.py``; loops: ``_kernels/``.
 
 A tile is some texts times some groups of ``LANES`` videos; its products (``product``) stay in the processor's cache
 while the loop reads them. Tiles depend on sizes alone, never on the number of threads, and each is computed by one
@@ -13,7 +13,7 @@ oneDNN's product runs at about twice the rate of the BLAS that ``torch.mm`` call
 below it (benchmarks/scoring.py prints both); torch offers it for float32 tensors in oneDNN's layout, and for bfloat16
 as they are. bfloat16 is summed in float32, but each result is rounded to bfloat16 before it comes back.
 
-Axes: ``N`` columns (a text's real words, then its sentence), ``C`` groups, the rest as everywhere.
+Axes: ``N`` columns (a text's real words, then its sentence), ``C`` groups, ``P`` parts, the rest as everywhere.
 """
 
 from __future__ import annotations
@@ -54,9 +54,13 @@ class FusedSimilarity(Similarity):
 
     With ``products = "bfloat16"`` the large products of videos precomputed from then on are faster where the processor
     has instructions for it, at errors that benchmarks/precision.py prints. The tensor form stays with float32.
+
+    Attributes:
+        part_names: the parts that the loop writes, behind the logits.
     """
 
     kinds_of_products = tuple(PRODUCTS)
+    part_names: tuple[str, ...] = PART_NAMES
 
     def forward(
         self, text: TextFeatures, video: VideoFeatures | PrecomputedVideos, *, method: str = "auto"
@@ -67,7 +71,7 @@ class FusedSimilarity(Similarity):
             return super().forward(text, video, method=method)
         refuse_empty("text", text.word_mask)
         text = text.to(dtype=torch.float32)
-        out = np.empty((1 + len(PART_NAMES), len(text), len(video)), np.float32)
+        out = np.empty((1 + len(self.part_names), len(text), len(video)), np.float32)
         with torch.autocast(device_type="cpu", enabled=False):
             if isinstance(video, PrecomputedVideos) and video.groups is not None:
                 groups = video.groups
@@ -79,7 +83,7 @@ class FusedSimilarity(Similarity):
             else:
                 self._score_in_blocks(text, raw, out)
         logits, *parts = torch.from_numpy(out)
-        return SimilarityOutput(logits, dict(zip(PART_NAMES, parts, strict=True)))
+        return SimilarityOutput(logits, dict(zip(self.part_names, parts, strict=True)))
 
     def precompute(
         self, video: VideoFeatures, statistics: Sequence[VideoStatistics] | None = None
@@ -97,13 +101,27 @@ class FusedSimilarity(Similarity):
         on_cpu = text.sentence.device.type == "cpu"
         return on_cpu and self._dtype() == torch.float32 and usable(*self.parameters())
 
+    def columns(self, text: TextFeatures) -> Columns:
+        """What the loop reads of texts: their words and sentences, as most do, or the one or the other."""
+        return pack(text, masked=self.mask_padding)
+
     @abstractmethod
     def group(self, video: VideoFeatures, statistics: Sequence[VideoStatistics] | None = None) -> VideoGroups:
         """What the loop reads of float32 videos, with the ``statistics`` that were kept of them."""
 
     @abstractmethod
-    def score_groups(self, text: TextFeatures, groups: VideoGroups, max_floats: int, out: NDArray[np.float32]) -> None:
-        """Write logits and parts of a block of texts into ``out (5, T, V)``; tiles hold ``max_floats`` a product."""
+    def score_groups(
+        self,
+        text: TextFeatures,
+        columns: Columns,
+        groups: VideoGroups,
+        max_floats: int,
+        out: NDArray[np.float32],
+    ) -> None:
+        """Write logits and parts of a block of texts into ``out (1 + P, T, V)``; tiles hold ``max_floats`` a product.
+
+        columns: of ``text``, as ``self.columns`` gives them.
+        """
 
     def _score_in_blocks(self, text: TextFeatures, video: VideoFeatures, out: NDArray[np.float32]) -> None:
         """As many videos in groups at once as ``max_block_mb`` holds."""
@@ -121,24 +139,18 @@ class FusedSimilarity(Similarity):
         max_floats = budget // (4 * torch.get_num_threads())  # three products and what they leave behind
         for texts in text_blocks(text, masked=self.mask_padding, max_columns=max_columns):
             block = text[texts]
-            self.score_groups(block, groups, max_floats, out[:, texts])
+            columns = self.columns(block)
+            self.score_groups(block, columns, groups, max_floats, out[:, texts])
             # The loop keeps maxima by comparisons, which a NaN never wins: what is broken is marked from outside.
-            out[:, texts][:, _broken(block, masked=self.mask_padding)] = float("nan")
+            out[:, texts][:, columns.broken()] = float("nan")
         out[:, :, groups.broken.numpy()] = float("nan")
 
 
 def put(tile: NDArray[np.float32], out: NDArray[np.float32], texts: slice, groups: slice) -> None:
-    """A tile ``(5, T, C, LANES)`` to its place in ``out (5, T, V)``, without the lanes that fill up the last group."""
+    """A tile ``(1 + P, T, C, LANES)`` to its place in ``out (1 + P, T, V)``, without the lanes that fill a group."""
     first = groups.start * LANES
     target = out[:, texts, first : groups.stop * LANES]
     target[:] = tile.reshape(*tile.shape[:2], -1)[:, :, : target.shape[2]]
-
-
-def _broken(text: TextFeatures, *, masked: bool) -> NDArray[np.bool_]:
-    """Texts with a number that is not finite, ``(T,)``."""
-    words = text.words.masked_fill(~text.word_mask[..., None], 0.0) if masked else text.words
-    broken: NDArray[np.bool_] = ~(words.sum(dim=(1, 2)) + text.sentence.sum(dim=1)).isfinite().numpy()
-    return broken
 
 
 # Packing, tiles, products, threads ------------------------------------------------------------------------------------
@@ -146,10 +158,19 @@ def _broken(text: TextFeatures, *, masked: bool) -> NDArray[np.bool_]:
 
 @dataclass(frozen=True)
 class Columns:
-    """Texts without padding. values: ``(N, D)``; starts: ``(T + 1)``; a text's last column is its sentence."""
+    """Texts without padding. values: ``(N, D)``; starts: ``(T + 1)``; a text has one column at least, and its last one
+    is its sentence where ``pack`` put sentences in."""
 
     values: Tensor
     starts: NDArray[np.int64]
+
+    def broken(self) -> NDArray[np.bool_]:
+        """Texts with a number that is not finite, ``(T,)``."""
+        sums = self.values.sum(dim=1).numpy()
+        if len(self.starts) == 1:
+            return np.zeros(0, np.bool_)
+        broken: NDArray[np.bool_] = ~np.isfinite(np.add.reduceat(sums, self.starts[:-1]))
+        return broken
 
     def transform(self, make: Callable[[Tensor, Tensor], tuple[Tensor, ...]]) -> list[Tensor]:
         """``make(columns (B, D), which are sentences (B,))`` of all columns, a block a thread, put together."""
@@ -166,10 +187,10 @@ class Columns:
         return [join(pieces) for pieces in zip(*(blocks[start] for start in starts), strict=True)]
 
 
-def pack(text: TextFeatures, *, masked: bool) -> Columns:
-    """Real words of each text, all of them if not ``masked``, and its sentence behind them."""
+def pack(text: TextFeatures, *, masked: bool, sentences: bool = True) -> Columns:
+    """Real words of each text, all of them if not ``masked``, and its sentence behind them if ``sentences``."""
     mask = text.word_mask if masked else torch.ones_like(text.word_mask)
-    real = F.pad(mask, (0, 1), value=True)  # (T, W + 1)
+    real = F.pad(mask, (0, 1), value=sentences)  # (T, W + 1)
     counts = real.sum(dim=1)
     values = torch.cat([text.words, text.sentence[:, None]], dim=1)[real]
     starts = F.pad(counts.cumsum(0), (1, 0)).numpy()

@@ -205,6 +205,19 @@ class Similarity(nn.Module, ABC):
         """The output together with the attention behind it, for the heads that have one."""
         return Explanation(self(text, video))
 
+    def for_training(
+        self, text: TextFeatures, video: VideoFeatures, *, first: int
+    ) -> tuple[SimilarityOutput, tuple[tuple[float, Tensor], ...]]:
+        """What a step of training takes its loss of, where that is more than the score, or another one.
+
+        The contrastive loss goes over the logits of the output, and, with its weight, over each of the further logits.
+
+        Args:
+            text: ``B`` texts.
+            video: ``V`` videos; row i's own is column ``first + i``.
+        """
+        return self(text, video), ()
+
     @abstractmethod
     def compare(self, text: TextFeatures, video: VideoFeatures, method: str) -> SimilarityOutput:
         """Score one block of texts against one block of videos; features come in float32 or float64."""

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from wordframe.features import PART_NAMES, SimilarityOutput, TextFeatures, VideoFeatures
 from wordframe.heads._fused import (
     PRODUCTS,
+    Columns,
     FusedSimilarity,
     in_groups,
     in_lanes,
-    pack,
     pick,
     product,
     put,
@@ -156,12 +156,18 @@ class MultiGrainedSimilarity(FusedSimilarity):
             in_groups(unit(frames).to(dtype)), in_groups(vectors.to(dtype)), in_lanes(real.to(frames.dtype)), broken
         )
 
-    def score_groups(self, text: TextFeatures, groups: VideoGroups, max_floats: int, out: NDArray[np.float32]) -> None:
+    def score_groups(
+        self,
+        text: TextFeatures,
+        columns: Columns,
+        groups: VideoGroups,
+        max_floats: int,
+        out: NDArray[np.float32],
+    ) -> None:
         from wordframe.heads._kernels import xclip  # brings numba
 
         assert isinstance(groups, FrameGroups)
         self.over_words.refuse_longer(text.words.shape[1])
-        columns = pack(text, masked=self.mask_padding)
 
         def transform(values: Tensor, is_sentence: Tensor) -> tuple[Tensor, ...]:
             # Words meet the video as they are and frames through W_l; the sentence the other way round, through W_g.

@@ -21,7 +21,8 @@ from wordframe.encoders import ClipBackbone
 from wordframe.errors import CheckpointError, EncoderError
 from wordframe.models.checkpoint import read_tensors
 from wordframe.models.config import ModelSettings, SequentialSettings
-from wordframe.models.families import EaClip4ClipSettings, TcmgcSettings
+from wordframe.models.families.ea_clip4clip import EaClip4ClipSettings
+from wordframe.models.families.tcmgc import TcmgcSettings
 from wordframe.models.model import TextVideoModel
 
 _HEAD_NAMES = ("vision", "text", "temporal", "cross", "conditional")
@@ -185,7 +186,7 @@ def load_authors_checkpoint(
 def authors_name(name: str, settings: ModelSettings) -> str:
     """Our name of a tensor outside the backbone → the authors'.
 
-    >>> from wordframe.models.families import Clip4ClipSettings
+    >>> from wordframe.models.families.clip4clip import Clip4ClipSettings
     >>> authors_name("temporal.blocks.0.qkv.weight", Clip4ClipSettings(sim_header="seqTransf"))
     'transformerClip.resblocks.0.attn.in_proj_weight'
     """

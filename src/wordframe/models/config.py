@@ -1,7 +1,7 @@
 """The choices that make a model, as data: what a preset holds and what ``config.json`` of a checkpoint stores.
 
 A family of models has a settings class with its own fields alone, which checks itself, and builders that turn such
-settings into modules. ``families.py`` has those of the papers; ``register_family`` adds one (docs/adding-a-head.md).
+settings into modules. ``families/`` has those of the papers; ``register_family`` adds one (docs/adding-a-head.md).
 Neighbours: ``presets.py`` (published settings by name), ``model.py`` (what holds the modules).
 """
 
@@ -55,7 +55,7 @@ class ModelSettings:
     ``ModelSettings(family="tcmgc", keep_rate=0.1)`` makes the settings class of that family, as ``pathlib.Path`` makes
     the path of the system. A family's class adds fields, and checks in ``__post_init__``, which calls this one's.
 
-    family: ``clip4clip``, ``ea-clip4clip``, ``xclip``, ``tcmgc``, ``zero-shot`` or a registered one; max_words,
+    family: ``clip4clip``, ``ea-clip4clip``, ``xclip``, ``tcmgc`` … (``families/``) or a registered one; max_words,
     max_frames: what the model is trained with, and the limit of heads whose weights count words or frames.
 
     Raises:

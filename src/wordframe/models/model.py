@@ -4,7 +4,7 @@
     pixels ─► backbone ─► frames ─► temporal ─► VideoFeatures ─┴─► similarity ─► SimilarityOutput
 
 The backbone may be missing: features then come from outside, from the encoder the head was trained with.
-Neighbours: ``families.py`` makes the parts, ``inference.py`` makes a model of a name and has it at work on stored
+Neighbours: ``families/`` makes the parts, ``inference.py`` makes a model of a name and has it at work on stored
 features, ``checkpoint.py`` knows the folder that a model is saved in.
 """
 
@@ -148,6 +148,15 @@ class TextVideoModel(nn.Module):
         """
         output: SimilarityOutput = self.similarity(text, video, method=method)
         return output
+
+    def for_training(
+        self, text: TextFeatures, video: VideoFeatures, *, first: int
+    ) -> tuple[SimilarityOutput, tuple[tuple[float, Tensor], ...]]:
+        """What a step of training takes its loss of: the output, and further logits ``(B, V)`` with their weights.
+
+        Row i's own video is column ``first + i``. For most heads it is the score, and nothing further.
+        """
+        return self.similarity.for_training(text, video, first=first)
 
     def precompute(self, video: VideoFeatures) -> PrecomputedVideos:
         """What scoring makes of the videos alone, to be used again for other texts while the weights stay the same."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from wordframe.encoders import Backbone, ClipParts
+from wordframe.encoders import Backbone, ClipBackbone, ClipParts
 from wordframe.errors import RecipeError
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.models import ClipTokenizer, EncoderIdentity, TextVideoModel, start_from_clip
@@ -96,7 +96,11 @@ def configure(model: TextVideoModel, recipe: Recipe) -> None:
 
 
 def _tune(model: TextVideoModel, backbone: Backbone, recipe: Recipe) -> None:
-    """Free or freeze the towers, or put adapters into them."""
+    """Free or freeze the towers, or put adapters into them.
+
+    Raises:
+        RecipeError: the recipe asks for what only OpenAI's CLIP has, or for adapters in float16.
+    """
     lora = None if recipe.backbone is None else recipe.backbone.lora
     if lora is None:
         backbone.requires_grad_(recipe.tuned)
@@ -109,6 +113,32 @@ def _tune(model: TextVideoModel, backbone: Backbone, recipe: Recipe) -> None:
     backbone.logit_scale.requires_grad_(recipe.tuned and shared)
     if backbone.logit_bias is not None:
         backbone.logit_bias.requires_grad_(False)
+    if recipe.tuned:
+        _as_published(backbone, recipe)
+
+
+def _as_published(backbone: Backbone, recipe: Recipe) -> None:
+    """Frozen layers and weights in float16, where the recipe wants them."""
+    count = None if recipe.backbone is None else recipe.backbone.freeze_layers
+    in_half = recipe.precision == "float16-weights"
+    if count is None and not in_half:
+        return
+    if not isinstance(backbone, ClipBackbone):
+        raise RecipeError(
+            f"{recipe.name}: backbone.freeze_layers and precision float16-weights are as CLIP was tuned; "
+            f"a {backbone.type_name} model is tuned by procedure: wordframe"
+        )
+    if has_adapters(backbone):
+        if in_half:
+            raise RecipeError(
+                f"{recipe.name}: backbone.lora and precision float16-weights do not go together; "
+                "say precision=float32 or bfloat16, or leave lora out"
+            )
+        return  # nothing but the adapters is trained
+    if count is not None:
+        backbone.freeze_layers(count)
+    if in_half:
+        backbone.to_half()
 
 
 def _choose_loss(model: TextVideoModel, recipe: Recipe) -> None:

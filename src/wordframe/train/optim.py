@@ -4,6 +4,10 @@ BertAdam is Adam (Kingma and Ba, arXiv 1412.6980) without bias correction and wi
 trained (arXiv 1810.04805): ``m ← β1 m + (1 − β1) g``, ``v ← β2 v + (1 − β2) g²``,
 ``θ ← θ − lr · (m / (√v + ε) + decay · θ)``. torch's AdamW divides by ``1 − β^t`` in addition and scales ``ε`` with it:
 its first steps are larger, and with β2 = 0.98 the two agree to a percent after some 200 steps.
+
+A parameter's means have its own type. In float16 (``precision: float16-weights``, as the published models were tuned)
+``(1 − β2) g²`` is 0 for every ``|g|`` below about 1e-3, so that ε alone divides and the move is near ``lr · m / ε``:
+ten to a hundred times what float32 makes of the same gradients (``benchmarks/update_size.py``).
 ``trainer.py`` steps it; ``recipe.py`` holds the numbers.
 """
 
@@ -16,6 +20,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -31,6 +36,7 @@ class BertAdam(Optimizer):
         params: parameters or groups of them.
         lr, weight_decay: where a group does not say.
         betas, eps: of the equation.
+        clip_each: largest norm of one parameter's gradient; None leaves gradients as they come.
     """
 
     def __init__(
@@ -41,8 +47,10 @@ class BertAdam(Optimizer):
         betas: tuple[float, float] = (0.9, 0.98),
         eps: float = 1e-6,
         weight_decay: float = 0.0,
+        clip_each: float | None = None,
     ) -> None:
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "clip_each": clip_each}
+        super().__init__(params, defaults)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -60,13 +68,17 @@ class BertAdam(Optimizer):
             state["square"] = torch.zeros_like(parameter)
         mean, square, gradient = state["mean"], state["square"], parameter.grad
         first, second = group["betas"]
-        mean.lerp_(gradient, 1 - first)  # m + (1 − β1)(g − m): one pass, and one rounding less than the two products
+        if group["clip_each"] is not None:
+            clip_grad_norm_(parameter, group["clip_each"])
+        # Each line rounds once where the published update does: in float16 another order of the same sums ends at other
+        # weights, by more than their last place after a few steps.
+        mean.mul_(first).add_(gradient, alpha=1 - first)
         square.mul_(second).addcmul_(gradient, gradient, value=1 - second)
+        move = square.sqrt().add_(group["eps"])  # ε outside the root, and neither mean is divided by 1 − β^t
+        torch.div(mean, move, out=move)
         if group["weight_decay"]:
-            # before the step, since decay and gradient both start from the old θ
-            parameter.mul_(1 - group["lr"] * group["weight_decay"])
-        # ε outside the root, and neither mean is divided by 1 − β^t
-        parameter.addcdiv_(mean, square.sqrt().add_(group["eps"]), value=-group["lr"])
+            move.add_(parameter, alpha=group["weight_decay"])
+        parameter.sub_(move.mul_(group["lr"]))
 
 
 def rate_factor(step: int, *, total: int, warmup: float, schedule: Schedule) -> float:
@@ -101,7 +113,7 @@ def warmup_steps(total: int, warmup: float) -> int:
 
 @dataclass(frozen=True)
 class Group:
-    """Parameters that share a rate and a decay. name: ``head`` or ``backbone``, with ``matrices`` or ``others``."""
+    """Parameters that share a rate and a decay. name: ``head`` or ``backbone``, with ``decayed`` or ``others``."""
 
     name: str
     parameters: tuple[nn.Parameter, ...]
@@ -110,27 +122,36 @@ class Group:
 
 
 def parameter_groups(model: TextVideoModel, settings: OptimizerSettings) -> list[Group]:
-    """Those parameters that are trained, by module (backbone or head) and rank (decay is for matrices and above).
+    """Those parameters that are trained, by module (backbone or head) and by whether ``settings.decayed`` names them.
 
     CLIP's scale, one parameter with the model's where CLIP is tuned, is the backbone's then.
     """
     # by identity: the scale is one tensor under two names, and ``==`` of tensors compares their numbers
     towers = set() if model.backbone is None else {id(parameter) for parameter in model.backbone.parameters()}
     found: dict[tuple[str, str], list[nn.Parameter]] = {}
-    for parameter in model.parameters():
+    for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             place = "backbone" if id(parameter) in towers else "head"
-            found.setdefault((place, "matrices" if parameter.dim() >= 2 else "others"), []).append(parameter)
+            found.setdefault((place, "decayed" if _decays(name, parameter, settings) else "others"), []).append(
+                parameter
+            )
     # sorted, since an optimizer's state is kept by place: a resumed run must find the same order
     return [
         Group(
             name=f"{place} {kind}",
             parameters=tuple(parameters),
             lr=settings.backbone_lr if place == "backbone" else settings.lr,
-            weight_decay=settings.weight_decay if kind == "matrices" else 0.0,
+            weight_decay=settings.weight_decay if kind == "decayed" else 0.0,
         )
         for (place, kind), parameters in sorted(found.items())
     ]
+
+
+def _decays(name: str, parameter: nn.Parameter, settings: OptimizerSettings) -> bool:
+    if settings.decayed == "matrices":
+        return parameter.dim() >= 2
+    # as the released codes look for the word in a name, which finds an LSTM's bias_ih_l0 as well
+    return "bias" not in name.rpartition(".")[2]
 
 
 def is_tuned(model: TextVideoModel) -> bool:
@@ -148,6 +169,7 @@ def make_optimizer(groups: Iterable[Group], settings: OptimizerSettings) -> Bert
         lr=settings.lr,
         betas=settings.betas,
         eps=settings.eps,
+        clip_each=settings.clip_each,
     )
 
 

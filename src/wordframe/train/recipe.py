@@ -1,7 +1,8 @@
 """A recipe: everything that decides what a training run computes. Paths and machines are no part of it.
 
-Defaults are those of the papers (METHODS: BertAdam, 1e-4 and 1e-7, warm-up over 10 % of the steps and the cosine of
-CLIP4Clip, clip 1.0, batch 128, 5 epochs). How many words and frames a model gets is ``model.max_words`` and
+Defaults are those of the papers (METHODS: BertAdam, 1e-4, warm-up over 10 % of the steps and the cosine of CLIP4Clip,
+clip 1.0, batch 128, 5 epochs), but for what ``procedure`` decides: a recipe that says ``published`` tunes CLIP as the
+released codes do. How many words and frames a model gets is ``model.max_words`` and
 ``model.max_frames``, nowhere else. The published recipes ship with the package (``wordframe/recipes``) and are called
 by their names; any other is a YAML file. ``loop.py`` runs a recipe.
 """
@@ -19,12 +20,24 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from wordframe.data import FrameOrder
 from wordframe.disk import short_hash
 from wordframe.errors import RecipeError
 from wordframe.models import PRESETS, ModelSettings
+from wordframe.video import Cut
 
-HEADER = ("name", "title", "paper", "published")
-"""What a person reads of a recipe; it changes nothing that is computed."""
+HEADER = ("name", "title", "paper", "published", "procedure")
+"""What a person reads of a recipe; it changes nothing that is computed (what a procedure stands for is written out)."""
+PROCEDURES: dict[str, dict[str, Any]] = {
+    "wordframe": {},
+    "published": {
+        "backbone": {"freeze_layers": 0},
+        "optimizer": {"backbone_lr": 1e-7, "decayed": "all-but-biases", "clip_each": 1.0},
+        "precision": "float16-weights",
+        "dropout_mode": "element",
+    },
+}
+"""What a recipe has where it says nothing, beside the defaults below: those are ``wordframe``."""
 PUBLISHED_DECORRELATION = {"tcmgc": 0.5}
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -75,11 +88,13 @@ class LoraSettings(Section):
 
 class BackboneChoice(Section):
     """Where features come from. name: ``offline``, a hub id, a folder or an OpenAI ``.pt`` file; tuned: whether it is
-    trained along; gradient_checkpointing: compute the towers' inside again in the backward pass to save memory; lora:
-    train adapters in it, not all its weights."""
+    trained along; freeze_layers: all of it (None), or without its embeddings and the first so many blocks of each
+    tower; gradient_checkpointing: compute the towers' inside again in the backward pass to save memory; lora: train
+    adapters in it, not all its weights."""
 
     name: str
     tuned: bool = True
+    freeze_layers: Annotated[int, Field(ge=0)] | None = None
     gradient_checkpointing: bool = False
     lora: LoraSettings | None = None
 
@@ -101,17 +116,20 @@ class DataChoice(Section):
 
 
 class OptimizerSettings(Section):
-    """lr: of new modules; backbone_lr: of a tuned backbone; weight_decay: on matrices; warmup: share of all steps that
-    the rate rises; schedule: as in ``optim.rate_factor``; clip: largest norm of the whole gradient."""
+    """lr: of new modules; backbone_lr: of a tuned backbone; weight_decay: of what ``decayed`` names (all but biases are
+    LayerNorms' weights and the scale, too); warmup: share of all steps that the rate rises; schedule: as in
+    ``optim.rate_factor``; clip: largest norm of the whole gradient; clip_each: and then of each parameter's."""
 
     lr: Positive = 1e-4
-    backbone_lr: Positive = 1e-7
+    backbone_lr: Positive = 3e-6
     weight_decay: NotNegative = 0.2
+    decayed: Literal["matrices", "all-but-biases"] = "matrices"
     betas: tuple[Share, Share] = (0.9, 0.98)
     eps: Positive = 1e-6
     warmup: Share = 0.1
     schedule: Schedule = "cosine"
     clip: Positive = 1.0
+    clip_each: Positive | None = None
 
 
 class LossWeights(Section):
@@ -125,15 +143,24 @@ class LossWeights(Section):
 
 
 class ValidationSettings(Section):
-    """every_steps: None is at the end of each epoch; split: ``val``, held out where the benchmark has none, or
-    ``test``, which the report then says: numbers chosen on the test split are not honest ones; patience: end the run
-    after so many validations in a row without a better one; held_out: share of one's own videos that is kept from
-    training to validate on, where no other captions are given for it."""
+    """every_steps: None is at the end of each epoch; split: ``val``, held out where the benchmark has none; ``none``,
+    all of train is trained on, as published, and the last state is the result; or ``test``, which the report then says:
+    numbers chosen on the test split are not honest ones; patience: end the run after so many validations in a row
+    without a better one; held_out: share of one's own videos that is kept from training to validate on, where no other
+    captions are given for it."""
 
     patience: Count | None = None
     held_out: Share = 0.0
     every_steps: Count | None = None
-    split: Literal["val", "test"] = "val"
+    split: Literal["val", "test", "none"] = "val"
+
+
+class SamplingSettings(Section):
+    """Which frames a model sees of a video that has more than it takes, one a second. cut: CLIP4Clip's
+    ``slice_framepos`` 2, 0, 1; order: of the frames in training, CLIP4Clip's ``train_frame_order`` 0, 1, 2."""
+
+    cut: Cut = "uniform"
+    order: FrameOrder = "forward"
 
 
 class Recipe(Section):
@@ -141,11 +168,13 @@ class Recipe(Section):
 
     Attributes:
         name, title, paper, published: what a person reads; published: text→video R@1 by benchmark.
+        procedure: ``published``, step for step as the released codes train, or ``wordframe``; see ``PROCEDURES``.
         batch_size: pairs whose logits meet in one loss, over all processes together.
         gradient_accumulation: such batches a step; unlike a larger ``batch_size`` it adds no negatives.
         chunk: pairs that one process encodes at a time (gradient caching); None encodes its whole share at once.
         epochs: may be a fraction. The last, incomplete batch of an epoch is left out; the next epoch is shuffled anew.
         precision: of the backbone and the temporal head; similarities and losses are always float32.
+            ``float16-weights``: a tuned backbone's weights are kept and updated in float16, all else in float32.
         dropout_mode: of TC-MGC's attention in training, one mask a ``video`` or a fresh one an ``element``.
         ema: decay of a moving average of the weights, which is what is validated and saved; None is none.
     """
@@ -154,9 +183,11 @@ class Recipe(Section):
     title: str = ""
     paper: str = ""
     published: dict[str, float] = Field(default_factory=dict)
+    procedure: Literal["published", "wordframe"] = "wordframe"
     model: ModelChoice
     backbone: BackboneChoice | None = None
     data: DataChoice = DataChoice()
+    sampling: SamplingSettings = SamplingSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
     loss: LossWeights = LossWeights()
     validation: ValidationSettings = ValidationSettings()
@@ -165,14 +196,31 @@ class Recipe(Section):
     chunk: Count | None = None
     epochs: Positive = 5
     seed: Annotated[int, Field(ge=0)] = 0
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "bfloat16", "float16-weights"] = "float32"
     dropout_mode: Literal["video", "element"] = "video"
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
 
     @model_validator(mode="before")
     @classmethod
+    def _from_procedure(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        filled = dict(values)
+        for key, value in PROCEDURES.get(str(values.get("procedure")), {}).items():
+            given = filled.get(key)
+            if isinstance(given, str) and key in _SHORT:
+                given = {_SHORT[key]: given}
+            if not isinstance(value, dict):
+                filled.setdefault(key, value)
+            elif isinstance(given, dict) or key not in _OPTIONAL:
+                filled[key] = {**value, **(given or {})}
+        return filled
+
+    @model_validator(mode="before")
+    @classmethod
     def _rate_of_adapters(cls, values: Any) -> Any:
-        # adapters are new modules that start at nothing: with the rate of a pretrained CLIP they would stay there
+        # Adapters are new modules that start at nothing: with the rate of a pretrained CLIP they would stay there. It
+        # is asked before the procedure fills in its own rate: validators of this kind run from the last to the first.
         backbone, optimizer = (values.get(name) or {} for name in ("backbone", "optimizer"))
         if isinstance(backbone, Mapping) and backbone.get("lora") is not None and isinstance(optimizer, Mapping):
             default = OptimizerSettings.model_fields["lr"].default
@@ -188,6 +236,12 @@ class Recipe(Section):
     @classmethod
     def _backbone_by_name(cls, value: Any) -> Any:
         return {"name": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.ema is not None and self.precision == "float16-weights":
+            raise ValueError("ema: an average in float16 loses what it is to keep; leave it out, or precision")
+        return self
 
     @property
     def settings(self) -> ModelSettings:
@@ -220,6 +274,8 @@ class Recipe(Section):
         return short_hash(values)
 
 
+_OPTIONAL = frozenset({"backbone"})
+"""Sections that a recipe may have none of."""
 _SHORT = {"model": "preset", "backbone": "name"}
 """Sections that may be written as one word, and the key which that word is for."""
 

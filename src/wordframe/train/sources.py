@@ -1,10 +1,8 @@
 """What a recipe is trained on: cached features, cached frames, video files, or made-up numbers, with the model for it.
 
 The command ``wordframe train`` chooses one; ``loop.train`` takes what comes of it. Where the validation set comes from
-is said in ``about``, which the report keeps. Made-up data are what ``wordframe train --dry-run`` trains on: words and
-frames as many as the recipe's, the numbers in them random, ``D`` and the batch small. Their pairs share a direction, so
-that a loss has something to go down on. A recipe that tunes its backbone gets a tiny random CLIP.
-``build.py`` makes the models.
+is said in ``about``, which the report keeps.
+Neighbours: ``made_up.py`` (the made-up ones); ``build.py`` makes the models.
 """
 
 from __future__ import annotations
@@ -14,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from wordframe.data import (
-    FeatureBatch,
+    ALL_OF_TRAIN,
+    BENCHMARKS,
     FeatureDescription,
     FeatureSet,
     FrameCache,
@@ -33,13 +31,14 @@ from wordframe.data import (
     read_captions,
 )
 from wordframe.disk import content_hash, short_hash
-from wordframe.encoders import Backbone, ClipBackbone, SentenceTokenizer, backbone_fingerprint, load_clip
+from wordframe.encoders import Backbone, SentenceTokenizer, backbone_fingerprint, load_clip
 from wordframe.errors import AnnotationError, RecipeError, counted
-from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.models import EncoderIdentity, TextVideoModel
 from wordframe.train.build import attach_tokenizer, build_model
+from wordframe.train.made_up import DIMENSION, MadeUpFeatures, MadeUpPixels, tiny_clip
 from wordframe.train.recipe import Recipe
 from wordframe.train.validation import ValidationSet
+from wordframe.video import FrameRule
 
 
 @dataclass(frozen=True)
@@ -61,10 +60,16 @@ class CaptionSplits:
         """
         if recipe.data.benchmark is None:
             raise RecipeError(f"{recipe.name}: data.benchmark is missing: --annotations needs to know what they are of")
-        on_test = recipe.validation.split == "test"
-        loaded = load_benchmark(recipe.data.benchmark, annotations, splits=("train", "val"), validate_on_test=on_test)
+        chosen_on = recipe.validation.split
+        loaded = load_benchmark(
+            recipe.data.benchmark,
+            annotations,
+            splits=("train",) if chosen_on == "none" else ("train", "val"),
+            validate_on_test=chosen_on == "test",
+            hold_out=chosen_on != "none",
+        )
         hashes = {file.name: content_hash(file) for file in loaded.files}
-        return cls(loaded.splits["train"], loaded.splits["val"], hashes, loaded.problems)
+        return cls(loaded.splits["train"], loaded.splits.get("val"), hashes, loaded.problems)
 
     @classmethod
     def of_files(cls, captions: Path, validation: Path | None, *, held_out: float = 0.0) -> Self:
@@ -116,21 +121,33 @@ class TrainingSetup:
 
         Raises:
             CacheError: a cache is not there or does not fit the recipe, or the two are of different encoders.
-            RecipeError: the recipe names another CLIP than the one that made them.
+            RecipeError: the recipe names another CLIP than the one that made them, or another part of train.
         """
         if (folder / "train").is_dir():
             val = folder / recipe.validation.split
             validation = validation or (val if val.is_dir() else None)
             folder = folder / "train"
         words, frames = recipe.settings.max_words, recipe.settings.max_frames
-        train_set = FeatureSet.open(folder, num_words=words, num_frames=frames, benchmark=recipe.data.benchmark)
+        train_set = FeatureSet.open(
+            folder,
+            num_words=words,
+            num_frames=frames,
+            cut=recipe.sampling.cut,
+            order=recipe.sampling.order,
+            benchmark=recipe.data.benchmark,
+        )
         described = FeatureDescription.read(folder)
         assert described is not None
+        _refuse_other_part(recipe, described, validation)
         about = {"features": _provenance(described)}
         held_out = None
         if validation is not None:
             held_out = FeatureSet.open(
-                validation, num_words=words, num_frames=frames, encoder_fingerprint=described.fingerprint
+                validation,
+                num_words=words,
+                num_frames=frames,
+                cut=recipe.sampling.cut,
+                encoder_fingerprint=described.fingerprint,
             )
             of_validation = FeatureDescription.read(validation)
             assert of_validation is not None
@@ -162,7 +179,7 @@ class TrainingSetup:
             allow_missing: leave out videos that are not there; ``about`` names them.
 
         Raises:
-            RecipeError: the recipe names no CLIP.
+            RecipeError: the recipe names no CLIP, or is given captions to validate on that it has no use for.
             WordframeError: the CLIP, the frames or the videos are not there.
         """
         if (cache is None) == (videos is None):
@@ -172,6 +189,7 @@ class TrainingSetup:
                 f"{recipe.name}: backbone names no CLIP, which frames and videos need; "
                 "name one, or make a feature cache (wordframe cache features) and train on that (--features)"
             )
+        _refuse_unused(recipe, captions.validation)
         parts = load_clip(recipe.backbone.name)
         model = build_model(recipe, backbone=parts.towers)
         attach_tokenizer(model, parts)
@@ -190,10 +208,11 @@ class TrainingSetup:
             "num_frames": recipe.settings.max_frames,
             "allow_missing": allow_missing,
         }
-        train_set = _pixels(captions.train, cache, videos, shared)
+        rule = captions.train.rule(recipe.sampling.cut)
+        train_set = _pixels(captions.train, cache, videos, rule, shared | {"order": recipe.sampling.order})
         left_out, held_out = dict(train_set.left_out), None
         if captions.validation is not None:
-            pixels = _pixels(captions.validation, cache, videos, shared)
+            pixels = _pixels(captions.validation, cache, videos, rule, shared)
             left_out |= pixels.left_out
             held_out = HeldOutPixels(pixels, tokenize)
         about = {
@@ -203,6 +222,9 @@ class TrainingSetup:
             "validation_note": "" if captions.validation is None else captions.validation.note,
             "left_out": left_out,
             "frames": "cached" if videos is None else "decoded from videos",
+            "sampling": rule.describe(recipe.settings.max_frames),
+            "frame_order": recipe.sampling.order,
+            "text_cleaning": tokenize.cleaning,
         }
         return cls(model, train_set, held_out, about)
 
@@ -257,12 +279,41 @@ def _hold_out(split: Split, share: float) -> tuple[Split, Split]:
     )
 
 
-def _pixels(split: Split, cache: Path | None, videos: Path | None, shared: Mapping[str, Any]) -> FrameSet | VideoSet:
+def _pixels(
+    split: Split, cache: Path | None, videos: Path | None, rule: FrameRule, shared: Mapping[str, Any]
+) -> FrameSet | VideoSet:
     if cache is not None:
-        return FrameSet(captions=split.captions, cache=FrameCache.open(cache), **shared)
+        return FrameSet(captions=split.captions, cache=FrameCache.open(cache), rule=rule, **shared)
     assert videos is not None
     matched = match_videos(videos, {video: [*several] for video, several in split.captions.items()})
-    return VideoSet(captions=split.captions, paths={pair.name: pair.path for pair in matched.pairs}, **shared)
+    paths = {pair.name: pair.path for pair in matched.pairs}
+    return VideoSet(captions=split.captions, paths=paths, rule=rule, **shared)
+
+
+def _refuse_unused(recipe: Recipe, validation: object | None) -> None:
+    if recipe.validation.split == "none" and validation is not None:
+        raise RecipeError(
+            f"{recipe.name}: validation.split is none, so that nothing is validated; leave the validation set out"
+        )
+
+
+def _refuse_other_part(recipe: Recipe, described: FeatureDescription, validation: Path | None) -> None:
+    """Features of train with or without the videos that others hold out, as the recipe says."""
+    _refuse_unused(recipe, validation)
+    known = BENCHMARKS.get(described.benchmark)
+    if known is None or not known.held_out:
+        return
+    is_whole, wants_whole = described.note == ALL_OF_TRAIN, recipe.validation.split == "none"
+    if wants_whole and not is_whole:
+        raise RecipeError(
+            f"{recipe.name}: validation.split is none, but the features are {described.note}; make them with "
+            "wordframe cache features --all-of-train"
+        )
+    if is_whole and recipe.validation.split == "val":
+        raise RecipeError(
+            f"{recipe.name}: the features are of {described.note}, so none of {known.name} is left to validate on; "
+            "say --set validation.split=none"
+        )
 
 
 def _start(recipe: Recipe, described: FeatureDescription) -> Backbone | None:
@@ -282,122 +333,3 @@ def _start(recipe: Recipe, described: FeatureDescription) -> Backbone | None:
 def _provenance(described: FeatureDescription) -> dict[str, Any]:
     names = ("encoder", "fingerprint", "benchmark", "split", "note", "frames", "num_frames", "annotations", "left_out")
     return {name: getattr(described, name) for name in names}
-
-
-# Made-up numbers ------------------------------------------------------------------------------------------------------
-
-DIMENSION = 64
-PAIRS = 16
-BATCH = 4
-VOCABULARY = 64
-IMAGE = 16
-
-
-def dry_run_recipe(recipe: Recipe, *, steps: int) -> Recipe:
-    """``recipe`` with as small a batch as shows every mechanism it uses, for ``steps`` steps."""
-    batch = min(recipe.batch_size, BATCH)  # still with chunks and accumulation where the recipe has them
-    accumulation = min(recipe.gradient_accumulation, 2)
-    values: dict[str, Any] = {
-        "batch_size": batch,
-        "gradient_accumulation": accumulation,
-        "chunk": None if recipe.chunk is None else min(recipe.chunk, batch // 2),
-        "epochs": steps / (PAIRS // (batch * accumulation)),
-        "validation": recipe.validation.model_copy(update={"every_steps": max(1, steps)}),
-    }
-    return recipe.model_copy(update=values)
-
-
-def tiny_clip(recipe: Recipe) -> ClipBackbone:
-    """Both towers of a CLIP with one layer each."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
-        return ClipBackbone(
-            dimension=DIMENSION,
-            image_size=IMAGE,
-            patch_size=IMAGE // 2,
-            vision_width=DIMENSION,
-            vision_layers=1,
-            vision_heads=1,
-            vocabulary=VOCABULARY,
-            max_words=max(77, recipe.settings.max_words),
-            text_width=DIMENSION,
-            text_layers=1,
-            text_heads=1,
-        )
-
-
-class MadeUpFeatures:
-    """A training and validation set of ``PAIRS`` pairs with features; every other text and video is padded."""
-
-    dimension: int | None = DIMENSION
-    fingerprint = "made up"
-
-    def __init__(self, recipe: Recipe) -> None:
-        generator = torch.Generator().manual_seed(recipe.seed)
-        W, F, D = recipe.settings.max_words, recipe.settings.max_frames, DIMENSION
-        self.video_of = list(range(PAIRS))
-        self.video_ids = [f"made-up-{number}" for number in range(PAIRS)]
-        topic = torch.randn(PAIRS, 1, D, generator=generator)
-        self.sentence = (topic + torch.randn(PAIRS, 1, D, generator=generator))[:, 0]
-        self.words = topic + torch.randn(PAIRS, W, D, generator=generator)
-        self.frames = topic + torch.randn(PAIRS, F, D, generator=generator)
-        self.word_mask, self.frame_mask = lengths_mask(W), lengths_mask(F)
-
-    def batch(self, captions: Sequence[int]) -> FeatureBatch:
-        rows = torch.tensor(captions)
-        return FeatureBatch(
-            captions=rows,
-            videos=rows,
-            sentence=self.sentence[rows],
-            words=self.words[rows],
-            word_mask=self.word_mask[rows],
-            frames=self.frames[rows],
-            frame_mask=self.frame_mask[rows],
-        )
-
-    def all_videos(self) -> VideoFeatures:
-        return VideoFeatures(self.frames, self.frames, self.frame_mask)
-
-    def text_blocks(self, size: int) -> Sequence[TextFeatures]:
-        texts = TextFeatures(self.sentence, self.words, self.word_mask)
-        return [texts[start : start + size] for start in range(0, PAIRS, size)]
-
-
-class MadeUpPixels:
-    """The same for a model with a backbone: token ids and pixels."""
-
-    dimension: int | None = None
-    fingerprint = "made up"
-
-    def __init__(self, recipe: Recipe) -> None:
-        generator = torch.Generator().manual_seed(recipe.seed)
-        W, F = recipe.settings.max_words, recipe.settings.max_frames
-        self.video_of = list(range(PAIRS))
-        self.video_ids = [f"made-up-{number}" for number in range(PAIRS)]
-        self.word_mask, self.frame_mask = lengths_mask(W), lengths_mask(F)
-        ids = torch.randint(1, VOCABULARY - 2, (PAIRS, W), generator=generator)
-        last = self.word_mask.sum(dim=1) - 1
-        ids[torch.arange(PAIRS), last] = VOCABULARY - 1  # EOS, the highest id
-        self.input_ids = ids.masked_fill(~self.word_mask, 0)
-        self.pixels = torch.randn(PAIRS, F, 3, IMAGE, IMAGE, generator=generator)
-
-    def tokens(self, captions: Sequence[int]) -> tuple[Tensor, Tensor]:
-        rows = torch.tensor(captions)
-        return self.input_ids[rows], self.word_mask[rows]
-
-    def batch(self, captions: Sequence[int]) -> PixelBatch:
-        rows = torch.tensor(captions)
-        return PixelBatch(
-            captions=rows,
-            videos=rows,
-            input_ids=self.input_ids[rows],
-            word_mask=self.word_mask[rows],
-            pixels=self.pixels[rows],
-            frame_mask=self.frame_mask[rows],
-        )
-
-
-def lengths_mask(longest: int) -> Tensor:
-    """``(PAIRS, longest)``: every other row is full, the others half."""
-    lengths = torch.tensor([longest if row % 2 == 0 else max(1, longest // 2) for row in range(PAIRS)])
-    return torch.arange(longest) < lengths[:, None]

@@ -33,7 +33,8 @@ from wordframe.train.distributed import gather_rows, rank_and_world_size
 class LossShare:
     """What this process's pairs add to the loss of the whole batch.
 
-    total: with its graph; parts: ``(2,)``, contrastive and decorrelation, unweighted, without a graph.
+    total: with its graph; parts: ``(2,)``, contrastive and decorrelation, unweighted, without a graph. What else a head
+    trains on (``Similarity.for_training``) is in the total alone.
     """
 
     total: Tensor
@@ -52,17 +53,21 @@ def loss_share(
         decorrelation: weight of SDR.
     """
     first = sum(sizes[: rank_and_world_size()[0]])
-    output = model.score(text, gather_videos(video, sizes))  # (B, N)
-    if model.logit_bias is not None:
-        contrast = sigmoid_share(output.logits, model.logit_bias, first=first)
-    else:
+
+    def contrast_of(logits: Tensor) -> Tensor:
+        if model.logit_bias is not None:
+            return sigmoid_share(logits, model.logit_bias, first=first)
         # this process's columns of the whole matrix: the video→text half needs the rows that other processes scored
-        columns = gather_rows(output.logits, sizes)[:, first : first + len(text)]  # (N, B)
-        contrast = contrastive_share(output.logits, columns, first=first)
+        columns = gather_rows(logits, sizes)[:, first : first + len(text)]  # (N, B)
+        return contrastive_share(logits, columns, first=first)
+
+    output, further = model.for_training(text, gather_videos(video, sizes), first=first)  # logits (B, N)
+    contrast = contrast_of(output.logits)
+    total = sum((weight * contrast_of(logits) for weight, logits in further), contrast)
     if not decorrelation:  # its weight of 0 would not save its computing
-        return LossShare(contrast, torch.stack([contrast, torch.zeros_like(contrast)]).detach())
+        return LossShare(total, torch.stack([contrast, torch.zeros_like(contrast)]).detach())
     apart = decorrelation_share(output.parts, first=first)
-    return LossShare(contrast + decorrelation * apart, torch.stack([contrast, apart]).detach())
+    return LossShare(total + decorrelation * apart, torch.stack([contrast, apart]).detach())
 
 
 def gather_videos(video: VideoFeatures, sizes: Sequence[int]) -> VideoFeatures:

@@ -14,6 +14,9 @@ from .decode import open_keyframes as open_keyframes
 from .decode import probe as probe
 from .export import ExportReport as ExportReport
 from .export import export_moment as export_moment
+from .sampling import WHOLE_VIDEO as WHOLE_VIDEO
+from .sampling import Cut as Cut
+from .sampling import FrameRule as FrameRule
 from .sampling import benchmark_indices as benchmark_indices
 from .sampling import index_times as index_times
 from .sampling import per_second as per_second

@@ -2,7 +2,8 @@
 
 Two rules matter. ``index_times`` is the library's: one frame a second, and at least a few for a short video.
 ``benchmark_indices`` is the one of CLIP4Clip (Luo et al., 2021), which all papers of the family follow: one
-frame a second, then, if there are more than ``num_frames``, that many of them spread uniformly.
+frame a second, then, if there are more than ``num_frames``, that many of them spread uniformly. ``FrameRule`` is that
+rule with what differs between benchmarks and recipes: how far into a video it looks, and which frames it keeps.
 Neighbours: ``decode.py`` gives the frames at these times, ``segments.py`` groups them.
 """
 
@@ -11,10 +12,63 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from wordframe.video._picture import VideoInfo
+
+Cut = Literal["uniform", "first", "last"]
+"""Which frames are kept where there are more than wanted: CLIP4Clip's ``slice_framepos`` 2, 0 and 1."""
+_KEPT = {"uniform": "at most {} spread evenly", "first": "the first {}", "last": "the last {}"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameRule:
+    """Which frames of a video a benchmark's model sees: one a second, cut down to as many as it takes.
+
+    last_second: the last second that is looked at, as DiDeMo's 31; None for the whole video. cut: which frames are
+    kept of more than are wanted.
+
+    >>> FrameRule(last_second=31).indices(40, 64)[-1], FrameRule(cut="last").indices(10, 3)
+    (31, [7, 8, 9])
+    """
+
+    last_second: int | None = None
+    cut: Cut = "uniform"
+
+    def __post_init__(self) -> None:
+        if self.last_second is not None and self.last_second < 0:
+            raise ValueError(f"last_second must be at least 0, or None for the whole video, got {self.last_second}")
+        if self.cut not in _KEPT:
+            raise ValueError(f"cut={self.cut!r} is not known; use one of {', '.join(_KEPT)}")
+
+    @property
+    def end_seconds(self) -> float | None:
+        """Frames at or after it are not looked at; None without such an end."""
+        return None if self.last_second is None else self.last_second + 1.0
+
+    def indices(self, num_sampled: int, num_frames: int) -> list[int]:
+        """Which of ``num_sampled`` frames, taken once a second from the start, are kept; at most ``num_frames``."""
+        # first what the benchmark shows at all, then the cut: the last frames of DiDeMo are those before second 31
+        seen = num_sampled if self.last_second is None else min(num_sampled, self.last_second + 1)
+        if self.cut == "uniform" or seen <= num_frames:
+            return benchmark_indices(seen, num_frames)
+        return list(range(num_frames)) if self.cut == "first" else list(range(seen - num_frames, seen))
+
+    def describe(self, num_frames: int) -> str:
+        """For reports.
+
+        >>> FrameRule(last_second=31).describe(64)
+        '1 a second of seconds 0 to 31, then at most 64 spread evenly'
+        """
+        seen = "" if self.last_second is None else f" of seconds 0 to {self.last_second}"
+        return f"1 a second{seen}, then {_KEPT[self.cut].format(num_frames)}"
+
+
+WHOLE_VIDEO = FrameRule()
+"""CLIP4Clip's own, and of most benchmarks."""
 
 
 def uniform(start_seconds: float, end_seconds: float, num_frames: int) -> list[float]:

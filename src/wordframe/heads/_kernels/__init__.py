@@ -1,9 +1,9 @@
 """Compiled loops over (text, video) pairs on CPU: what is left of a similarity once its matrix products are made.
 
-``lanes.py`` sixteen videos in one value · ``tcmgc.py``, ``xclip.py`` the pairs of each; ``heads/_fused.py`` packs, cuts
-and starts threads around them. Importing this package costs nothing; its modules import numba, and their loops are
-compiled, or read from numba's cache, when the first pair is scored. Without numba the similarities answer by their
-slower tensor form, with the same numbers.
+``lanes.py`` sixteen videos in one value · ``tcmgc.py``, ``xclip.py``, ``xpool.py``, ``wti.py`` the pairs of each;
+``heads/_fused.py`` packs, cuts and starts threads around them. Importing this package costs nothing; its modules import
+numba, and their loops are compiled, or read from numba's cache, when the first pair is scored. Without numba the
+similarities answer by their slower tensor form, with the same numbers.
 """
 
 from __future__ import annotations

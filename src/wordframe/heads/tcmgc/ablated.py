@@ -1,8 +1,10 @@
 """TC-MGC with a piece taken out, for the comparisons that show what each piece is worth.
 
 - uniform attention (``attention="uniform"``): every sentence and word gets the mean of the video's frames, through the
-  same norms and Linear, so a video looks alike to all texts and the four parts differ on the text's side alone. The
-  released code's switch without LVA is another one: X-CLIP's mean video and the raw frames, without norms and Linear;
+  same norms and Linear, so a video looks alike to all texts and the four parts differ on the text's side alone;
+- no attention (``attention="none"``), which is the released code's switch without LVA: X-CLIP's mean video in place of
+  the conditioned one, and the encoder's own frames in place of the conditioned frames, without norms and Linear. SR and
+  Bi-SR then go over a video's real frames, at most ``k`` of them, as they go over words;
 - without LSA (``aggregation="mean"``): the logits are the plain mean of the four similarities;
 - some of the parts: the others do not count, neither in the logits nor in SDR; LSA goes over those that are left.
 
@@ -19,14 +21,16 @@ import torch
 from torch import Tensor, nn
 
 from wordframe.features import PART_NAMES, SimilarityOutput, TextFeatures, VideoFeatures
-from wordframe.heads.base import PrecomputedVideos
-from wordframe.heads.tcmgc.aggregation import LinearSoftmaxAggregation
+from wordframe.heads.base import Explanation, PrecomputedVideos, Similarity, VideoStatistics, masked_mean, unit
+from wordframe.heads.tcmgc.aggregation import LinearSoftmaxAggregation, keep_largest_block
 from wordframe.heads.tcmgc.head import TextConditionedSimilarity
 
 ABLATIONS = ("parts", "aggregation", "attention")
 """What ``ModelSettings.options`` of TC-MGC may hold."""
-ATTENTIONS = ("learned", "uniform")
+ATTENTIONS = ("learned", "uniform", "none")
 AGGREGATIONS = ("learned", "mean")
+_LIVE_MATRICES = 6
+"""Matrices (W, F) of a pair alive at once without attention: the products, masked, Bi-SR's and its 8-byte indices."""
 
 
 class AblatedSimilarity(TextConditionedSimilarity):
@@ -35,7 +39,7 @@ class AblatedSimilarity(TextConditionedSimilarity):
     Args:
         parts: those of the four that count, any of ``PART_NAMES``.
         aggregation: ``learned`` (LSA) or ``mean``.
-        attention: ``learned`` (LVA) or ``uniform``.
+        attention: ``learned`` (LVA) or ``uniform``; ``UnattendedSimilarity`` is the head for ``none``.
         rest: as in ``TextConditionedSimilarity``.
     """
 
@@ -50,6 +54,8 @@ class AblatedSimilarity(TextConditionedSimilarity):
         super().__init__(**rest)
         _check("aggregation", aggregation, AGGREGATIONS)
         _check("attention", attention, ATTENTIONS)
+        if attention == "none":
+            raise ValueError("attention='none' is UnattendedSimilarity, which has none to look through")
         self.parts = _ordered(parts)
         if attention == "uniform":
             self.attention.query = _IndifferentQuery()
@@ -74,6 +80,68 @@ class AblatedSimilarity(TextConditionedSimilarity):
 
     def part_weights(self, output: SimilarityOutput) -> Tensor:
         return self.over_chosen.weights(torch.stack(list(output.parts.values()), dim=-1))
+
+
+class UnattendedSimilarity(AblatedSimilarity):
+    """TC-MGC without language-video attention, as the released code's switch has it: the four similarities of words,
+    sentence, frames and video as in X-CLIP, summed up by SR, ISA and LSA.
+
+    Args:
+        rest: as in ``AblatedSimilarity``; what is of the attention has no effect.
+    """
+
+    methods = ("plain",)
+    explains = ("parts",)
+    kinds_of_products = ("float32",)
+    keeps_statistics = False
+
+    def __init__(self, **rest: Any) -> None:
+        super().__init__(**rest)
+        del self.attention  # nothing of it would be trained, and a checkpoint would carry it
+
+    def compare(self, text: TextFeatures, video: VideoFeatures, method: str) -> SimilarityOutput:
+        real = video.frame_mask[..., None]
+        sentence, words = unit(text.sentence), unit(text.words.masked_fill(~text.word_mask[..., None], 0.0))
+        frames = unit(video.frames.masked_fill(~real, 0.0) if self.mask_padding else video.frames)
+        # The mean is over the real frames in either mode, as in X-CLIP.
+        vectors = unit(masked_mean(unit(video.contextual), video.frame_mask))  # (V, D)
+        mask = self._word_mask(text.word_mask)  # (T, 1, W)
+        frame_mask = (video.frame_mask if self.mask_padding else torch.ones_like(video.frame_mask))[None]  # (1, V, F)
+        both = torch.einsum("twd,vfd->tvwf", words @ self.local_matrix, frames)
+        return self.combine(
+            mask,
+            sentence @ self.global_matrix @ vectors.T,
+            torch.einsum("twd,vd->tvw", words, vectors),
+            torch.einsum("td,vfd->tvf", sentence, frames),
+            keep_largest_block(both, mask, self.keep, frame_mask),
+            frame_mask,
+        )
+
+    def explain(self, text: TextFeatures, video: VideoFeatures) -> Explanation:
+        """The parts and how much each counted."""
+        output = self(text, video)
+        return Explanation(output, self.part_weights(output))
+
+    def precompute(
+        self, video: VideoFeatures, statistics: Sequence[VideoStatistics] | None = None
+    ) -> PrecomputedVideos:
+        return Similarity.precompute(self, video)
+
+    def statistics(self, video: VideoFeatures) -> list[VideoStatistics]:
+        return Similarity.statistics(self, video)
+
+    def can_fuse(self, text: TextFeatures, video: VideoFeatures) -> bool:
+        """There is no loop for these pairs."""
+        return False
+
+    def floats_per_pair(self, num_words: int, num_frames: int, dimension: int, method: str) -> int:
+        return _LIVE_MATRICES * num_words * num_frames
+
+    def _choose(self, method: str) -> str:
+        return Similarity._choose(self, method)
+
+    def _in_blocks(self, text: TextFeatures, video: VideoFeatures, method: str) -> SimilarityOutput:
+        return Similarity._in_blocks(self, text, video, method)
 
 
 class _IndifferentQuery(nn.Identity):

@@ -53,34 +53,36 @@ def keep_largest_and_fuse(x: Tensor, mask: Tensor, k: int) -> Tensor:
     return torch.cat([F.pad(kept, (0, k - kept.shape[-1])), fused], dim=-1)
 
 
-def keep_largest_block(x: Tensor, mask: Tensor, k: int) -> Tensor:
+def keep_largest_block(x: Tensor, mask: Tensor, k: int, frame_mask: Tensor | None = None) -> Tensor:
     """Bi-SR: top ``k`` along words in each column, then top ``k`` along frames in each row; 0 where there are fewer.
 
-    ``x (..., W words, W frames)``, ``mask (..., W)`` of both axes (broadcast) → ``(..., k, k)``.
+    ``x (..., W words, W frames)``, ``mask (..., W)`` of both axes (broadcast) → ``(..., k, k)``. Where the frames are
+    not conditioned ones, one a word, they have a ``frame_mask (..., F)`` of their own, and ``x`` is ``(..., W, F)``.
     """
-    return keep_places(x, largest_places(x, mask, k), mask, k)
+    return keep_places(x, largest_places(x, mask, k, frame_mask), mask, k, frame_mask)
 
 
 # Two steps, places and then entries: places carry no gradient, so a tile that is computed again for its gradient
 # (``base.in_recomputed_tiles``) finds the places of the first time and need not sort again.
 @torch.no_grad()
-def largest_places(x: Tensor, mask: Tensor, k: int) -> Tensor:
+def largest_places(x: Tensor, mask: Tensor, k: int, frame_mask: Tensor | None = None) -> Tensor:
     """Where Bi-SR finds its entries: ``(..., k · k)`` places in ``x.flatten(-2)``; 0 where there are fewer."""
-    real = mask[..., :, None] & mask[..., None, :]
-    kept, num_words = min(k, x.shape[-1]), x.shape[-1]
-    columns = x.masked_fill(~real, float("-inf")).mT.topk(kept, dim=-1)  # (..., W frames, k)
-    frames = columns.values.mT.topk(kept, dim=-1).indices  # (..., k, k)
+    num_words, num_frames = x.shape[-2:]
+    real = mask[..., :, None] & (mask if frame_mask is None else frame_mask)[..., None, :]
+    kept_words, kept_frames = min(k, num_words), min(k, num_frames)
+    columns = x.masked_fill(~real, float("-inf")).mT.topk(kept_words, dim=-1)  # (..., W frames, k)
+    frames = columns.values.mT.topk(kept_frames, dim=-1).indices  # (..., k, k)
     words = columns.indices.mT.gather(-1, frames)
-    places = words * num_words + frames
-    return F.pad(places, (0, k - kept, 0, k - kept)).flatten(-2)
+    places = words * num_frames + frames
+    return F.pad(places, (0, k - kept_frames, 0, k - kept_words)).flatten(-2)
 
 
-def keep_places(x: Tensor, places: Tensor, mask: Tensor, k: int) -> Tensor:
+def keep_places(x: Tensor, places: Tensor, mask: Tensor, k: int, frame_mask: Tensor | None = None) -> Tensor:
     """The entries at ``largest_places``, 0 where there are fewer: ``x (..., W, W) → (..., k, k)``."""
-    present = present_ranks(mask, k)
+    words, frames = present_ranks(mask, k), present_ranks(mask if frame_mask is None else frame_mask, k)
     kept = x.flatten(-2).gather(-1, places)
     kept = kept.view(*kept.shape[:-1], k, k)
-    return kept.masked_fill(~(present[..., :, None] & present[..., None, :]), 0.0)
+    return kept.masked_fill(~(words[..., :, None] & frames[..., None, :]), 0.0)
 
 
 def _top(x: Tensor, k: int) -> Tensor:
@@ -113,7 +115,8 @@ class InteractiveAggregation(nn.Module):
 
 
 class BidirectionalAggregation(nn.Module):
-    """Bi-ISA: ``(..., K words, K frames)`` into one, ``present (..., K)`` of both axes → ``(...)``."""
+    """Bi-ISA: ``(..., K words, K frames)`` into one, ``present (..., K)`` of both axes → ``(...)``, unless the frames
+    have a ``present_frames`` of their own."""
 
     def __init__(self, *, size: int, softmax_lambda: float) -> None:
         super().__init__()
@@ -122,11 +125,12 @@ class BidirectionalAggregation(nn.Module):
         self.frames_first = InteractiveAggregation(size=size, softmax_lambda=softmax_lambda)
         self.words_second = InteractiveAggregation(size=size, softmax_lambda=softmax_lambda)
 
-    def forward(self, x: Tensor, present: Tensor) -> Tensor:
-        along = present[..., None, :]  # the same ranks are present along words and along frames
-        of_frames = self.words_first(x.mT, along)  # (..., K frames); 0 where the frame is absent
-        of_words = self.frames_first(x, along)  # (..., K words)
-        total: Tensor = self.frames_second(of_frames, present) + self.words_second(of_words, present)
+    def forward(self, x: Tensor, present: Tensor, present_frames: Tensor | None = None) -> Tensor:
+        if present_frames is None:
+            present_frames = present  # conditioned frames, one a word
+        of_frames = self.words_first(x.mT, present[..., None, :])  # (..., K frames); 0 where the frame is absent
+        of_words = self.frames_first(x, present_frames[..., None, :])  # (..., K words)
+        total: Tensor = self.frames_second(of_frames, present_frames) + self.words_second(of_words, present)
         return total / 2
 
 

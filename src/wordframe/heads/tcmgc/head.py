@@ -9,9 +9,6 @@ do not depend on the text).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -19,17 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wordframe.features import PART_NAMES, SimilarityOutput, TextFeatures, VideoFeatures
-from wordframe.heads._fused import PRODUCTS, FusedSimilarity, pack, product, put, score_tiles
+from wordframe.heads._fused import Columns, product, put, score_tiles
 from wordframe.heads._kernels import LANES
-from wordframe.heads.base import (
-    Explanation,
-    VideoGroups,
-    VideoStatistics,
-    in_recomputed_tiles,
-    new_logit_scale,
-    scale,
-    unit,
-)
+from wordframe.heads.base import Explanation, VideoGroups, in_recomputed_tiles, scale, unit
 from wordframe.heads.tcmgc.aggregation import (
     BidirectionalAggregation,
     InteractiveAggregation,
@@ -41,19 +30,16 @@ from wordframe.heads.tcmgc.aggregation import (
     largest_places,
     present_ranks,
 )
+from wordframe.heads.tcmgc.attending import SpanSimilarity, VideoSide, span_products
 from wordframe.heads.tcmgc.lva import LanguageVideoAttention
 from wordframe.heads.tcmgc.span import (
     SpanGroups,
-    VideoSpan,
     coefficients,
-    kept_statistics,
     looked_for,
     projected,
     pulled_back,
     shared_rows,
     shared_statistics,
-    span_groups,
-    video_span,
 )
 
 _LIVE_COPIES = 5
@@ -64,7 +50,7 @@ _LIVE_MATRICES = 5
 """Matrices (W, W) of a pair alive at once in Bi-SR, its 8-byte indices counted twice."""
 
 
-class TextConditionedSimilarity(FusedSimilarity):
+class TextConditionedSimilarity(SpanSimilarity):
     """The TC-MGC head. ``method="span"`` gives the numbers of ``"plain"`` at a fraction of the cost and memory: by a
     compiled loop under ``torch.no_grad()`` on CPU in float32, else by tensor operations, with gradients if wanted.
 
@@ -78,9 +64,7 @@ class TextConditionedSimilarity(FusedSimilarity):
         mask_padding: leave padded words and frames out; False lets them take part, as the released code does.
     """
 
-    methods = ("span", "plain")
-    explains = ("sentence", "words", "parts")
-    keeps_statistics = True
+    explains: tuple[str, ...] = ("sentence", "words", "parts")
     reads_words = True
 
     def __init__(
@@ -97,13 +81,14 @@ class TextConditionedSimilarity(FusedSimilarity):
         mask_padding: bool = True,
         max_block_mb: int = 256,
     ) -> None:
-        super().__init__(max_block_mb=max_block_mb)
+        super().__init__(
+            attention=LanguageVideoAttention(
+                dimension=dimension, heads=heads, dropout=dropout, dropout_mode=dropout_mode, projections=projections
+            ),
+            max_block_mb=max_block_mb,
+        )
         self.keep = num_kept_words(max_words, keep_rate)
         self.mask_padding = mask_padding
-        self.logit_scale = new_logit_scale()
-        self.attention = LanguageVideoAttention(
-            dimension=dimension, heads=heads, dropout=dropout, dropout_mode=dropout_mode, projections=projections
-        )
         self.global_matrix = nn.Parameter(torch.eye(dimension))
         self.local_matrix = nn.Parameter(torch.eye(dimension))
         self.over_words = InteractiveAggregation(size=self.keep, softmax_lambda=softmax_lambda)
@@ -115,21 +100,14 @@ class TextConditionedSimilarity(FusedSimilarity):
         """The conditioned videos ``(T, V, D)`` and conditioned frames ``(T, W, V, D)``, normalised."""
         queries = torch.cat([text.sentence[:, None], text.words], dim=1)  # (T, 1 + W, D)
         seen = F.normalize(
-            self.attention(queries, video.contextual, self._frame_mask(video)), dim=-1
+            self.attention(queries, video.contextual, self.frame_mask(video)), dim=-1
         )  # (T, 1 + W, V, D)
         return seen[:, 0], seen[:, 1:]
 
     def compare(self, text: TextFeatures, video: VideoFeatures, method: str) -> SimilarityOutput:
         if method == "plain":
             return self._compare_plainly(text, video)
-        return self._compare_with_side(text, self._video_side(video), [])
-
-    def _video_side(self, video: VideoFeatures) -> VideoSide:
-        frames = video.contextual
-        if self.mask_padding:
-            frames = frames.masked_fill(~video.frame_mask[..., None], 0.0)  # padding may hold anything, NaN too
-        span = video_span(self.attention, frames, self.attention.video_factors(frames))
-        return VideoSide(self.attention.to_key(frames), self._frame_mask(video), span)
+        return self._compare_with_side(text, self.video_side(video), [])
 
     def _compare_with_side(self, text: TextFeatures, video: VideoSide, places: list[Tensor]) -> SimilarityOutput:
         """The numbers of ``_compare_plainly`` from coefficients over each video's basis, ``R = heads · F``.
@@ -170,16 +148,13 @@ class TextConditionedSimilarity(FusedSimilarity):
         )
 
     def _in_blocks(self, text: TextFeatures, video: VideoFeatures, method: str) -> SimilarityOutput:
-        drops = self.attention.drops
-        if method == "span" and (torch.is_grad_enabled() or drops):
+        if method == "span" and (torch.is_grad_enabled() or self.attention.drops):
             return self._in_tiles(text, video)
-        if drops and self.attention.dropout_mode == "video":
-            return self.compare(text, video, method)  # in one piece, since blocks would draw a video's mask anew
         return super()._in_blocks(text, video, method)
 
     def _in_tiles(self, text: TextFeatures, video: VideoFeatures) -> SimilarityOutput:
         """The span form with gradients: what videos bring is made once, pairs are computed again on the way back."""
-        side, (num_videos, num_frames, dimension) = self._video_side(video), video.contextual.shape
+        side, (num_videos, num_frames, dimension) = self.video_side(video), video.contextual.shape
         per_pair = self.floats_per_pair(text.words.shape[1], num_frames, dimension, "span")
         return in_recomputed_tiles(
             text,
@@ -189,22 +164,19 @@ class TextConditionedSimilarity(FusedSimilarity):
             compare=lambda some, places: self._compare_with_side(some, side, places),
         )
 
-    def group(self, video: VideoFeatures, statistics: Sequence[VideoStatistics] | None = None) -> SpanGroups:
-        dtype = PRODUCTS[self.products]
-        mask = self._frame_mask(video)
-        return span_groups(self.attention, video.contextual, mask, statistics=statistics, dtype=dtype)
-
-    @torch.inference_mode()
-    def statistics(self, video: VideoFeatures) -> list[VideoStatistics]:
-        video = video.to(dtype=self._dtype())
-        return kept_statistics(self.attention, video.contextual, self._frame_mask(video))
-
-    def score_groups(self, text: TextFeatures, groups: VideoGroups, max_floats: int, out: NDArray[np.float32]) -> None:
+    def score_groups(
+        self,
+        text: TextFeatures,
+        columns: Columns,
+        groups: VideoGroups,
+        max_floats: int,
+        out: NDArray[np.float32],
+    ) -> None:
         from wordframe.heads._kernels import tcmgc  # brings numba
 
         assert isinstance(groups, SpanGroups)
         lva, dtype = self.attention, groups.frames.dtype
-        columns, last_rows = pack(text, masked=self.mask_padding), shared_rows(self.attention)
+        last_rows = shared_rows(self.attention)
 
         def transform(values: Tensor, is_sentence: Tensor) -> tuple[Tensor, ...]:
             plain = unit(values)
@@ -223,7 +195,7 @@ class TextConditionedSimilarity(FusedSimilarity):
             frames, real = groups.frames[c], groups.real[c].numpy()
             tile = np.empty((1 + len(PART_NAMES), texts.stop - texts.start, len(frames), LANES), np.float32)
             tcmgc.score_tile(
-                _products(to_frames[at], frames),
+                span_products(to_frames[at], frames),
                 fixed[at].numpy(),
                 columns.starts[texts.start : texts.stop + 1] - at.start,
                 real,
@@ -250,23 +222,32 @@ class TextConditionedSimilarity(FusedSimilarity):
         return [tensor.detach().contiguous().numpy() for tensor in tensors]
 
     def combine(
-        self, mask: Tensor, video_sentence: Tensor, words: Tensor, frames: Tensor, block: Tensor
+        self,
+        mask: Tensor,
+        video_sentence: Tensor,
+        words: Tensor,
+        frames: Tensor,
+        block: Tensor,
+        frame_mask: Tensor | None = None,
     ) -> SimilarityOutput:
         """From raw similarities to logits.
 
         mask ``(T, 1, W)``; video_sentence ``(T, V)``; words ``(T, V, W)`` against the conditioned video; frames
         ``(T, V, W)``, the conditioned ones against the sentence; block ``(T, V, k, k)``, what Bi-SR keeps of words
-        against conditioned frames.
+        against conditioned frames; frame_mask ``(1, V, F)`` where they are not conditioned frames, one a word.
         """
-        ranks = present_ranks(mask, self.keep)  # (T, 1, k)
-        has_fused = mask.sum(dim=-1, keepdim=True) > self.keep
+        of_frames = mask if frame_mask is None else frame_mask
+        ranks, frame_ranks = present_ranks(mask, self.keep), present_ranks(of_frames, self.keep)  # (T, 1, k)
+        has_fused = of_frames.sum(dim=-1, keepdim=True) > self.keep
         if not self.mask_padding:
             has_fused = torch.ones_like(has_fused)  # released: an empty sum, 0, takes part like any other entry
         parts = (
             video_sentence,
             self.over_words(keep_largest(words, mask, self.keep), ranks),
-            self.over_frames(keep_largest_and_fuse(frames, mask, self.keep), torch.cat([ranks, has_fused], dim=-1)),
-            self.over_both(block, ranks),
+            self.over_frames(
+                keep_largest_and_fuse(frames, of_frames, self.keep), torch.cat([frame_ranks, has_fused], dim=-1)
+            ),
+            self.over_both(block, ranks, frame_ranks),
         )
         z = scale(self.logit_scale) * torch.stack(parts, dim=-1)  # (T, V, 4)
         return SimilarityOutput(self.over_parts(z), dict(zip(PART_NAMES, z.unbind(dim=-1), strict=True)))
@@ -279,7 +260,7 @@ class TextConditionedSimilarity(FusedSimilarity):
         output = self(text, video)
         text, video = self._accept(text, video)
         queries = torch.cat([text.sentence[:, None], text.words], dim=1)
-        weights = self.attention.attention(queries, video.contextual, self._frame_mask(video)).mean(dim=-2)
+        weights = self.attention.attention(queries, video.contextual, self.frame_mask(video)).mean(dim=-2)
         return Explanation(output, self.part_weights(output), weights[:, 0], weights[:, 1:])
 
     def part_weights(self, output: SimilarityOutput) -> Tensor:
@@ -293,37 +274,9 @@ class TextConditionedSimilarity(FusedSimilarity):
             return queries * (_LIVE_COPIES * dimension + 2 * rows) + matrix
         return queries * _LIVE_ROWS * rows + matrix
 
-    def can_fuse(self, text: TextFeatures, video: VideoFeatures) -> bool:
-        """The loop knows no dropout."""
-        return not self.attention.drops and super().can_fuse(text, video)
-
-    def _choose(self, method: str) -> str:
-        """Dropout by the element leaves the span: then training is plain."""
-        outside = self.attention.drops and self.attention.dropout_mode == "element"
-        if outside and method == "span":
-            raise ValueError(
-                "method='span' has no dropout by the element; use 'plain', dropout_mode='video', or model.eval()"
-            )
-        return super()._choose("plain" if outside and method == "auto" else method)
-
     def _word_mask(self, word_mask: Tensor) -> Tensor:
         """What takes part of each text, ``(T, 1, W)``."""
         return (word_mask if self.mask_padding else torch.ones_like(word_mask))[:, None]
-
-    def _frame_mask(self, video: VideoFeatures) -> Tensor | None:
-        return video.frame_mask if self.mask_padding else None
-
-
-@dataclass(frozen=True)
-class VideoSide:
-    """What videos bring into the span form, whatever the text.
-
-    keys: ``(V, F, heads, D / heads)``; frame_mask: ``(V, F)``, or None where padding takes part.
-    """
-
-    keys: Tensor
-    frame_mask: Tensor | None
-    span: VideoSpan
 
 
 def num_kept_words(max_words: int, keep_rate: float) -> int:
@@ -338,16 +291,3 @@ def num_kept_words(max_words: int, keep_rate: float) -> int:
             f"keep_rate={keep_rate} keeps {k} of max_words={max_words} words; it must be from {1 / max_words:.3g} to 1"
         )
     return k
-
-
-def _products(to_frames: Tensor, frames: Tensor) -> NDArray[np.float32]:
-    """``(N, 3, heads, D or D / heads)`` times ``(C, F, LANES, D)``, each head its part: ``(N, 3, C, R, LANES)``."""
-    num_groups, num_frames, _, dimension = frames.shape
-    heads, size = to_frames.shape[2:]
-    right = frames.flatten(0, 2)
-    found = []
-    for head in range(heads):
-        part = right if size == dimension else right[:, head * size : (head + 1) * size]
-        made = product(to_frames[:, :, head].flatten(0, 1), part)
-        found.append(made.view(-1, 3, num_groups, num_frames, LANES))
-    return (found[0] if heads == 1 else torch.cat(found, dim=3)).numpy()
