@@ -15,8 +15,8 @@ RECIPES = ROOT / "src" / "wordframe" / "recipes"
 FILE = ROOT / "docs" / "recipes.md"
 _TOP = """# The recipes and their sources
 
-Made by `make recipe-table` of the files in [`src/wordframe/recipes`](../src/wordframe/recipes/README.md). Behind a value stands
-where it is from: the paper, the authors' script or README, or ours where their value is not known to us. Published is
+Made by `make recipe-table` of the files in [`src/wordframe/recipes`](../src/wordframe/recipes/README.md). Behind a value
+stands where it is from: the paper, the authors' script or README, or ours where their value is not known to us. Published is
 text→video R@1 as the paper reports it, without post-processing; none of it was reproduced by us yet.
 
 | recipe | published | CLIP | words, frames | pairs a batch | epochs |

@@ -192,8 +192,7 @@ class VideoSet(PixelSet):
     """A set on video files by the captions' names. Every video is decoded anew each time it is asked for."""
 
     def __init__(self, *, paths: Mapping[str, Path], rule: FrameRule = WHOLE_VIDEO, **shared: Unpack[_Shared]) -> None:
-        source = VideoFiles(paths, short_side=shared["preprocessing"].short_side, rule=rule)
-        super().__init__(source=source, **shared)
+        super().__init__(source=VideoFiles(paths, short_side=shared["preprocessing"].short_side, rule=rule), **shared)
 
 
 def _stamps(source: FrameSource, videos: Mapping[str, object]) -> tuple[dict[str, str], dict[str, str]]:

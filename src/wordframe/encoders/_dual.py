@@ -11,6 +11,7 @@ Neighbours: ``backbone.py`` (OpenAI's CLIP), ``clip.py`` (the encoder around eit
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -49,6 +50,7 @@ class ModelType:
     other_languages: bool = False
 
 
+_BLOCK = re.compile(r"encoder\.layers?\.(\d+)\.")
 _WORDS_OF_ENGLISH = 100_000
 """Tokens: vocabularies for English have half as many or fewer, those for many languages twice as many or more."""
 MODEL_TYPES = {
@@ -161,6 +163,14 @@ class Backbone(nn.Module):
     def reads_many_languages(self) -> bool:
         """By its type, or by a vocabulary that is too large for English alone (the multilingual ones of SigLIP)."""
         return self.model_type.other_languages or self.vocabulary > _WORDS_OF_ENGLISH
+
+    def freeze_layers(self, count: int) -> None:
+        """Stop training the embeddings, the LayerNorm behind the picture's, and the first ``count`` blocks of each
+        tower: CLIP4Clip's ``freeze_layer_num``, 0 as published."""
+        for name, parameter in self.model.named_parameters():
+            block = _BLOCK.search(name)
+            if "embeddings." in name or "pre_layrnorm." in name or (block and int(block[1]) < count):
+                parameter.requires_grad_(False)
 
     def encode_ids(self, input_ids: Tensor, mask: Tensor) -> TextFeatures:
         """Token ids ``(T, W)`` and their mask ``(T, W)`` into features."""

@@ -54,7 +54,6 @@ _IN_BLOCK = {
     "mlp.c_fc": "mlp.fc1",
     "mlp.c_proj": "mlp.fc2",
 }
-_TRANSFORMERS_BLOCK = re.compile(r"encoder\.layers\.(\d+)\.")
 _BLOCK = re.compile(r"(visual\.)?transformer\.resblocks\.(\d+)\.(.+)")
 
 
@@ -192,14 +191,6 @@ class ClipBackbone(Backbone):
         if not self.in_half:
             store_in_half(self.model)
             self.in_half = True
-
-    def freeze_layers(self, count: int) -> None:
-        """Stop training the embeddings, the LayerNorm behind the picture's, and the first ``count`` blocks of each
-        tower: CLIP4Clip's ``freeze_layer_num``, 0 as published."""
-        for name, parameter in self.model.named_parameters():
-            block = _TRANSFORMERS_BLOCK.search(name)
-            if "embeddings." in name or "pre_layrnorm." in name or (block and int(block[1]) < count):
-                parameter.requires_grad_(False)
 
     def encode_ids(self, input_ids: Tensor, mask: Tensor) -> TextFeatures:
         """Token ids ``(T, W)`` and their mask ``(T, W)`` into features."""

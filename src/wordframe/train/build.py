@@ -96,16 +96,21 @@ def configure(model: TextVideoModel, recipe: Recipe) -> None:
 
 
 def _tune(model: TextVideoModel, backbone: Backbone, recipe: Recipe) -> None:
-    """Free or freeze the towers, or put adapters into them.
-
-    Raises:
-        RecipeError: the recipe asks for what only OpenAI's CLIP has, or for adapters in float16.
-    """
-    lora = None if recipe.backbone is None else recipe.backbone.lora
+    """Free or freeze the towers, or put adapters into them."""
+    lora, frozen = (None, None) if recipe.backbone is None else (recipe.backbone.lora, recipe.backbone.freeze_layers)
     if lora is None:
         backbone.requires_grad_(recipe.tuned)
+        if recipe.tuned and frozen is not None:
+            backbone.freeze_layers(frozen)
     elif not has_adapters(backbone):  # a model may come here twice
         add_adapters(backbone, lora, seed=recipe.seed)
+    if recipe.tuned and recipe.precision == "float16-weights":
+        if not isinstance(backbone, ClipBackbone) or lora is not None:
+            raise RecipeError(
+                f"{recipe.name}: precision=float16-weights is how OpenAI's CLIP was tuned as a whole; "
+                "say float32 or bfloat16 for LoRA and for other backbones"
+            )
+        backbone.to_half()
     if not recipe.tuned:  # the scale of the logits is trained even where CLIP is not
         model.separate_scale()
     # CLIP's scale where it is the model's. SigLIP's scale and bias only start the model's own, and nothing moves them
@@ -113,32 +118,6 @@ def _tune(model: TextVideoModel, backbone: Backbone, recipe: Recipe) -> None:
     backbone.logit_scale.requires_grad_(recipe.tuned and shared)
     if backbone.logit_bias is not None:
         backbone.logit_bias.requires_grad_(False)
-    if recipe.tuned:
-        _as_published(backbone, recipe)
-
-
-def _as_published(backbone: Backbone, recipe: Recipe) -> None:
-    """Frozen layers and weights in float16, where the recipe wants them."""
-    count = None if recipe.backbone is None else recipe.backbone.freeze_layers
-    in_half = recipe.precision == "float16-weights"
-    if count is None and not in_half:
-        return
-    if not isinstance(backbone, ClipBackbone):
-        raise RecipeError(
-            f"{recipe.name}: backbone.freeze_layers and precision float16-weights are as CLIP was tuned; "
-            f"a {backbone.type_name} model is tuned by procedure: wordframe"
-        )
-    if has_adapters(backbone):
-        if in_half:
-            raise RecipeError(
-                f"{recipe.name}: backbone.lora and precision float16-weights do not go together; "
-                "say precision=float32 or bfloat16, or leave lora out"
-            )
-        return  # nothing but the adapters is trained
-    if count is not None:
-        backbone.freeze_layers(count)
-    if in_half:
-        backbone.to_half()
 
 
 def _choose_loss(model: TextVideoModel, recipe: Recipe) -> None:
