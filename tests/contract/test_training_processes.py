@@ -25,7 +25,7 @@ from wordframe.models import PRESETS, ModelSettings, TextVideoModel
 from wordframe.train import build_model, dry_run_recipe, end_process_group, make_recipe, start_process_group, train
 from wordframe.train.build import configure, train_mode
 from wordframe.train.distributed import sum_gradients, sum_over_processes
-from wordframe.train.sources import MadeUpFeatures, MadeUpPixels, tiny_clip
+from wordframe.train.made_up import MadeUpFeatures, MadeUpPixels, tiny_clip
 from wordframe.train.step import backward
 from wordframe.train.validation import encode_pixels
 
@@ -96,11 +96,24 @@ def make_case(head: str, data: str) -> tuple[TextVideoModel, FeatureBatch | Pixe
 def alone(model: TextVideoModel, batch: FeatureBatch | PixelBatch, weight: float) -> tuple[float, dict[str, Tensor]]:
     """Loss and gradients of the whole batch by the plain computation."""
     model.zero_grad()
-    output = model.score(*batch.encode(model), method="plain")
+    text, video = batch.encode(model)
+    same_noise(model, first=0)
+    output, further = model.for_training(text, video, first=0)
+    if not further:  # of a head that trains on its score alone
+        output = model.score(text, video, method="plain")
     contrast = contrastive(output.logits) if model.logit_bias is None else sigmoid(output.logits, model.logit_bias)
     loss = contrast + (weight * decorrelation(output.parts) if weight else 0.0)
+    loss = loss + sum(share * contrastive(logits) for share, logits in further)
     loss.backward()
     return loss.item(), {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+
+
+def same_noise(model: TextVideoModel, *, first: int) -> None:
+    """Let a head that draws noise for each text draw the same for the same text, of which this process has those from
+    ``first`` on."""
+    if hasattr(model.similarity, "_draw"):
+        noise = torch.randn(sum(SIZES), D, generator=torch.Generator().manual_seed(1))
+        model.similarity._draw = lambda rows, size: noise[first : first + rows, :size]
 
 
 def compare(rank: int, case: tuple[str, str, int | None]) -> dict[str, Any]:
@@ -114,6 +127,7 @@ def compare(rank: int, case: tuple[str, str, int | None]) -> dict[str, Any]:
     expected_loss, expected = alone(model, batch, weight)
     model.zero_grad()
     own = batch[sum(SIZES[:rank]) : sum(SIZES[: rank + 1])]
+    same_noise(model, first=sum(SIZES[:rank]))
     shares = backward(model, own, sizes=SIZES, decorrelation=weight, chunk=chunk)
     sum_gradients(model.parameters())
     found = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}

@@ -20,8 +20,8 @@ from wordframe.data import FeatureBatch
 from wordframe.errors import TrainingError
 from wordframe.models import load_model
 from wordframe.train import Recipe, TrainingProgress, TrainingResult, build_model, make_recipe, train
+from wordframe.train.made_up import MadeUpFeatures
 from wordframe.train.run_folder import read_log, read_state
-from wordframe.train.sources import MadeUpFeatures
 
 TIMES = ("seconds", "pairs_per_second", "peak_memory_mb")
 

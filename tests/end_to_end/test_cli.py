@@ -442,3 +442,29 @@ def test_a_runtime_that_is_not_installed_names_the_line_that_installs_it(
     (check,) = [check for check in json.loads(capsys.readouterr().out)["checks"] if check["name"] == "runtime"]
     assert check["detail"].startswith("torch; OpenVINO encodes frames 2.")
     assert check["detail"].endswith(" times as fast on a CPU: pip install 'wordframe[openvino]'")
+
+
+def test_index_says_which_commands_take_a_model(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["index", str(place / "videos"), "--library", str(place / "library"), "--model", "tcmgc-msrvtt"]) == 2
+    told = capsys.readouterr().err
+    assert "index takes no --model" in told
+    assert "--model goes with search, serve and evaluate" in told
+    assert "--model" not in _help_of_index(capsys)
+
+
+def _help_of_index(capsys: pytest.CaptureFixture[str]) -> str:
+    assert main(["index", "--help"]) == 0
+    return capsys.readouterr().out
+
+
+def test_waiting_threads_do_not_spin_unless_somebody_wants_them_to() -> None:
+    """OpenMP reads it when torch loads, so it is set before a command imports anything."""
+    code = (
+        "import os, wordframe.cli.main as m\nm.main = lambda: 0\n"
+        "try: m.entry_point()\nexcept SystemExit: print(os.environ['OMP_WAIT_POLICY'])"
+    )
+    for given, wanted in ((None, "PASSIVE"), ("ACTIVE", "ACTIVE")):
+        environment = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
+        environment |= {} if given is None else {"OMP_WAIT_POLICY": given}
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == wanted

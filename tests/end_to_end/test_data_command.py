@@ -82,3 +82,18 @@ def test_list_names_every_benchmark(capsys: pytest.CaptureFixture[str]) -> None:
     assert names == expected
     assert main(["data", "list"]) == 0
     assert "MSRVTT_JSFUSION_test.csv" in capsys.readouterr().out
+
+
+def test_a_caption_that_nothing_reads_to_its_end_is_told(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = next(path.name for path in sorted(folder.rglob("*.mp4")))
+    captions = tmp_path / "captions.json"
+    captions.write_text(json.dumps({name: ["word " * 500, "a short one"]}))
+    to = tmp_path / "lists.json"
+    main(["data", "check", "--captions", str(captions), "--videos", str(folder), "--to", str(to)])
+    told = capsys.readouterr().out
+    assert "1 caption of more than 75 words: CLIP reads 77 token positions at most, and the rest is cut off" in told
+    assert f"too long: {name}: a caption of 500 words" in told
+    assert f"The whole lists are in {to}" in " ".join(told.split())
+    assert json.loads(to.read_text())[0]["long_captions"] == [f"{name}: a caption of 500 words"]

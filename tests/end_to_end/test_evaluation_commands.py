@@ -121,7 +121,7 @@ def test_two_runs_compared(place: Path, tmp_path: Path, capsys: pytest.CaptureFi
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["evaluate"], "give --videos with --captions or --benchmark, or --features"),
+        (["evaluate"], "give --videos or --frame-cache with --captions or --benchmark, or --features"),
         (["evaluate", "--videos", "x"], "give either --captions, or --benchmark with --annotations"),
         (["evaluate", "--videos", "x", "--benchmark", "msvd"], "give either --captions, or --benchmark with"),
         (["evaluate", "--features", "x", "--videos", "y"], "--features brings its videos, captions and encoder"),

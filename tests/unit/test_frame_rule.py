@@ -33,6 +33,7 @@ from wordframe.data import (
     open_frames_of,
     read_sampled,
 )
+from wordframe.encoders import Preprocessing
 from wordframe.evaluate import evaluate_cached, evaluate_videos
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.models import load_model
@@ -190,7 +191,7 @@ def test_a_cut_is_of_its_cache(tmp_path: Path, paths: dict[str, Path], cut: Cut)
     shared: dict[str, Any] = {
         "captions": CAPTIONS,
         "tokenize": lambda sentences: (torch.ones(len(sentences), 2).long(), torch.ones(len(sentences), 2).bool()),
-        "image_size": SIDE,
+        "preprocessing": Preprocessing(height=SIDE, width=SIDE),
         "num_words": 2,
         "num_frames": 3,
     }

@@ -12,9 +12,9 @@ import torch
 from wordframe.data import FeatureBatch
 from wordframe.errors import TrainingError
 from wordframe.train import make_recipe
+from wordframe.train.made_up import MadeUpFeatures
 from wordframe.train.optim import Group
 from wordframe.train.plan import BatchOrder, feed, make_plan
-from wordframe.train.sources import MadeUpFeatures
 
 ORDER = BatchOrder(pairs=23, batch_size=5, accumulation=2, seed=3)
 

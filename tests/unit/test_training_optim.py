@@ -11,6 +11,7 @@ from torch import nn
 
 from wordframe.train import build_model, make_recipe
 from wordframe.train.build import configure
+from wordframe.train.made_up import tiny_clip
 from wordframe.train.optim import (
     BertAdam,
     clamp_scale,
@@ -21,7 +22,6 @@ from wordframe.train.optim import (
     rate_factor,
 )
 from wordframe.train.recipe import OptimizerSettings
-from wordframe.train.sources import tiny_clip
 
 
 def test_two_updates_by_hand() -> None:

@@ -16,8 +16,8 @@ from wordframe.encoders import ClipBackbone
 from wordframe.models import TextVideoModel
 from wordframe.train import Recipe, build_model, make_recipe
 from wordframe.train.build import configure, train_mode
+from wordframe.train.made_up import IMAGE, VOCABULARY, MadeUpPixels
 from wordframe.train.optim import BertAdam, clamp_scale, make_optimizer, make_scheduler, parameter_groups
-from wordframe.train.sources import IMAGE, VOCABULARY, MadeUpPixels
 from wordframe.train.step import backward, encode
 
 STEPS = 10

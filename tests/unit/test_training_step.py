@@ -17,8 +17,8 @@ from wordframe.losses import contrastive, contrastive_share, decorrelation, deco
 from wordframe.models import TextVideoModel, load_model, refuse_other_features
 from wordframe.train import build_model, dry_run_recipe, make_recipe, step
 from wordframe.train.build import configure, train_mode
+from wordframe.train.made_up import MadeUpFeatures, MadeUpPixels, tiny_clip
 from wordframe.train.optim import make_optimizer, parameter_groups
-from wordframe.train.sources import MadeUpFeatures, MadeUpPixels, tiny_clip
 from wordframe.train.step import backward, encode, loss_share, random_state, replayed, set_random_state
 
 PAIRS = [0, 3, 5, 6, 9]

@@ -21,9 +21,9 @@ from wordframe.train import CaptionSplits, Recipe, build_model, load_recipe, mak
 from wordframe.train.adapters import has_adapters, merged
 from wordframe.train.averaging import WeightAverage
 from wordframe.train.build import configure, train_mode
+from wordframe.train.made_up import MadeUpFeatures, MadeUpPixels, tiny_clip
 from wordframe.train.optim import make_optimizer, parameter_groups
 from wordframe.train.run_folder import read_log, read_state
-from wordframe.train.sources import MadeUpFeatures, MadeUpPixels, tiny_clip
 from wordframe.train.step import backward
 from wordframe.train.trainer import Trainer
 
@@ -151,9 +151,37 @@ def test_adapters_learn_at_the_rate_of_new_modules() -> None:
     assert recipe_of(**lora).optimizer.backbone_lr == recipe_of().optimizer.lr
     assert recipe_of(**lora, optimizer={"lr": 3e-4}).optimizer.backbone_lr == 3e-4
     assert recipe_of(**lora, optimizer={"backbone_lr": 1e-5}).optimizer.backbone_lr == 1e-5
-    assert recipe_of(backbone="x").optimizer.backbone_lr == 1e-7
+    assert recipe_of(backbone="x").optimizer.backbone_lr == recipe_of().optimizer.backbone_lr < 1e-5
+    published = recipe_of(**lora, procedure="published", precision="float32")
+    assert published.optimizer.backbone_lr == published.optimizer.lr, "not that of the published tuning of all of CLIP"
     with pytest.raises(RecipeError, match="lora tunes the backbone, which tuned: false leaves as it is"):
         recipe_of(backbone={"name": "x", "tuned": False, "lora": {}})
+
+
+@pytest.mark.parametrize(
+    ("backbone", "changes", "told"),
+    [
+        ("siglip", {"precision": "float16-weights"}, "is how OpenAI's CLIP was tuned as a whole; say float32 or bf"),
+        (
+            "clip",
+            {"precision": "float16-weights", "lora": {}},
+            "is how OpenAI's CLIP was tuned as a whole; .* for LoRA",
+        ),
+        ("clip", {"precision": "float16-weights", "ema": 0.9}, "ema: an average in float16 loses what it is to keep"),
+    ],
+)
+def test_what_does_not_go_together_is_told(backbone: str, changes: dict[str, Any], told: str, tmp_path: Path) -> None:
+    rest = {key: value for key, value in changes.items() if key != "lora"}
+
+    def configured() -> None:
+        recipe = recipe_of(backbone={"name": "x", "lora": changes.get("lora")}, **rest)
+        if backbone != "clip":
+            save(backbone, tmp_path)
+        towers = tiny_clip(recipe) if backbone == "clip" else load_clip(str(tmp_path)).towers
+        configure(build_model(recipe, backbone=towers), recipe)
+
+    with pytest.raises(RecipeError, match=told):
+        configured()
 
 
 def test_without_peft_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

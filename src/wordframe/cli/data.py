@@ -165,9 +165,13 @@ def _summary(check: SplitCheck) -> str:
     there = f"{check.readable:,} of {counted(check.captioned, 'video')}"
     lines = [f"{check.name}: {there} can be read ({check.coverage_percent:.1f} %)"]
     lines += [f"  {check.note}"] if check.note else []
+    if check.long_captions:
+        count = counted(len(check.long_captions), "caption")
+        lines.append(f"  {count} of more than 75 words: CLIP reads 77 token positions at most, and the rest is cut off")
     faults = [f"broken: {fault.reason}" for fault in check.broken]
     faults += [f"damaged: {fault.video}: {fault.reason}" for fault in check.damaged]
-    for faulty in ([f"missing: {video}" for video in check.missing], faults):
+    long = [f"too long: {caption}" for caption in check.long_captions]
+    for faulty in ([f"missing: {video}" for video in check.missing], faults, long):
         lines += [f"  {one_line(line)}" for line in faulty[:_SHOWN]]
         lines += [f"  and {len(faulty) - _SHOWN:,} more"] if len(faulty) > _SHOWN else []
     return "\n".join(lines)

@@ -1,5 +1,7 @@
 """``wordframe evaluate``: recall of a model on a benchmark, on a folder of captioned videos, or on cached features.
-``wordframe compare``: is one evaluation better than another, or was it luck?"""
+
+Neighbours: ``moments.py`` is its ``--moments``, ``runs.py`` compares what ``--to`` keeps.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wordframe.cli.data import load_cutting
+from wordframe.cli.data import FrameCacheOption, load_cutting
 from wordframe.cli.options import (
     AllowMissingOption,
     AnnotationsOption,
@@ -30,7 +32,7 @@ from wordframe.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from wordframe.data import MatchedVideos
+    from wordframe.data import FrameCache, MatchedVideos
     from wordframe.encoders import Encoder
     from wordframe.evaluate import Outcome, Provenance
     from wordframe.models import TextVideoModel
@@ -69,6 +71,25 @@ _QbNormOption = Annotated[
 ]
 
 
+_MomentsOption = Annotated[
+    bool,
+    typer.Option(
+        "--moments",
+        help="How well moments are found: with captions that have start and end, or the benchmarks charades_sta and "
+        "qvhighlights.",
+    ),
+]
+_MomentsLibraryOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--library",
+        help="With --moments: index the videos into this library and keep it; default: one that is thrown away.",
+        show_default=False,
+        readable=False,
+    ),
+]
+
+
 def evaluate(
     videos: VideosIfAnyOption = None,
     captions: CaptionsOption = None,
@@ -76,6 +97,7 @@ def evaluate(
     annotations: AnnotationsOption = None,
     split: SplitOption = "test",
     features: _FeaturesOption = None,
+    frame_cache: FrameCacheOption = None,
     encoder: _EncoderOption = None,
     model: ModelOption = "zero-shot",
     untrained: UntrainedOption = False,
@@ -85,6 +107,8 @@ def evaluate(
     allow_missing: AllowMissingOption = False,
     dsl: _DslOption = False,
     qb_norm: _QbNormOption = None,
+    moments: _MomentsOption = False,
+    library: _MomentsLibraryOption = None,
     to: Annotated[
         Path | None,
         typer.Option(help="New folder for report, ranks, TREC files and a plot.", show_default=False, readable=False),
@@ -104,27 +128,46 @@ def evaluate(
         --to run
 
         wordframe evaluate --features features/test --model my-tcmgc --dsl --qb-norm features/train
+
+        wordframe evaluate --benchmark msrvtt_9k_1ka --annotations msrvtt --frame-cache frames --model RUN/best
+
+        wordframe evaluate --moments --videos clips --captions clips/moments.csv --library clips-library
+
+        wordframe evaluate --moments --benchmark charades_sta --annotations charades --videos charades/videos
     """
     from wordframe.evaluate import refuse_used, write_run
 
     if to is not None:
         refuse_used(to)
-    asked = _Asked(model, untrained, frames, cut, words, allow_missing, dsl, qb_norm, to, max_memory)
+    asked = _Asked(
+        model, untrained, frames, cut, words, allow_missing, dsl, qb_norm, to, max_memory, videos, frame_cache
+    )
     if cut != "uniform" and benchmark is None:
         raise typer.BadParameter(
             "--cut goes with --benchmark: a cache has made that choice, and of one's own videos "
             "frames are taken uniformly"
         )
+    if library is not None and not moments:
+        raise typer.BadParameter("--library goes with --moments")
+    if moments:
+        if any(given is not None for given in (features, frame_cache, frames, qb_norm)) or dsl or cut != "uniform":
+            raise typer.BadParameter(
+                "--moments indexes the videos; leave --features, --frame-cache, --frames, --cut, --dsl and --qb-norm "
+                "out"
+            )
+        source = (captions, benchmark, annotations)
+        _evaluate_moments(videos, source, split, library, encoder, model, untrained, words, allow_missing, to, json)
+        return
     if features is not None:
-        if any(given is not None for given in (videos, captions, benchmark, annotations, encoder)):
+        if any(given is not None for given in (videos, frame_cache, captions, benchmark, annotations, encoder)):
             raise typer.BadParameter("--features brings its videos, captions and encoder; leave the others out")
         outcome = _from_features(asked, features)
-    elif videos is None:
-        raise typer.BadParameter("give --videos with --captions or --benchmark, or --features")
+    elif (videos is None) == (frame_cache is None):
+        raise typer.BadParameter("give --videos or --frame-cache with --captions or --benchmark, or --features")
     elif captions is not None and benchmark is None and annotations is None:
-        outcome = _from_captions(asked, videos, captions, encoder)
+        outcome = _from_captions(asked, captions, encoder)
     elif benchmark is not None and annotations is not None and captions is None:
-        outcome = _from_benchmark(asked, videos, benchmark, annotations, split, encoder)
+        outcome = _from_benchmark(asked, benchmark, annotations, split, encoder)
     else:
         raise typer.BadParameter("give either --captions, or --benchmark with --annotations")
     if to is not None:
@@ -149,6 +192,18 @@ class _Asked:
     bank: str | None
     to: Path | None
     max_memory_mb: int
+    videos: Path | None
+    frame_cache: Path | None
+
+    def match(self, captions: Mapping[str, Sequence[str]]) -> tuple[MatchedVideos, FrameCache | None]:
+        """The captioned videos in the folder, or in the frame cache, whichever is given."""
+        from wordframe.data import FrameCache, match_cached, match_videos
+
+        if self.frame_cache is None:
+            assert self.videos is not None
+            return match_videos(self.videos, captions), None
+        cache = FrameCache.open(self.frame_cache)
+        return match_cached(cache, captions), cache
 
     @property
     def top(self) -> int | None:
@@ -156,6 +211,30 @@ class _Asked:
         from wordframe.evaluate import TOP
 
         return None if self.to is None else TOP
+
+
+def _evaluate_moments(
+    videos: Path | None,
+    source: tuple[Path | None, str | None, Path | None],
+    split: str,
+    library: Path | None,
+    encoder: str | None,
+    model: str,
+    untrained: bool,
+    words: int | None,
+    allow_missing: bool,
+    to: Path | None,
+    json: bool,
+) -> None:
+    from wordframe.cli.moments import MomentsAsked, evaluate_moments
+
+    captions, benchmark, annotations = source
+    if videos is None or (captions is None) == (benchmark is None) or (benchmark is None) != (annotations is None):
+        raise typer.BadParameter("--moments takes --videos with --captions, or with --benchmark and --annotations")
+    asked = MomentsAsked(
+        videos, captions, benchmark, annotations, split, library, model, allow_missing=allow_missing, to=to, json=json
+    )
+    evaluate_moments(asked, *_load(encoder, model, untrained, words))
 
 
 def _from_features(asked: _Asked, features: Path) -> Outcome:
@@ -192,13 +271,13 @@ def _from_features(asked: _Asked, features: Path) -> Outcome:
         )
 
 
-def _from_captions(asked: _Asked, videos: Path, file: Path, encoder: str | None) -> Outcome:
-    from wordframe.data import match_videos, read_captions
+def _from_captions(asked: _Asked, file: Path, encoder: str | None) -> Outcome:
+    from wordframe.data import read_captions
     from wordframe.evaluate import Provenance
 
     if asked.bank == _TRAIN:
         raise typer.BadParameter("--qb-norm train goes with --benchmark; name a file of training captions")
-    matched = match_videos(videos, read_captions(file))
+    matched = asked.match(read_captions(file))
     loaded = _load(encoder, asked.model, asked.untrained, asked.words)
     bank = None if asked.bank is None else _captions_of(read_captions(Path(asked.bank)))
     return _evaluate(
@@ -206,10 +285,8 @@ def _from_captions(asked: _Asked, videos: Path, file: Path, encoder: str | None)
     )
 
 
-def _from_benchmark(
-    asked: _Asked, videos: Path, name: str, annotations: Path, split: str, encoder: str | None
-) -> Outcome:
-    from wordframe.data import SPLITS, load_benchmark, match_videos, protocol, read_captions
+def _from_benchmark(asked: _Asked, name: str, annotations: Path, split: str, encoder: str | None) -> Outcome:
+    from wordframe.data import SPLITS, load_benchmark, protocol, read_captions
     from wordframe.evaluate import Provenance
 
     if split not in SPLITS:
@@ -220,7 +297,7 @@ def _from_benchmark(
         is_train = asked.bank == _TRAIN
         train = load_benchmark(name, annotations, splits=(_TRAIN,)).splits[_TRAIN].captions if is_train else None
         found = train if train is not None else read_captions(Path(asked.bank))
-    matched = match_videos(videos, {video: [*several] for video, several in benchmark.splits[split].captions.items()})
+    matched = asked.match(benchmark.splits[split].captions)
     words = asked.words or sizes.num_words
     loaded = _load(encoder, asked.model, asked.untrained, words)
     bank = None if asked.bank is None else _captions_of(found)
@@ -231,7 +308,7 @@ def _from_benchmark(
 
 def _evaluate(
     asked: _Asked,
-    matched: MatchedVideos,
+    found: tuple[MatchedVideos, FrameCache | None],
     loaded: tuple[Encoder, TextVideoModel],
     source: Provenance,
     rule: FrameRule | None,
@@ -243,7 +320,14 @@ def _evaluate(
     from wordframe.evaluate import evaluate_videos
     from wordframe.video import WHOLE_VIDEO
 
-    encoder, model = loaded
+    (matched, cache), (encoder, model) = found, loaded
+    if cache is not None:
+        frames = frames if asked.frames else min(frames, cache.settings.num_frames)
+        cache.refuse_less(num_frames=frames, short_side=encoder.short_side)
+        if rule is None:
+            rule = cache.rule
+        else:
+            cache.refuse_other_rule(rule)
     with bars_in_turn() as on_progress:
         return evaluate_videos(
             matched,
@@ -256,6 +340,7 @@ def _evaluate(
             num_frames=frames,
             num_words=words,
             allow_missing=asked.allow_missing,
+            cache=cache,
             top=asked.top,
             dsl=asked.dsl,
             bank=bank,
@@ -308,66 +393,3 @@ def _show(outcome: Outcome, *, json: bool) -> None:
         Console().print(report_table(report))
     if report.skipped:
         raise typer.Exit(1)
-
-
-# Comparing ------------------------------------------------------------------------------------------------------------
-
-
-def compare(
-    runs: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            help="Folders of evaluate --to; the others are compared with the first.", show_default=False, readable=False
-        ),
-    ] = None,
-    group: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Several seeds of one model, NAME=RUN,RUN,…; the others are compared with the first.",
-            show_default=False,
-        ),
-    ] = None,
-    json: JsonOption = False,
-) -> None:
-    """Compare evaluations query by query.
-
-    Prints R@1, R@5, R@10, median rank and mean reciprocal rank both ways, their differences with 95 % intervals, and
-    p-values. Three seeds against three can never give p below 0.05; four against four can.
-
-    Examples:
-
-        wordframe evaluate --videos clips --captions clips/captions.json --to run-a
-
-        wordframe compare run-a run-b
-
-        wordframe compare --group xclip=x1,x2,x3 --group tcmgc=t1,t2,t3
-    """
-    from wordframe.evaluate import compare_folders, comparison_table, read_run
-
-    groups = _groups(runs or [], group or [])
-    comparison = compare_folders({name: [read_run(folder) for folder in folders] for name, folders in groups.items()})
-    if json:
-        print_json(comparison.to_json())
-    else:
-        from rich.console import Console
-
-        Console().print(comparison_table(comparison))
-
-
-def _groups(runs: list[Path], given: list[str]) -> dict[str, list[Path]]:
-    """Folders by group; a run by itself is a group of one."""
-    if bool(runs) == bool(given):
-        raise typer.BadParameter("give either two or more RUN folders, or two or more --group NAME=RUN,RUN")
-    pairs = [(str(run), [run]) for run in runs]
-    for each in given:
-        name, equals, folders = each.partition("=")
-        members = [Path(folder) for folder in folders.split(",") if folder]
-        if not (name and equals and members):
-            raise typer.BadParameter(f"--group {each!r} must be NAME=RUN,RUN, such as xclip=x1,x2")
-        pairs.append((name, members))
-    groups = dict(pairs)
-    if len(groups) < len(pairs):
-        raise typer.BadParameter("two runs or groups have one name; give each its own")
-    if len(groups) < 2:
-        raise typer.BadParameter("give at least two runs, or two groups")
-    return groups

@@ -44,6 +44,7 @@ def index(
             show_default=False,
         ),
     ] = None,
+    model: Annotated[str | None, typer.Option("--model", hidden=True)] = None,
     json: JsonOption = False,
 ) -> None:
     """Index all videos below PATHS into a library.
@@ -62,6 +63,11 @@ def index(
     from wordframe.cli._terminal import indexing_progress
     from wordframe.library import Library
 
+    if model is not None:
+        raise typer.BadParameter(
+            "index takes no --model: an encoder (--encoder) makes a library's features, whatever scores them; "
+            "--model goes with search, serve and evaluate, and wordframe prepare MODEL stores what a model needs"
+        )
     opened = Library.open(library, encoder=encoder, runtime=runtime)
     with indexing_progress() as on_progress:
         summary = opened.index(

@@ -16,11 +16,12 @@ from wordframe import __version__
 from wordframe.cli.data import cache, data
 from wordframe.cli.doctor import doctor
 from wordframe.cli.encoders import encoders
-from wordframe.cli.evaluate import compare, evaluate
+from wordframe.cli.evaluate import evaluate
 from wordframe.cli.index import index
 from wordframe.cli.mcp import mcp
 from wordframe.cli.models import convert, models
 from wordframe.cli.prepare import prepare
+from wordframe.cli.runs import compare, runs
 from wordframe.cli.search import export, search
 from wordframe.cli.serve import serve
 from wordframe.cli.train import train
@@ -47,6 +48,7 @@ app.command()(mcp)
 app.command()(export)
 app.command()(evaluate)
 app.command()(compare)
+app.command()(runs)
 app.command()(train)
 app.command()(models)
 app.command()(encoders)
@@ -95,4 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def entry_point() -> None:
     """What the installed script calls."""
+    # Read when torch loads. Threads of OpenMP that wait for work spin by default, which takes the cores from whoever
+    # has work where others use them, too: half of the processor time and more of the clock on two busy cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.exit(main())

@@ -121,6 +121,8 @@ def train(
         result = _run(loaded, setup, folder, workers, quiet=json)
         if not start_process_group().is_main_process:
             return
+        if dry_run is None or out is not None:
+            _draw(folder)
         if json and not result.interrupted:
             print_json(json_files.loads((folder / "report.json").read_text(encoding="utf-8")))
     _print_result(result, kept=dry_run is None or out is not None, quiet=json)
@@ -281,6 +283,17 @@ def _print_plan(plan: TrainingPlan) -> None:
         rows.append(("frozen", f"{plan.frozen_numbers:,} numbers"))
     width = max(len(name) for name, _ in rows)
     print("\n".join(f"{name:<{width}}  {value}" for name, value in rows))
+
+
+def _draw(folder: Path) -> None:
+    """The picture needs a library that not everybody has, and no training is lost for it."""
+    from wordframe.errors import MissingExtraError
+    from wordframe.train import draw_curves
+
+    try:
+        draw_curves(folder)
+    except MissingExtraError as error:
+        print(f"curves.png was left out: {error}", file=sys.stderr)
 
 
 def _print_result(result: TrainingResult, *, kept: bool, quiet: bool) -> None:

@@ -22,6 +22,13 @@ from .frame_cache import FrameCache as FrameCache
 from .frame_cache import FrameCacheSummary as FrameCacheSummary
 from .frame_cache import FrameSettings as FrameSettings
 from .frame_cache import build_frame_cache as build_frame_cache
+from .frame_cache import match_cached as match_cached
+from .moments import MOMENT_BENCHMARKS as MOMENT_BENCHMARKS
+from .moments import SALIENCY_CLIP_SECONDS as SALIENCY_CLIP_SECONDS
+from .moments import MomentQuery as MomentQuery
+from .moments import MomentSet as MomentSet
+from .moments import load_moments as load_moments
+from .moments import read_moments as read_moments
 from .pixel_sets import FrameSet as FrameSet
 from .pixel_sets import PixelBatch as PixelBatch
 from .pixel_sets import VideoSet as VideoSet

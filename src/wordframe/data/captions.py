@@ -154,13 +154,13 @@ def _csv_rows(text: str) -> Iterator[Row]:
     first = text.partition("\n")[0]
     # a spreadsheet of a country with decimal commas separates by semicolons
     header_delimiter = next((d for d in ",;\t" if _is_header(first.rstrip("\r").split(d))), None)
-    rows = _csv_lines(text, header_delimiter or ",")
+    rows = csv_lines(text, header_delimiter or ",")
     if header_delimiter is None:
         return _headerless_rows(list(rows))
     return _header_rows(rows)
 
 
-def _csv_lines(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def csv_lines(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Each row that is not blank, with the line it ends on."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:

@@ -18,6 +18,9 @@ from wordframe.data.captions import match_videos
 from wordframe.errors import VideoError
 from wordframe.video import VideoInfo, open_frames, per_second
 
+MAX_WORDS = 75
+"""CLIP's 77 token positions less start and end; a word takes one position or more."""
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -33,7 +36,8 @@ class SplitCheck:
     """What of a split is there.
 
     name: of the benchmark and the split; captioned: number of its videos; missing: ids without a file; broken: files
-    that give no frame; damaged: files that give frames and have a fault, found only by reading them through.
+    that give no frame; damaged: files that give frames and have a fault, found only by reading them through;
+    long_captions: what no encoder of CLIP's kind reads to the end, in words.
     """
 
     name: str
@@ -42,6 +46,7 @@ class SplitCheck:
     broken: tuple[Fault, ...]
     damaged: tuple[Fault, ...]
     note: str = ""
+    long_captions: tuple[str, ...] = ()
 
     @property
     def coverage_percent(self) -> float:
@@ -84,7 +89,18 @@ def check_split(
         if reason is not None:
             (broken if fails else damaged).append(Fault(pair.name, str(pair.path), reason))
         on_progress(place + 1, len(paths))
-    return SplitCheck(str(split), len(split), matched.missing, tuple(broken), tuple(damaged), split.note)
+    return SplitCheck(
+        str(split), len(split), matched.missing, tuple(broken), tuple(damaged), split.note, tuple(_too_long(split))
+    )
+
+
+def _too_long(split: Split) -> Iterator[str]:
+    """Captions of more words than CLIP has token positions for: their ends are cut off in silence everywhere else."""
+    for video, captions in split.captions.items():
+        for caption in captions:
+            count = len(caption.split())
+            if count > MAX_WORDS:
+                yield f"{video}: a caption of {count:,} words"
 
 
 def _looks(paths: Sequence[Path], deep: bool) -> Iterator[tuple[bool, str | None]]:

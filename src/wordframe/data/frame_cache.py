@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from wordframe.data._cache_folder import (
     write_tensors,
     writing,
 )
+from wordframe.data.captions import CaptionedVideo, MatchedVideos
 from wordframe.data.sampled import SampledFrames, VideoFiles, file_stamp, in_order
 from wordframe.disk import content_hash
 from wordframe.errors import VideoError, counted
@@ -75,6 +76,19 @@ class FrameSettings:
         coding = "exact" if self.quality is None else f"JPEG of quality {self.quality}"
         told = f"{self.num_frames} frames a video, short side {self.short_side} pixels, {coding}"
         return told if self.rule == WHOLE_VIDEO else f"{told}, {self.rule.describe(self.num_frames)}"
+
+
+def match_cached(cache: FrameCache, captions: Mapping[str, Sequence[str]]) -> MatchedVideos:
+    """The captioned videos whose frames are in a cache, as ``match_videos`` finds them in a folder."""
+    return MatchedVideos(
+        pairs=tuple(
+            CaptionedVideo(path=cache.folder, name=name, captions=tuple(several))
+            for name, several in captions.items()
+            if name in cache
+        ),
+        missing=tuple(name for name in captions if name not in cache),
+        without_caption=(),
+    )
 
 
 @dataclass

@@ -29,7 +29,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wordframe.evaluate.intervals import drawn, student_quantile
+from wordframe.evaluate.intervals import clustered_error, drawn, student_quantile
 
 RankRows = NDArray[np.integer]
 """``(Q,)`` of one run, or ``(S, Q)`` of several, from 1."""
@@ -238,6 +238,44 @@ def compare_runs(
         )
         for name in COMPARED
     }
+
+
+def compare_values(
+    first: NDArray[np.floating],
+    second: NDArray[np.floating],
+    *,
+    clusters: NDArray[np.integer] | None = None,
+    permutations: int = 10_000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Difference:
+    """Two means of numbers that are no ranks, ``(Q,)`` each, of the same queries, such as those of ``moments.py``.
+
+    Student's interval by the variance of the differences over whole clusters, p by swapping the sides of a cluster.
+
+    >>> compare_values(np.array([0.0, 1.0]), np.array([1.0, 1.0])).difference
+    0.5
+    """
+    if first.shape != second.shape or first.ndim != 1 or (clusters is not None and clusters.shape != first.shape):
+        raise ValueError(f"pairs need as many queries on both sides, got {first.shape} and {second.shape}")
+    group = np.arange(len(first)) if clusters is None else np.unique(clusters, return_inverse=True)[1]
+    num_clusters = int(group.max()) + 1
+    if num_clusters < 2:
+        raise ValueError("an interval needs queries of at least 2 videos; a single one does not vary")
+    change = (second - first).astype(np.float64)
+    sizes = np.bincount(group).astype(np.float64)  # (C,)
+    sums = _sums(change, group)  # (C,)
+    (mean,), (error,) = clustered_error(np.ones((1, num_clusters)), sums, sizes)
+    half = student_quantile(level, num_clusters - 1) * float(error)
+    return Difference(
+        float(first.mean()),
+        float(second.mean()),
+        float(mean),
+        float(mean) - half,
+        float(mean) + half,
+        p_queries=_sign_flips(sums, permutations, seed),
+        p_seeds=None,
+    )
 
 
 def _rows(name: str, ranks: RankRows) -> NDArray[np.integer]:

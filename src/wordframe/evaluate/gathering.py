@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wordframe.data import CachedFeatures, MatchedVideos, in_order, read_sampled
+from wordframe.data import CachedFeatures, FrameCache, MatchedVideos, in_order, read_sampled
 from wordframe.encoders import Encoder
 from wordframe.errors import AnnotationError, VideoError
 from wordframe.evaluate.report import Skipped
@@ -71,9 +71,11 @@ def gather(
     num_frames: int,
     num_words: int | None,
     allow_missing: bool,
+    cache: FrameCache | None = None,
     on_progress: Callable[[int], None],
 ) -> Gathered:
-    """Encode the videos and their captions. rule: of ``seconds``, which ones.
+    """Encode the videos and their captions. rule: of ``seconds``, which ones; cache: what frames are taken from, by the
+    videos' names and its own rule, if not from files.
 
     Raises:
         AnnotationError: videos are missing or unreadable and that is not allowed, or none is left.
@@ -81,11 +83,15 @@ def gather(
     if not allow_missing:
         matched.refuse_missing()
     paths = [pair.path for pair in matched.pairs]
-    if sampling == "uniform":
+    if cache is not None:
+        read = _read_cached([pair.name for pair in matched.pairs], cache, encoder, num_frames, on_progress)
+    elif sampling == "uniform":
         read = _read_uniform(paths, encoder, num_frames, on_progress)
     else:
         read = _read_seconds(paths, encoder, num_frames, rule, on_progress)
-    skipped = [Skipped(name, "not in the folder") for name in matched.missing] + read.failures
+    skipped = [
+        Skipped(name, "not in the folder" if cache is None else "not in the frame cache") for name in matched.missing
+    ] + read.failures
     if read.failures and not allow_missing:
         raise AnnotationError(
             f"{len(read.failures)} of {len(paths)} videos cannot be read, the first: {read.failures[0].reason}; "
@@ -165,14 +171,37 @@ def _read_seconds(
             return error
         return encoder.encode_frames(frames.rgb).numpy(), frames.problem
 
-    read = _Read([None] * len(paths))
-    for place, result in enumerate(in_order(work, paths)):
+    return _gathered_in_order(in_order(work, paths), list(map(str, paths)), on_progress)
+
+
+def _read_cached(
+    names: Sequence[str], cache: FrameCache, encoder: Encoder, num_frames: int, on_progress: Callable[[int], None]
+) -> _Read:
+    """As ``_read_seconds``, from frames that were decoded before."""
+
+    def work(name: str) -> tuple[NDArray[np.float32], str | None] | VideoError:
+        try:
+            frames = cache.read(name, num_frames)
+        except VideoError as error:
+            return error
+        return encoder.encode_frames(frames.rgb).numpy(), frames.problem
+
+    return _gathered_in_order(in_order(work, names), names, on_progress)
+
+
+def _gathered_in_order(
+    results: Iterable[tuple[NDArray[np.float32], str | None] | VideoError],
+    files: Sequence[str],
+    on_progress: Callable[[int], None],
+) -> _Read:
+    read = _Read([None] * len(files))
+    for place, result in enumerate(results):
         if isinstance(result, VideoError):
-            read.failures.append(Skipped(str(paths[place]), str(result)))
+            read.failures.append(Skipped(files[place], str(result)))
         else:
             read.features[place] = result[0]
             if result[1] is not None:
-                read.damaged.append(Skipped(str(paths[place]), result[1]))
+                read.damaged.append(Skipped(files[place], result[1]))
         on_progress(place + 1)
     return read
 

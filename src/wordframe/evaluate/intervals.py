@@ -80,7 +80,7 @@ def rank_intervals(
     grouping = _Grouping.of(ranks.size, clusters)
     found = {f"recall_at_{k}": _recall(ranks <= k, grouping, level) for k in (1, 5, 10)}
     found["median_rank"] = _median(np.sort(ranks), ranks <= np.median(ranks), grouping, gallery, level)
-    found["mean_rank"] = _mean(ranks, grouping, gallery, samples, seed, level)
+    found["mean_rank"] = _mean(ranks, grouping, (1.0, float(gallery)), samples, seed, level)
     return found
 
 
@@ -99,6 +99,27 @@ def recall_curve(
     grouping = _Grouping.of(ranks.size, clusters)
     columns = [(100.0 * float(np.mean(ranks <= k)), *_recall(ranks <= k, grouping, level)) for k in places]
     return np.array(columns).T
+
+
+def share_interval(
+    hits: NDArray[np.bool_], *, clusters: NDArray[np.integer] | None = None, level: float = 0.95
+) -> tuple[float, float]:
+    """In percent, of the share of ``hits (Q,)``: as a recall's."""
+    return _recall(hits, _Grouping.of(hits.size, clusters), level)
+
+
+def mean_interval(
+    values: NDArray[np.floating],
+    *,
+    lowest: float,
+    highest: float,
+    clusters: NDArray[np.integer] | None = None,
+    samples: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> tuple[float, float]:
+    """Of the mean of ``values (Q,)``, which lie between ``lowest`` and ``highest``: the bootstrap-t over clusters."""
+    return _mean(values, _Grouping.of(values.size, clusters), (lowest, highest), samples, seed, level)
 
 
 def wilson(share: float, count: float, quantile: float) -> tuple[float, float]:
@@ -195,28 +216,28 @@ def _median(
 
 
 def _mean(
-    ranks: NDArray[np.integer], grouping: _Grouping, gallery: int, samples: int, seed: int, level: float
+    values: NDArray[Any], grouping: _Grouping, limits: tuple[float, float], samples: int, seed: int, level: float
 ) -> tuple[float, float]:
-    """Of ranks ``(Q,)``: the error of a mean over its own standard error, in draws of whole clusters."""
-    sizes, sums = grouping.sizes, grouping.sums(ranks)  # (C,), (C,)
+    """Of values ``(Q,)`` that lie within ``limits``: the error of a mean over its standard error, drawing clusters."""
+    sizes, sums = grouping.sizes, grouping.sums(values)  # (C,), (C,)
     if len(sizes) < 2:
-        return 1.0, float(gallery)
-    mean = float(ranks.mean())
-    error = float(_error(np.ones((1, len(sizes))), sums, sizes)[1][0])
+        return limits
+    mean = float(values.mean())
+    error = float(clustered_error(np.ones((1, len(sizes))), sums, sizes)[1][0])
     scores = []
     random = np.random.default_rng(seed)
     block = max(1, _BLOCK_NUMBERS // len(sizes))
     for start in range(0, samples, block):
         weights = drawn(len(sizes), min(block, samples - start), random)  # (B, C)
-        means, errors = _error(weights, sums, sizes)
+        means, errors = clustered_error(weights, sums, sizes)
         scores.append((means - mean) / np.maximum(errors, _LEAST_ERROR))
     tail = 50.0 * (1.0 - level)
     low, high = np.percentile(np.concatenate(scores), [tail, 100.0 - tail])
     # the upper tail of the error bounds the mean from below: where a draw is too high, the truth is lower
-    return max(1.0, mean - float(high) * error), min(float(gallery), mean - float(low) * error)
+    return max(limits[0], mean - float(high) * error), min(limits[1], mean - float(low) * error)
 
 
-def _error(
+def clustered_error(
     weights: NDArray[Any], sums: NDArray[np.float64], sizes: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and standard error ``(B,)`` each of clusters counted ``weights (B, C)`` times; a ratio, linearised."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from wordframe.data import Benchmark, CachedFeatures, FeatureDescription, MatchedVideos
+from wordframe.data import Benchmark, CachedFeatures, FeatureDescription, FrameCache, MatchedVideos
 from wordframe.disk import content_hash
 from wordframe.encoders import Encoder
 from wordframe.errors import CheckpointError
@@ -105,6 +105,7 @@ def evaluate_videos(
     num_frames: int = 12,
     num_words: int | None = None,
     allow_missing: bool = False,
+    cache: FrameCache | None = None,
     top: int | None = None,
     dsl: bool = False,
     bank: Sequence[str] | None = None,
@@ -118,6 +119,7 @@ def evaluate_videos(
     Args:
         source: where the captions come from, for the report; a folder of one's own by default.
         sampling: ``uniform`` or ``seconds`` (see ``gathering.py``); rule: of ``seconds``, which ones.
+        cache: frames that were decoded before, by the videos' names; ``matched`` is then ``match_cached``'s.
         num_frames: frames a video, ``F``; fewer if the model takes fewer.
         num_words: token positions a caption, ``W``; fewer if encoder or model take fewer.
         top: length of every query's list of candidates; None for no lists.
@@ -142,9 +144,11 @@ def evaluate_videos(
         num_frames=num_frames,
         num_words=num_words,
         allow_missing=allow_missing,
+        cache=cache,
         on_progress=on_read,
     )
     frames = f"{num_frames} a video, uniform" if sampling == "uniform" else rule.describe(num_frames)
+    frames += "" if cache is None else f"; {cache.description}"
     words = _word_rule(num_words, encoder.max_words, encoder.text_cleaning)
     return _evaluate_gathered(
         gathered,

@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Protocol, Self, TypeVar
 
 import numpy as np
 import torch
@@ -67,6 +67,17 @@ class VideoGroups(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, rows: slice | Tensor) -> VideoGroups: ...
+
+
+class _Sliced(Protocol):
+    """``V`` videos in some form, of which ranges are taken."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice) -> Self: ...
+
+
+Videos = TypeVar("Videos", bound=_Sliced)
 
 
 @dataclass(frozen=True)
@@ -315,12 +326,15 @@ def masked_softmax(x: Tensor, present: Tensor) -> Tensor:
 
 def in_blocks(
     text: TextFeatures,
-    video: VideoFeatures,
+    video: Videos,
     *,
     max_pairs: int,
-    compare: Callable[[TextFeatures, VideoFeatures], SimilarityOutput],
+    compare: Callable[[TextFeatures, Videos], SimilarityOutput],
 ) -> SimilarityOutput:
-    """Score ``max_pairs`` pairs at a time, at least one: whole rows if ``MIN_ROWS`` of them fit, else parts."""
+    """Score ``max_pairs`` pairs at a time, at least one: whole rows if ``MIN_ROWS`` of them fit, else parts.
+
+    video: videos, or what was made of them once for all blocks.
+    """
     pairs, num_videos = max(1, max_pairs), len(video)
     # whole rows first: what is made of the videos of a block is then made once for many texts
     rows = max(pairs // max(1, num_videos), min(len(text), MIN_ROWS, pairs), 1)

@@ -21,19 +21,37 @@ meant for. Neighbours: ``xpool.py`` (the same pooling, without the mass), ``tcmg
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
 from wordframe.features import SimilarityOutput, TextFeatures, VideoFeatures
-from wordframe.heads.base import Explanation, scale, unit
-from wordframe.heads.tcmgc.attending import AttendingSimilarity
+from wordframe.heads.base import Explanation, in_blocks, scale, unit
+from wordframe.heads.tcmgc.attending import AttendingSimilarity, VideoSide
 from wordframe.heads.tcmgc.lva import LanguageVideoAttention
 
 NOISE_SEED = 0
 """Of the trials' ``ε``. It belongs to the method: with another one a trained model scores a little differently."""
 NOISES = ("normal", "uniform")
+_CPU_MB = 16
+"""A block on CPU: what a pair has of size ``D`` is read several times, and then still lies in the cache."""
 _LIVE_COPIES = 6
 """Vectors (D,) of a pair alive at once: its video, the radius and what multiplies the trials' noise."""
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Videos with what the span form makes of them."""
+
+    video: VideoFeatures
+    side: VideoSide
+
+    def __len__(self) -> int:
+        return len(self.video)
+
+    def __getitem__(self, rows: slice) -> _Seen:
+        return _Seen(self.video[rows], self.side[rows])
 
 
 class StochasticTextSimilarity(AttendingSimilarity):
@@ -94,18 +112,32 @@ class StochasticTextSimilarity(AttendingSimilarity):
         return (cosines @ weight.T + self.radius_of.bias).exp()
 
     def compare(self, text: TextFeatures, video: VideoFeatures, method: str) -> SimilarityOutput:
-        cosines = self._cosines(text.sentence[:, None], video)  # (T, V, F)
-        R, t = self.radius(cosines), text.sentence
-        if method == "plain":
-            v = unit(self._pooled(t, video))  # (T, V, D)
-            drawn = t[:, None, None] + R[:, :, None] * self.trial_noise  # (T, V, M, D)
-            trials = torch.einsum("tvmd,tvd->tvm", unit(drawn), v)
-        else:
-            side = self.video_side(video)
-            z = self.sentence_coefficients(t, side)  # (T, V, R + 2)
-            trials = self._trial_cosines(t, R, torch.einsum("tvr,vrd->tvd", z, side.span.basis))
-        logits = scale(self.logit_scale) * trials.amax(dim=-1)  # (T, V)
+        if method == "span":
+            return self._compare_in_span(text, _Seen(video, self.video_side(video)))
+        R, t = self.radius(self._cosines(text.sentence[:, None], video)), text.sentence  # (T, V, D)
+        v = unit(self._pooled(t, video))  # (T, V, D)
+        drawn = t[:, None, None] + R[:, :, None] * self.trial_noise  # (T, V, M, D)
+        return self._best(torch.einsum("tvmd,tvd->tvm", unit(drawn), v))
+
+    def _compare_in_span(self, text: TextFeatures, seen: _Seen) -> SimilarityOutput:
+        R, t = self.radius(self._cosines(text.sentence[:, None], seen.video)), text.sentence  # (T, V, D)
+        z = self.sentence_coefficients(t, seen.side)  # (T, V, R + 2)
+        return self._best(self._trial_cosines(t, R, torch.einsum("tvr,vrd->tvd", z, seen.side.span.basis)))
+
+    def _best(self, trials: Tensor) -> SimilarityOutput:
+        logits = scale(self.logit_scale) * trials.amax(dim=-1)  # (T, V, M) → (T, V)
         return SimilarityOutput(logits, {"video_sentence": logits})
+
+    def _in_blocks(self, text: TextFeatures, video: VideoFeatures, method: str) -> SimilarityOutput:
+        if method == "plain":
+            return super()._in_blocks(text, video, method)
+        # Spans once for all blocks: a block holds few pairs, with their radius each, and would make them anew.
+        seen = _Seen(video, self.video_side(video))
+        num_frames, dimension = video.frames.shape[1:]
+        floats = self.floats_per_pair(0, num_frames, dimension, method)
+        megabytes = min(self.max_block_mb, _CPU_MB) if text.sentence.device.type == "cpu" else self.max_block_mb
+        pairs = megabytes * 2**20 // (floats * text.sentence.element_size())
+        return in_blocks(text, seen, max_pairs=pairs, compare=self._compare_in_span)
 
     def _trial_cosines(self, t: Tensor, R: Tensor, v: Tensor) -> Tensor:
         """``cos(t + R ε, v)`` of each trial, ``(T, V, M)``, for unit ``v (T, V, D)``: three products with the noise.

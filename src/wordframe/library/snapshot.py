@@ -34,7 +34,7 @@ from wordframe.errors import NotFoundError
 from wordframe.features import VideoFeatures
 from wordframe.library._manifest import Manifest
 from wordframe.library._model_table import KEY_COLUMNS, Cells, ModelTable, cells_of, columns_of, keys_of
-from wordframe.library._rows import VideoEntry
+from wordframe.library._rows import VideoEntry, segment_id
 from wordframe.library._segments import FACT_COLUMNS, SegmentFacts, SegmentRow, Segments, facts_of, video_of
 from wordframe.library._store import SegmentTable, ids_clause, library_errors
 from wordframe.library._vector_index import VectorIndex
@@ -196,6 +196,18 @@ class Snapshot:
         if not found:
             raise NotFoundError(f"no segment {segment_id[:64]!r} in this library, or no longer")
         return found[0]
+
+    def around(self, segment_ids: Sequence[str], reach: int) -> dict[str, list[int]]:
+        """Row ids of each segment and of up to ``reach`` before and behind it in its video, in the order of time."""
+        places = {each: (video, int(index)) for each in segment_ids for video, _, index in [each.rpartition("-")]}
+        clause = ids_clause("video_id", sorted({video for video, _ in places.values()}))
+        found = self._table.select(clause, ["segment_id"], row_ids=True)
+        rows = dict(zip(found["segment_id"].to_pylist(), found["_rowid"].to_pylist(), strict=True))
+        near = {
+            each: [segment_id(video, at) for at in range(max(0, index - reach), index + reach + 1)]
+            for each, (video, index) in places.items()
+        }
+        return {each: [rows[other] for other in ids if other in rows] for each, ids in near.items()}
 
     def facts(self, row_ids: Sequence[int]) -> list[SegmentFacts]:
         """What a search shows of some segments, from memory where they were read before."""

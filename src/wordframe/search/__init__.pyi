@@ -5,6 +5,7 @@ from ._words import MAX_SHARED_WORDS as MAX_SHARED_WORDS
 from ._words import word_shares as word_shares
 from .engine import SearchEngine as SearchEngine
 from .filters import Filters as Filters
+from .moments import answer_moments as answer_moments
 from .queries import MAX_QUERY_CHARACTERS as MAX_QUERY_CHARACTERS
 from .queries import EncodedQuery as EncodedQuery
 from .queries import Query as Query
@@ -28,6 +29,7 @@ from .search import background as background
 from .search import candidates as candidates
 from .search import explain as explain
 from .search import heat as heat
+from .search import moments_in as moments_in
 from .search import rank_texts as rank_texts
 from .search import score_segments as score_segments
 from .search import search as search

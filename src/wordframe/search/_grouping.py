@@ -72,7 +72,7 @@ def _hit(rank: int, segments: Sequence[tuple[SegmentFacts, float]], moments: int
             peak_seconds=fact.start_seconds,
             score=score,
         )
-        if not any(_mostly_same(moment, other) for other in kept):
+        if not any(mostly_same(moment, other) for other in kept):
             kept.append(moment)
         if len(kept) == moments:
             break
@@ -89,7 +89,7 @@ def _hit(rank: int, segments: Sequence[tuple[SegmentFacts, float]], moments: int
     )
 
 
-def _mostly_same(one: Moment, other: Moment) -> bool:
+def mostly_same(one: Moment, other: Moment) -> bool:
     """Whether the shorter of two overlapping windows lies half or more in the other."""
     shared = min(one.end_seconds, other.end_seconds) - max(one.start_seconds, other.start_seconds)
     shorter = min(one.end_seconds - one.start_seconds, other.end_seconds - other.start_seconds)

@@ -36,9 +36,10 @@ from wordframe.search._meaning import (
     explain_segment,
     video_heat,
 )
+from wordframe.search._widening import widen_moments
 from wordframe.search.filters import Filters
 from wordframe.search.queries import EncodedQuery, Query, as_query, encode
-from wordframe.search.results import Explanation, Heat, Hit, RankedText
+from wordframe.search.results import Explanation, Heat, Hit, Moment, RankedText
 
 BLOCK_SEGMENTS = 4096
 """So many segments are scored at once: memory stays bounded however large the library is."""
@@ -60,7 +61,7 @@ def search(
     """The ``top`` videos that fit a query, best first.
 
     Args:
-        moments: at most so many moments a video.
+        moments: at most so many moments a video, each as long as what it shows lasts (``_widening.py``).
         exact: score every segment, not only the shortlist.
         shortlist: how many segments stage one hands to the model; where they belong to fewer than ``top`` videos, as
             many again of the other videos follow.
@@ -84,7 +85,7 @@ def search(
     facts = snapshot.facts(list(rows))
     hits = group_by_video(facts, list(rows.values()), top=top, moments=moments)
     row_of = dict(zip((fact.segment_id for fact in facts), rows, strict=True))
-    hits = _with_peaks(snapshot, query, hits, row_of)
+    hits = widen_moments(snapshot, _with_peaks(snapshot, query, hits, row_of))
     if not explained:
         return hits
     best = [row_of[hit.moments[0].segment_id] for hit in hits]
@@ -222,6 +223,17 @@ def heat(snapshot: Snapshot, query: EncodedQuery, video_id: str) -> Heat:
     strip = video_heat(snapshot.model, query.features, query.words, video, nothing=level)
     hit = _one_video(snapshot, query, row_ids, moments=len(row_ids))
     return Heat(video_id=video_id, seconds=strip.seconds, values=strip.values, words=strip.words, moments=hit.moments)
+
+
+def moments_in(snapshot: Snapshot, query: EncodedQuery, video_id: str, *, top: int) -> list[Moment]:
+    """The ``top`` moments of one video that fit a query, best first, as ``search`` gives them.
+
+    Raises:
+        NotFoundError: there is no such video.
+    """
+    row_ids = snapshot.video_rows(video_id)
+    hit = _one_video(snapshot, query, row_ids, moments=len(row_ids))
+    return list(widen_moments(snapshot, [hit])[0].moments[:top])
 
 
 def rank_texts(snapshot: Snapshot, texts: Sequence[str], video_id: str) -> list[RankedText]:

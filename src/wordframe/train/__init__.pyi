@@ -1,9 +1,11 @@
+from ._curves import draw_curves as draw_curves
 from .build import build_model as build_model
 from .distributed import end_process_group as end_process_group
 from .distributed import start_process_group as start_process_group
 from .loop import TrainingProgress as TrainingProgress
 from .loop import TrainingResult as TrainingResult
 from .loop import train as train
+from .made_up import dry_run_recipe as dry_run_recipe
 from .plan import TrainingPlan as TrainingPlan
 from .recipe import Recipe as Recipe
 from .recipe import load_recipe as load_recipe
@@ -11,4 +13,3 @@ from .recipe import make_recipe as make_recipe
 from .recipe import shipped_recipes as shipped_recipes
 from .sources import CaptionSplits as CaptionSplits
 from .sources import TrainingSetup as TrainingSetup
-from .sources import dry_run_recipe as dry_run_recipe

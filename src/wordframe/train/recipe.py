@@ -202,16 +202,6 @@ class Recipe(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _rate_of_adapters(cls, values: Any) -> Any:
-        # adapters are new modules that start at nothing: with the rate of a pretrained CLIP they would stay there
-        backbone, optimizer = (values.get(name) or {} for name in ("backbone", "optimizer"))
-        if isinstance(backbone, Mapping) and backbone.get("lora") is not None and isinstance(optimizer, Mapping):
-            default = OptimizerSettings.model_fields["lr"].default
-            return {**values, "optimizer": {"backbone_lr": optimizer.get("lr", default), **optimizer}}
-        return values
-
-    @model_validator(mode="before")
-    @classmethod
     def _from_procedure(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
@@ -226,6 +216,17 @@ class Recipe(Section):
                 filled[key] = {**value, **(given or {})}
         return filled
 
+    @model_validator(mode="before")
+    @classmethod
+    def _rate_of_adapters(cls, values: Any) -> Any:
+        # Adapters are new modules that start at nothing: with the rate of a pretrained CLIP they would stay there. It
+        # is asked before the procedure fills in its own rate: validators of this kind run from the last to the first.
+        backbone, optimizer = (values.get(name) or {} for name in ("backbone", "optimizer"))
+        if isinstance(backbone, Mapping) and backbone.get("lora") is not None and isinstance(optimizer, Mapping):
+            default = OptimizerSettings.model_fields["lr"].default
+            return {**values, "optimizer": {"backbone_lr": optimizer.get("lr", default), **optimizer}}
+        return values
+
     @field_validator("model", mode="before")
     @classmethod
     def _preset_by_name(cls, value: Any) -> Any:
@@ -235,6 +236,12 @@ class Recipe(Section):
     @classmethod
     def _backbone_by_name(cls, value: Any) -> Any:
         return {"name": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.ema is not None and self.precision == "float16-weights":
+            raise ValueError("ema: an average in float16 loses what it is to keep; leave it out, or precision")
+        return self
 
     @property
     def settings(self) -> ModelSettings:

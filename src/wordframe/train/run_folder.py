@@ -4,6 +4,7 @@
     state.pt             model, optimizer, random generators of every process, step: written whole or not at all
     best/ last/          checkpoints that ``load_model`` opens
     metrics.jsonl        one line a step, tensorboard/ the same as curves
+    curves.png           the log as a picture (``_curves.py``)
     report.json          what came of it
     broken_batch.json    the batch that stopped the run, if one did
 

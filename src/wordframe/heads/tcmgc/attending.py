@@ -34,6 +34,10 @@ class VideoSide:
     frame_mask: Tensor | None
     span: VideoSpan
 
+    def __getitem__(self, rows: slice) -> VideoSide:
+        mask = None if self.frame_mask is None else self.frame_mask[rows]
+        return VideoSide(self.keys[rows], mask, VideoSpan(*(tensor[rows] for tensor in vars(self.span).values())))
+
 
 class AttendingSimilarity(Similarity):
     """A similarity that looks at contextual frames through ``attention``, plainly or in their span.
