@@ -68,10 +68,12 @@ def test_videos_frames_and_features_train_alike(place: Path) -> None:
     for split in ("train", "val"):
         target = str(place / "features" / split)
         assert main(["cache", "features", *made, *clip, "--split", split, "--to", target]) == 0
-    from_videos = losses(place, "by-videos", *captions, *videos, *held_out)
+    # at this rate of CLIP its tuning hardly shows in four steps
+    slowly = ["--set", "optimizer.backbone_lr=1e-7"]
+    from_videos = losses(place, "by-videos", *captions, *videos, *held_out, *slowly)
     assert len(from_videos) == 4
-    assert losses(place, "by-frames", *captions, *frames, *held_out) == from_videos
-    # features know no CLIP to tune, and are kept in half precision; its rate of 1e-7 hardly shows in four steps
+    assert losses(place, "by-frames", *captions, *frames, *held_out, *slowly) == from_videos
+    # features know no CLIP to tune, and are kept in half precision
     from_features = losses(place, "by-features", *features, "--set", "backbone.tuned=false")
     assert from_features == pytest.approx(from_videos, abs=5e-3)
     assert load_model(place / "by-frames" / "best").backbone is not None
