@@ -90,7 +90,8 @@ def gather(
     ] + read.failures
     if read.failures and not allow_missing:
         raise AnnotationError(
-            f"{len(read.failures)} of {counted(len(paths), 'video')} cannot be read, the first: {read.failures[0].reason}; "
+            f"{len(read.failures)} of {counted(len(paths), 'video')} cannot be read, "
+            f"the first: {read.failures[0].reason}; "
             "mend them, or say --allow-missing to evaluate the others"
         )
     there = np.array([frames is not None for frames in read.features])  # (videos that were asked for,)

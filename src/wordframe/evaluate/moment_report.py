@@ -191,8 +191,9 @@ def _lines(report: MomentReport) -> list[str]:
         f"average: over IoU 0.5 to 0.95. HIT@1: {hit}.",
         "With each number its 95 % interval over sentences, where those about one video count together: "
         "for shares Wilson's, for mAP and mIoU the bootstrap-t.",
-        f"Protocol: {_protocol(report)}: {counted(report.queries, 'sentence')} about {counted(report.captioned, 'video')}; "
-        f"searched: {counted(report.videos, 'video')} in {counted(report.segments, 'segment')} of {apart:.1f} s on average.",
+        f"Protocol: {_protocol(report)}: {counted(report.queries, 'sentence')} about "
+        f"{counted(report.captioned, 'video')}; searched: {counted(report.videos, 'video')} in "
+        f"{counted(report.segments, 'segment')} of {apart:.1f} s on average.",
         f"Encoder: {report.encoder}. Model: {report.model}.",
         f"Versions: {', '.join(f'{name} {number}' for name, number in report.versions.items())}.",
     ]
