@@ -57,6 +57,7 @@ def benchmarks(clips: Path, annotations: Path | None, library: Path) -> dict[str
         "page_latency": (),
         "two_stage": ("--segments", "10000", "100000"),
         "frame_cache": (clips,),
+        "moments": ("--clips", clips) if (clips / "captions.json").exists() else (),
     }
     if (clips / "captions.json").exists():
         wanted |= {"offline_encoder": (clips,), "segments": (clips,), "precision": ("--clips", clips)}

@@ -460,7 +460,7 @@ def _help_of_index(capsys: pytest.CaptureFixture[str]) -> str:
 def test_waiting_threads_do_not_spin_unless_somebody_wants_them_to() -> None:
     """OpenMP reads it when torch loads, so it is set before a command imports anything."""
     code = (
-        "import os, wordframe.cli.main as m\nm.main = lambda: 0\n"
+        "import os, sys, wordframe.cli.main\nm = sys.modules['wordframe.cli.main']\nm.main = lambda: 0\n"
         "try: m.entry_point()\nexcept SystemExit: print(os.environ['OMP_WAIT_POLICY'])"
     )
     for given, wanted in ((None, "PASSIVE"), ("ACTIVE", "ACTIVE")):

@@ -170,6 +170,11 @@ def test_missing_and_uncaptioned_are_listed(tmp_path: Path) -> None:
     assert complete.missing == ()
 
 
+def test_one_missing_video_is_one_in_the_message(tmp_path: Path) -> None:
+    with pytest.raises(AnnotationError, match="1 of 1 captioned video is not in the folder: 'gone'"):
+        match_videos(tmp_path, {"gone": ["a"]}).refuse_missing()
+
+
 def test_a_name_for_several_videos_is_told(tmp_path: Path) -> None:
     folder = videos(tmp_path, "a/one.mp4", "b/one.mp4", "two.mp4", "two.mkv")
     with pytest.raises(AnnotationError, match=r"2 ambiguous names: 'one.mp4' could be 'a/one.mp4', 'b/one.mp4'"):

@@ -98,6 +98,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 def entry_point() -> None:
     """What the installed script calls."""
     # Read when torch loads. Threads of OpenMP that wait for work spin by default, which takes the cores from whoever
-    # has work where others use them, too: half of the processor time and more of the clock on two busy cores.
+    # has work where others use them, too (docs/evaluation.md has figures of two busy cores).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.exit(main())

@@ -240,7 +240,8 @@ class MatchedVideos:
         if self.missing:
             total = len(self.missing) + len(self.pairs)
             raise AnnotationError(
-                f"{len(self.missing)} of {total} captioned videos are not in the folder: {_listed(self.missing)}; "
+                f"{len(self.missing)} of {counted(total, 'captioned video')} {'is' if total == 1 else 'are'} "
+                f"not in the folder: {_listed(self.missing)}; "
                 "without them the gallery is smaller and the numbers look better. "
                 "Add the videos, or say --allow-missing to evaluate the others"
             )

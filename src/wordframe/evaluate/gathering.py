@@ -23,7 +23,7 @@ from torch import Tensor
 
 from wordframe.data import CachedFeatures, FrameCache, MatchedVideos, in_order, read_sampled
 from wordframe.encoders import Encoder
-from wordframe.errors import AnnotationError, VideoError
+from wordframe.errors import AnnotationError, VideoError, counted
 from wordframe.evaluate.report import Skipped
 from wordframe.extraction import Failure, Job, extract
 from wordframe.features import TextFeatures, VideoFeatures
@@ -94,7 +94,8 @@ def gather(
     ] + read.failures
     if read.failures and not allow_missing:
         raise AnnotationError(
-            f"{len(read.failures)} of {len(paths)} videos cannot be read, the first: {read.failures[0].reason}; "
+            f"{len(read.failures)} of {counted(len(paths), 'video')} cannot be read, "
+            f"the first: {read.failures[0].reason}; "
             "mend them, or say --allow-missing to evaluate the others"
         )
     there = np.array([frames is not None for frames in read.features])  # (videos that were asked for,)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from wordframe.data import SALIENCY_CLIP_SECONDS, MomentQuery
 from wordframe.disk import one_line, replacing, write_whole
+from wordframe.errors import counted
 from wordframe.evaluate.moments import CORPUS, INSIDE, IOU_LEVELS, MomentAnswer, MomentFigure
 from wordframe.evaluate.report import Skipped, installed_versions
 from wordframe.evaluate.runs import REPORT, refuse_used
@@ -190,8 +191,9 @@ def _lines(report: MomentReport) -> list[str]:
         f"average: over IoU 0.5 to 0.95. HIT@1: {hit}.",
         "With each number its 95 % interval over sentences, where those about one video count together: "
         "for shares Wilson's, for mAP and mIoU the bootstrap-t.",
-        f"Protocol: {_protocol(report)}: {report.queries:,} sentences about {report.captioned:,} videos; "
-        f"searched: {report.videos:,} videos in {report.segments:,} segments of {apart:.1f} s on average.",
+        f"Protocol: {_protocol(report)}: {counted(report.queries, 'sentence')} about "
+        f"{counted(report.captioned, 'video')}; searched: {counted(report.videos, 'video')} in "
+        f"{counted(report.segments, 'segment')} of {apart:.1f} s on average.",
         f"Encoder: {report.encoder}. Model: {report.model}.",
         f"Versions: {', '.join(f'{name} {number}' for name, number in report.versions.items())}.",
     ]
