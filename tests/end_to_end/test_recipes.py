@@ -111,5 +111,5 @@ def test_the_recipe_for_ones_own_videos_takes_its_steps(capsys: pytest.CaptureFi
     assert main(["train", "own-videos", "--dry-run", "2", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["recipe"]["backbone"]["lora"]["rank"] == 16
-    assert {group["name"]: group["lr"] for group in report["plan"]["groups"]}["backbone matrices"] == 1e-4
+    assert {group["name"]: group["lr"] for group in report["plan"]["groups"]}["backbone decayed"] == 1e-4
     assert report["plan"]["frozen_numbers"] > 0

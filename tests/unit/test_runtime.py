@@ -203,3 +203,32 @@ def test_openvino_is_used_without_its_telemetry() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["True", "[]"]
+
+
+PRESSED = """
+import gc, signal, threading, torch
+from wordframe.encoders._runtime import ImageTower
+
+def make():
+    tower = ImageTower(
+        lambda pixels: pixels.sum(dim=(2, 3))[:, :2],
+        dimension=2, size=(4, 4), device=torch.device("cpu"), batch_size=2, runtime="openvino",
+    )
+    tower(torch.rand(2, 3, 4, 4))
+    return tower
+
+towers = [make() for _ in range(3)]
+cleaner = threading.Thread(target=lambda: (towers.clear(), gc.collect()))  # what is left of them goes in another thread
+cleaner.start()
+cleaner.join()
+for _ in range(2):
+    try:
+        signal.raise_signal(signal.SIGINT)
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+"""
+
+
+def test_ctrl_c_comes_through_when_compiled_towers_are_gone() -> None:
+    done = subprocess.run([sys.executable, "-c", PRESSED], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "interrupted\n" * 2), done.stderr

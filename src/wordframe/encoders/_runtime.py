@@ -12,6 +12,7 @@ import sys
 import warnings
 from collections import deque
 from collections.abc import Callable
+from functools import cache
 from importlib.util import find_spec
 from threading import Lock
 from types import ModuleType
@@ -134,7 +135,7 @@ class _CompiledTower:
         model.reshape([1, 3, *size])
         # A stream is a thread with one core. A caller takes as many as it may use: one in a thread of an index run.
         cores = usable_cores()
-        self._model: Any = openvino.Core().compile_model(
+        self._model: Any = _core().compile_model(
             model,
             "CPU",
             {
@@ -172,6 +173,16 @@ class _CompiledTower:
             return self._idle.pop()
         except IndexError:
             return self._model.create_infer_request()
+
+
+@cache
+def _core() -> Any:
+    """One for all towers, never given back.
+
+    While a core compiles, its CPU part gives the calling thread a stack for signals in its own memory, which goes with
+    the core. The next Ctrl-C in that thread would then be a segmentation fault.
+    """
+    return _openvino().Core()
 
 
 def _openvino() -> ModuleType:
