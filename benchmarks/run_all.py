@@ -5,8 +5,8 @@
 ``--clips`` holds videos and, for the measurements of search quality, their ``captions.json``; without it the demo's
 videos are used. ``--annotations`` holds MSR-VTT's ``MSRVTT_JSFUSION_test.csv`` and ``msrvtt_full_test_captions.json``,
 whose captions give texts their lengths. What is left out for want of files is said. Never run here: a million segments
-(``two_stage.py --segments 1000000``, 28 GB on disk) and what trains for hours (``rendered_world.py``,
-``text_trained.py``), which have commands of their own.
+(``two_stage.py --segments 1000000``, 28 GB on disk) and what trains for long (``rendered_world.py``,
+``procedures.py``, ``text_trained.py``), which have commands of their own.
 """
 
 from __future__ import annotations

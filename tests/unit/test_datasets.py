@@ -300,7 +300,7 @@ def test_missing_videos_are_refused_or_left_out_by_name(paths: dict[str, Path]) 
     assert list(training.left_out) == ["gone"]
     assert training.video_ids == ["long", "short"]
     assert training.batch([0]).frame_mask.all()
-    with pytest.raises(AnnotationError, match="1 of 1 captioned videos are not there"):
+    with pytest.raises(AnnotationError, match="1 of 1 captioned video is not there"):
         video_set({}, captions={"gone": ["white"]}, allow_missing=True)
 
 

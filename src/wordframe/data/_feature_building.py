@@ -32,7 +32,7 @@ from wordframe.data.frame_cache import FrameCache
 from wordframe.data.sampled import FrameSource, VideoFiles, in_order
 from wordframe.disk import short_hash
 from wordframe.encoders import Encoder
-from wordframe.errors import EncoderError, VideoError
+from wordframe.errors import EncoderError, VideoError, counted
 from wordframe.video import Cut
 
 _TEXTS_AT_ONCE = 256
@@ -93,7 +93,8 @@ def open_frames_of(
     missing = [video for video in split.captions if video not in cache]
     if missing and not allow_missing:
         raise CacheError(
-            f"{frame_cache}: {len(missing)} of {len(split)} captioned videos are not in it, the first: {missing[0]!r}; "
+            f"{frame_cache}: {len(missing)} of {counted(len(split), 'captioned video')} "
+            f"{'is' if len(split) == 1 else 'are'} not in it, the first: {missing[0]!r}; "
             f"run wordframe cache frames for {split.name}, or say --allow-missing"
         )
     return cache

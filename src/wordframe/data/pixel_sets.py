@@ -26,7 +26,7 @@ from wordframe.data.sampled import FrameOrder, FrameSource, VideoFiles, frame_or
 from wordframe.data.sets import PairBatch
 from wordframe.disk import short_hash
 from wordframe.encoders import Preprocessing, RgbFrames
-from wordframe.errors import AnnotationError, VideoError
+from wordframe.errors import AnnotationError, VideoError, counted
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.models import TextVideoModel
 from wordframe.video import WHOLE_VIDEO, FrameRule
@@ -210,6 +210,6 @@ def _stamps(source: FrameSource, videos: Mapping[str, object]) -> tuple[dict[str
 def _refuse(left_out: Mapping[str, str], total: int, allow_missing: bool) -> None:
     if left_out and (not allow_missing or len(left_out) == total):
         raise AnnotationError(
-            f"{len(left_out)} of {total} captioned videos are not there, the first: {next(iter(left_out.values()))}; "
+            f"{len(left_out)} of {counted(total, 'captioned video')} {'is' if total == 1 else 'are'} not there, the first: {next(iter(left_out.values()))}; "
             "add them, or say --allow-missing to go on with the others"
         )
