@@ -135,7 +135,8 @@ def main() -> None:
     runs: dict[str, list[dict[str, Any]]] = {"untuned": [run(asked.folder, "wordframe", 0, 0)] * asked.seeds}
     ranks, rows = {}, {}
     for way in ("untuned", *WAYS):
-        runs.setdefault(way, [run(asked.folder, way, seed, asked.steps) for seed in range(asked.seeds)])
+        if way in WAYS:
+            runs[way] = [run(asked.folder, way, seed, asked.steps) for seed in range(asked.seeds)]
         ranks[way] = {side: np.array([found["ranks"][side] for found in runs[way]]) for side in ("t2v", "v2t")}
         row: dict[str, Any] = {
             name: statistics.mean(found[name] for found in runs[way])

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -250,3 +251,60 @@ def test_nothing_heavy_is_imported_before_a_model_is_loaded() -> None:
 def test_loading_is_silent(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     ClipEncoder.load(str(folder)).encode_text(SENTENCES)
     assert capfd.readouterr() == ("", "")
+
+
+class _WritesWhenLoaded(nn.Module):
+    """A scripted module that writes a file while ``torch.jit.load`` reads it."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.path, self.weight = path, torch.ones(2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.weight
+
+    @torch.jit.export
+    def __getstate__(self):
+        return (self.path, self.weight, self.training)
+
+    @torch.jit.export
+    def __setstate__(self, state: tuple[str, torch.Tensor, bool]) -> None:
+        self.path, self.training = state[0], state[2]
+        self.weight = state[1] + torch.from_file(self.path, True, 4, dtype=torch.uint8).fill_(65).sum()
+
+
+def test_a_torchscript_file_is_read_and_never_run(tmp_path: Path) -> None:
+    written, file = tmp_path / "written", tmp_path / "clip.pt"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.script(_WritesWhenLoaded(str(written))), file)
+    assert not written.exists()
+    with pytest.raises(EncoderError, match=r"clip\.pt: one of its modules has a __setstate__ .* nothing of it was run"):
+        load_encoder(str(file))
+    assert not written.exists()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.load(str(file))
+    assert written.read_bytes() == b"AAAA", "the file is as bad as it is meant to be"
+
+
+class _Opens:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (open, ("/dev/null",))
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (pickle.dumps(_Opens()), r"it asks for (io|_io)\.open, which is neither a tensor nor a module"),
+        (pickle.dumps([1.0]), "holds no module"),
+        (b"\x80\x02nonsense", "is damaged"),
+    ],
+)
+def test_other_archives_that_look_like_torchscript_are_refused(tmp_path: Path, content: bytes, told: str) -> None:
+    file = tmp_path / "clip.pt"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("clip/constants.pkl", b"")
+        archive.writestr("clip/data.pkl", content)
+    with pytest.raises(EncoderError, match=told):
+        load_encoder(str(file))

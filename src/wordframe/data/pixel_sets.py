@@ -210,6 +210,6 @@ def _stamps(source: FrameSource, videos: Mapping[str, object]) -> tuple[dict[str
 def _refuse(left_out: Mapping[str, str], total: int, allow_missing: bool) -> None:
     if left_out and (not allow_missing or len(left_out) == total):
         raise AnnotationError(
-            f"{len(left_out)} of {counted(total, 'captioned video')} {'is' if total == 1 else 'are'} not there, the first: {next(iter(left_out.values()))}; "
-            "add them, or say --allow-missing to go on with the others"
+            f"{len(left_out)} of {counted(total, 'captioned video')} {'is' if total == 1 else 'are'} not there, "
+            f"the first: {next(iter(left_out.values()))}; add them, or say --allow-missing to go on with the others"
         )

@@ -16,8 +16,6 @@ import gzip
 import json
 import math
 import pickle
-import warnings
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +26,7 @@ from torch import Tensor
 
 from wordframe.encoders._dual import Backbone, model_type_of, quiet_transformers
 from wordframe.encoders._hub import fetch, split_revision
+from wordframe.encoders._torchscript import is_torchscript, read_torchscript
 from wordframe.encoders.backbone import ClipBackbone, ClipSizes
 from wordframe.encoders.named import NAMED_ENCODERS
 from wordframe.encoders.preprocess import Preprocessing
@@ -267,6 +266,8 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
     """
     try:
         weights = _read(path)
+    except EncoderError:
+        raise
     except pickle.UnpicklingError as error:
         raise EncoderError(f"{path} is no weights file, or carries code, and was not loaded") from error
     except Exception as error:
@@ -282,19 +283,9 @@ def _read(path: Path) -> Any:
         from safetensors.torch import load_file
 
         return load_file(path)
-    if _is_torchscript(path):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # TorchScript is deprecated; the published files stay what they are
-            jit: Any = torch.jit
-            return dict(jit.load(path, map_location="cpu").state_dict())
+    if is_torchscript(path):
+        return read_torchscript(path)
     return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def _is_torchscript(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
 def load_tokenizer(weights: Path, folder: str | Path | None, *, model_type: str = "clip") -> Any:
