@@ -82,3 +82,85 @@ def test_a_file_that_cannot_be_hashed_is_told_and_not_decoded(tmp_path: Path) ->
     assert [job.path for job in plan.jobs(threads=1)] == [str(there)]
     assert [entry.reason for entry in plan.unreadable] == [f"{gone.path}: cannot be read (no such file or directory)"]
     assert (plan.settled_files, plan.settled_bytes) == (1, 3)
+
+
+TRANSPORT = (b"G" + bytes(187)) * 6
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "is_video"),
+    [
+        ("clip.ts", TRANSPORT, True),
+        ("recorded.M2TS", bytes(4) + (b"G" + bytes(191)) * 6, True),
+        ("cut.mts", bytes(100) + TRANSPORT, True),
+        ("damaged.ts", bytes(3000), True),
+        ("program.ts", b"export const wide = (x: number): string => `\xc3\xa9${x}`;\n" * 40, False),
+        ("module.mts", b"import a from 'b'\n", False),
+        ("qt_de.ts", b'<?xml version="1.0"?>\n<!DOCTYPE TS>\n', False),
+        ("windows.ts", "<TS/>".encode("utf-16"), False),
+        ("empty.ts", b"", False),
+        ("camera.mod", b"\x00\x00\x01\xba" + bytes(500), True),
+        ("music.mod", b"a song".ljust(1080, b"\x00") + b"M.K.", False),
+        *((f"a.{ending}", b"x", True) for ending in "3g2 divx dv m2v mpe qt mp4v 3gpp lrv rm ogm tod h264".split()),
+        ("notes.txt", b"x", False),
+    ],
+)
+def test_endings_that_others_use_are_told_by_the_first_bytes(
+    tmp_path: Path, name: str, content: bytes, is_video: bool
+) -> None:
+    path = touch(tmp_path / name, content)
+    findings = find_videos([tmp_path])
+    assert [file.path for file in findings.files] == ([str(path)] if is_video else [])
+    assert not findings.unreadable
+    assert not findings.passed_over
+
+
+def test_what_a_letter_cut_through_at_the_end_of_the_head_leaves_is_text(tmp_path: Path) -> None:
+    for before in range(4):
+        touch(tmp_path / f"{before}.ts", b"x" * before + "\N{GRINNING FACE}".encode() * 400)
+    assert found(tmp_path) == []
+
+
+def test_folders_of_systems_are_passed_over_and_counted(tmp_path: Path) -> None:
+    kept = touch(tmp_path / "a" / "film.mp4")
+    for folder in ("$RECYCLE.BIN/S-1-5", "#recycle", "a/@eaDir", "b/@eaDir", "System Volume Information", "lost+found"):
+        touch(tmp_path / folder / "film.mp4")
+    for name in ("one.gif", "two.GIF", "three.swf"):
+        touch(tmp_path / "a" / name)
+    findings = find_videos([tmp_path])
+    assert [file.path for file in findings.files] == [str(kept)]
+    assert findings.passed_over == {
+        "$RECYCLE.BIN/": 1,
+        "#recycle/": 1,
+        "@eaDir/": 2,
+        "System Volume Information/": 1,
+        "lost+found/": 1,
+        ".gif": 2,
+        ".swf": 1,
+    }
+    assert found(tmp_path / "#recycle") == [str(tmp_path / "#recycle" / "film.mp4")], "named by the user it is meant"
+
+
+def test_an_ignore_file_speaks_for_its_folder_as_gits_does(tmp_path: Path) -> None:
+    touch(tmp_path / ".wordframeignore", b"# drafts\n*.draft.mp4\n/raw/\nout/*.mp4\n")
+    touch(tmp_path / "sub" / ".wordframeignore", b"!good.draft.mp4\nprivate\n")
+    kept = [
+        touch(tmp_path / name)
+        for name in ("film.mp4", "out/film.mkv", "sub/good.draft.mp4", "sub/raw/film.mp4", "x/private.mp4")
+    ]
+    ignored = [
+        touch(tmp_path / name)
+        for name in ("a.draft.mp4", "sub/b.draft.mp4", "raw/film.mp4", "out/film.mp4", "sub/private/film.mp4")
+    ]
+    findings = find_videos([tmp_path])
+    assert [file.path for file in findings.files] == sorted(map(str, kept))
+    assert findings.passed_over == {".wordframeignore": len(ignored)}  # of a folder only itself is counted
+    assert not findings.unreadable
+
+
+def test_an_ignore_file_that_cannot_be_used_is_told_and_the_rest_goes_on(tmp_path: Path) -> None:
+    film = touch(tmp_path / "film.mp4")
+    (tmp_path / ".wordframeignore").mkdir()
+    findings = find_videos([tmp_path])
+    assert [file.path for file in findings.files] == [str(film)]
+    assert list(findings.unreadable) == [str(tmp_path / ".wordframeignore")]

@@ -207,6 +207,7 @@ def test_openvino_is_used_without_its_telemetry() -> None:
 
 PRESSED = """
 import gc, signal, threading, torch
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever started this
 from wordframe.encoders._runtime import ImageTower
 
 def make():

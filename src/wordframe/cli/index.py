@@ -51,6 +51,8 @@ def index(
 
     Unchanged files cost nothing, moved ones are recognised, and a run that was cut short goes on where it was. It fails
     for a file that cannot be read, once: the next run names it and goes on, so that a timer can run this command.
+    Hidden folders, bins and snapshots of systems are passed over, and what a .wordframeignore names (patterns as in
+    git's .gitignore).
 
     Examples:
 
@@ -129,6 +131,9 @@ def print_summary(summary: IndexSummary, library: Path) -> None:
         if paths:
             parts.append(f"{len(paths):,} {word}")
     print(" · ".join(parts))
+    if summary.passed_over:
+        told = ", ".join(f"{number:,} {one_line(what)}" for what, number in summary.passed_over.items())
+        print(f"passed over: {told}")
     if summary.indexed and summary.sampling == "keyframes":
         apart = summary.seconds_of_video / max(summary.frames, 1)
         print(f"only keyframes were looked at, {apart:.1f} s apart on average, and no moment is finer than that")

@@ -1,16 +1,27 @@
 """Finds video files under folders.
 
-Walks each folder once; links to folders are followed, but no folder is entered twice, so loops end.
+Walks each folder once; links to folders are followed, but no folder is entered twice, so loops end. Passed over are
+hidden files and folders, folders that systems and NAS boxes make for themselves, and what a ``.wordframeignore`` says:
+patterns as in git's ``.gitignore``, of the folder that holds it and those below, the nearest file deciding.
 """
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from wordframe.video import VIDEO_SUFFIXES
+from pathspec import GitIgnoreSpec
+
+from wordframe.video import PASSED_SUFFIXES, is_taken_for_video
+
+IGNORE_FILE = ".wordframeignore"
+_SYSTEM_FOLDERS = frozenset(
+    "$recycle.bin recycler #recycle @recycle #snapshot @recently-snapshot @eadir lost+found found.000".split()
+) | {"system volume information"}
+"""In lower case: bins, snapshots and thumbnails of Windows, Synology and QNAP, and what a check of a disk saved."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +37,13 @@ class FoundFile:
 class Findings:
     """What a walk met: files, and what could not be looked into, with the reason.
 
-    unreadable: a place given by the user or a folder below it, so that what lies there is unknown, not gone.
+    unreadable: a place given by the user or a folder below it, so that what lies there is unknown, not gone;
+    passed_over: how many of what: ``.gif`` files, ``@eaDir/`` folders, what a ``.wordframeignore`` names.
     """
 
     files: list[FoundFile] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
+    passed_over: Counter[str] = field(default_factory=Counter)
 
 
 def expanded(paths: str | Path | Iterable[str | Path]) -> list[str]:
@@ -71,10 +84,25 @@ def find_videos(paths: Iterable[str | Path], *, leave_out: Collection[str] = ())
     return findings
 
 
+@dataclass(frozen=True)
+class _Ignored:
+    """The patterns of a folder's ``.wordframeignore``, and those of the folders above it."""
+
+    folder: str
+    patterns: GitIgnoreSpec
+    above: _Ignored | None
+
+    def names(self, path: str, *, is_folder: bool) -> bool:
+        told = self.patterns.check_file(os.path.relpath(path, self.folder) + ("/" if is_folder else "")).include
+        if told is None:
+            return self.above is not None and self.above.names(path, is_folder=is_folder)
+        return told
+
+
 def _walk(start: str, seen: set[tuple[int, int]], findings: Findings, leave_out: frozenset[str]) -> Iterator[str]:
-    waiting = [start]
+    waiting: list[tuple[str, _Ignored | None]] = [(start, None)]
     while waiting:
-        folder = waiting.pop()
+        folder, above = waiting.pop()
         try:
             status = os.stat(folder)
             if (status.st_dev, status.st_ino) in seen or folder in leave_out:
@@ -85,11 +113,31 @@ def _walk(start: str, seen: set[tuple[int, int]], findings: Findings, leave_out:
         except OSError as error:
             findings.unreadable[folder] = _reason(error)
             continue
+        ignored = _read_ignored(folder, above, findings)
         for entry in visible:
-            if _is_folder(entry):
-                waiting.append(entry.path)
-            elif os.path.splitext(entry.name)[1].lower() in VIDEO_SUFFIXES:
+            is_folder, suffix = _is_folder(entry), os.path.splitext(entry.name)[1].lower()
+            if is_folder and entry.name.lower() in _SYSTEM_FOLDERS:
+                findings.passed_over[f"{entry.name}/"] += 1
+            elif ignored is not None and ignored.names(entry.path, is_folder=is_folder):
+                findings.passed_over[IGNORE_FILE] += 1
+            elif is_folder:
+                waiting.append((entry.path, ignored))
+            elif suffix in PASSED_SUFFIXES:
+                findings.passed_over[suffix] += 1
+            elif is_taken_for_video(entry.path):
                 yield entry.path
+
+
+def _read_ignored(folder: str, above: _Ignored | None, findings: Findings) -> _Ignored | None:
+    path = os.path.join(folder, IGNORE_FILE)
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return _Ignored(folder, GitIgnoreSpec.from_lines(file), above)
+    except FileNotFoundError:
+        return above
+    except (OSError, ValueError) as error:  # pathspec raises ValueError for a pattern that is none
+        findings.unreadable[path] = _reason(error) if isinstance(error, OSError) else f"not a pattern: {error}"
+        return above
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

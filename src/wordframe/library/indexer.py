@@ -71,6 +71,7 @@ class Indexer:
         """
         started = time.monotonic()
         findings = find_videos(paths, leave_out=self._leave_out)
+        self._summary.passed_over = dict(findings.passed_over.most_common())
         failed_before = {entry.path: entry for entry in self._store.failures()}
         self._know_each_path_once()
         plan = make_plan(findings.files, self._known, failed_before, retry=retry, should_stop=self._should_stop)

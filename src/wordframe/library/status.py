@@ -50,7 +50,8 @@ class IndexSummary:
     failed: could not be read, with the reason; known_failures: failed in an earlier run and are as they were, so that
     they were not tried again. prepared: segments made ready, by model; not_prepared: models that could not be, and why.
     frames: looked at; frames_reused: of them, those that hardly differ from an earlier one and took its feature;
-    sampling: ``seconds`` or ``keyframes``, how they were chosen.
+    sampling: ``seconds`` or ``keyframes``, how they were chosen. passed_over: how many of what was not looked at:
+    endings of no video that is read, folders of the system, what a ``.wordframeignore`` names.
     """
 
     indexed: list[str] = field(default_factory=list)
@@ -67,6 +68,7 @@ class IndexSummary:
     frames: int = 0
     frames_reused: int = 0
     sampling: str = "seconds"
+    passed_over: dict[str, int] = field(default_factory=dict)
     seconds_of_video: float = 0.0
     seconds_taken: float = 0.0
     interrupted: bool = False

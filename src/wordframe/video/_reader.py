@@ -1,4 +1,4 @@
-"""Which files are videos, and reading their packets: checked, silent, bounded, on one clock.
+"""Reading the packets of a file: checked, silent, bounded, on one clock.
 
 Only local, regular files are opened, and nothing else is read on their behalf (a playlist cannot reach the network).
 Times are seconds from the start of the file, exact to the file's ticks. Errors of reading are counted and stepped
@@ -24,10 +24,6 @@ from wordframe.disk import one_line
 from wordframe.errors import VideoError
 from wordframe.video._plan import PlannedPacket
 
-VIDEO_SUFFIXES = frozenset(
-    ".3gp .asf .avi .f4v .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .vob .webm .wmv .y4m".split()
-)
-"""Endings by which a file in a folder is taken for a video."""
 _COMMON_CODECS = "h264 hevc av1 vp8 vp9 mpeg4 mpeg2video mpeg1video mjpeg prores theora wmv3".split()
 MAX_PIXELS = 1 << 26
 """8192 × 8192, twice an 8K frame. A header that says more is damaged, or its frames need gigabytes."""
