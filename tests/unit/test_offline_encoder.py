@@ -264,3 +264,9 @@ def test_a_missing_network_package_is_told(monkeypatch: pytest.MonkeyPatch) -> N
 def test_the_pinned_files_are_those_installed() -> None:
     assert TOKENIZER.verified().name == "tokenizer.json"
     assert WEIGHTS.verified().stat().st_size == 90_868_376
+
+
+def test_letters_of_other_widths_are_the_same_letters(encoder: OfflineEncoder) -> None:
+    written = ["a dog runs, fish", "ａ ｄｏｇ ｒｕｎｓ， ﬁｓｈ"]
+    found = encoder.encode_text(written).sentence
+    assert torch.equal(found[0], found[1])

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, normalizers
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -113,6 +113,8 @@ class SentenceEncoder:
         self._tokenizer = Tokenizer.from_file(str(TOKENIZER.verified()))
         self._tokenizer.enable_truncation(max_length=MAX_WORDS)
         self._tokenizer.no_padding()
+        # full-width letters, ligatures and the like are other characters to BERT, and unknown ones
+        self._tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), self._tokenizer.normalizer])
         self._weights = load_file(WEIGHTS.verified())
 
     def __call__(self, sentences: Sequence[str]) -> TextFeatures:
