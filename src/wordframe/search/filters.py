@@ -5,9 +5,12 @@ from __future__ import annotations
 import datetime
 import os
 import re
+import unicodedata
 from dataclasses import dataclass
 
 from wordframe.disk import display_path
+
+_FORMS = ("NFC", "NFD")
 
 
 @dataclass(frozen=True)
@@ -15,7 +18,8 @@ class Filters:
     """All of them must hold.
 
     folder: a folder, absolute, with all below it; path: a glob, matched against the whole path, or against its end if
-    it starts with neither ``/`` nor ``*``; ``*`` crosses folders. min_seconds, max_seconds: length of the video. after,
+    it starts with neither ``/`` nor ``*``; ``*`` crosses folders, letters may be small or capital, and composed or not
+    (macOS stores ``é`` as two characters), as in a folder's name. min_seconds, max_seconds: length of the video. after,
     before: date of the file, ``[after, before)`` in local time.
     """
 
@@ -47,9 +51,12 @@ class Filters:
 
 def _below(folder: str) -> str:
     """Paths that begin with the folder, as bytes: a name that is not UTF-8 is no other name than itself."""
-    start = os.fsencode(folder.rstrip(os.sep) + os.sep)
-    after = start[:-1] + bytes([start[-1] + 1])
-    return f"path_bytes >= X'{start.hex()}' AND path_bytes < X'{after.hex()}'"
+    ranges = []
+    for name in sorted({folder, *(unicodedata.normalize(form, folder) for form in _FORMS)}):
+        start = os.fsencode(name.rstrip(os.sep) + os.sep)
+        after = start[:-1] + bytes([start[-1] + 1])
+        ranges.append(f"path_bytes >= X'{start.hex()}' AND path_bytes < X'{after.hex()}'")
+    return ranges[0] if len(ranges) == 1 else f"({' OR '.join(ranges)})"
 
 
 def _whole(pattern: str) -> str:
@@ -61,10 +68,10 @@ def glob_expression(pattern: str) -> str:
 
     Python's ``fnmatch.translate`` gives atomic groups, which it has not.
 
-    >>> glob_expression("*/a?.mp4"), glob_expression("[!a]*"), glob_expression("a[")
-    ('(?s)^.*/a.\\\\.mp4$', '(?s)^[^\\\\x{61}-\\\\x{61}].*$', '(?s)^a\\\\[$')
+    >>> glob_expression("*/a?.4"), glob_expression("[!a]*"), glob_expression("a[")
+    ('(?s)^.*/(?:A|a).\\\\.4$', '(?s)^[^\\\\x{61}-\\\\x{61}].*$', '(?s)^(?:A|a)\\\\[$')
     """
-    parts = re.findall(r"\*|\?|\[!?\]?[^\]]*\]|.", pattern, re.DOTALL)
+    parts = re.findall(r"\*|\?|\[!?+.[^\]]*\]|.", unicodedata.normalize("NFC", pattern), re.DOTALL)
     return "(?s)^" + "".join(map(_expression, parts)) + "$"
 
 
@@ -74,8 +81,15 @@ def _expression(part: str) -> str:
     if part == "?":
         return "."
     if len(part) == 1:
-        return re.escape(part)
+        return _letter(part)
     return _character_class(part[2:-1] if part[1] == "!" else part[1:-1], negated=part[1] == "!")
+
+
+def _letter(letter: str) -> str:
+    """A letter small or capital, composed or not."""
+    cases = {each for each in (letter, letter.lower(), letter.upper()) if len(each) == 1}  # ß has no capital of its own
+    forms = sorted({unicodedata.normalize(form, each) for each in cases for form in _FORMS} | cases)
+    return re.escape(letter) if len(forms) == 1 else f"(?:{'|'.join(map(re.escape, forms))})"
 
 
 def _character_class(inside: str, *, negated: bool) -> str:
