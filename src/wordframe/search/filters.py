@@ -7,10 +7,11 @@ import os
 import re
 import unicodedata
 from dataclasses import dataclass
+from typing import Literal
 
 from wordframe.disk import display_path
 
-_FORMS = ("NFC", "NFD")
+_FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
 
 
 @dataclass(frozen=True)
