@@ -99,7 +99,9 @@ def test_no_filter_is_no_condition() -> None:
 )
 def test_globs_mean_what_fnmatch_says(snapshot: Snapshot, pattern: str) -> None:
     pattern = "*" + pattern
-    either = re.sub(r"(?s)\[!?+.[^\]]*\]|[a-zü]", lambda m: f"[{m[0]}{m[0].upper()}]" if len(m[0]) == 1 else m[0], pattern)
+    either = re.sub(
+        r"(?s)\[!?+.[^\]]*\]|[a-zü]", lambda m: f"[{m[0]}{m[0].upper()}]" if len(m[0]) == 1 else m[0], pattern
+    )
     wanted = [name for name in NAMES if fnmatch.fnmatchcase(name.replace("\udcfc", "�"), either)]
     found = [video.path for video in snapshot.videos(Filters(path=pattern).where())]
     assert sorted(found, key=os.fsencode) == sorted(wanted, key=os.fsencode)

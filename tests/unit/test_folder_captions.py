@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -214,3 +216,28 @@ def test_the_shared_captions_are_complete(shared: Path) -> None:
         matched = match_videos(folder, read_captions(folder / "captions.json"))
         matched.refuse_missing()
         assert len(matched.queries()[0]) >= minimum - 1
+
+
+@pytest.mark.parametrize("stored", ["NFC", "NFD"])
+@pytest.mark.parametrize("written", ["NFC", "NFD"])
+@pytest.mark.parametrize(
+    "name", ["sub/caf\N{LATIN SMALL LETTER E WITH ACUTE}.mp4", "caf\N{LATIN SMALL LETTER E WITH ACUTE}"]
+)
+def test_accents_are_one_name_however_they_are_stored(
+    tmp_path: Path, name: str, written: Literal["NFC", "NFD"], stored: Literal["NFC", "NFD"]
+) -> None:
+    file = tmp_path / "sub" / unicodedata.normalize(stored, "caf\N{LATIN SMALL LETTER E WITH ACUTE}.mp4")
+    file.parent.mkdir()
+    file.touch()
+    matched = match_videos(tmp_path, {unicodedata.normalize(written, name): ["a cup"]})
+    assert [pair.path for pair in matched.pairs] == [file]
+    assert not matched.missing
+    assert not matched.without_caption
+
+
+def test_two_files_that_look_alike_are_told_apart_by_their_spelling(tmp_path: Path) -> None:
+    names = [unicodedata.normalize(form, "\N{LATIN SMALL LETTER E WITH ACUTE}.mp4") for form in ("NFC", "NFD")]
+    for name in names:
+        (tmp_path / name).touch()
+    matched = match_videos(tmp_path, {name: [name] for name in names})
+    assert [pair.path.name for pair in matched.pairs] == names

@@ -14,6 +14,7 @@ import io
 import json
 import os
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -252,7 +253,8 @@ def match_videos(folder: str | os.PathLike[str], captions: Mapping[str, Sequence
 
     A name is first a path relative to ``folder``; else a file name; else a file name without its ending (``video7``
     finds ``video7.mp4``, and so does ``video7.avi``), and ``v_`` with an id of YouTube finds the id alone, since
-    ActivityNet's files go around both ways. A file that one name gives as a path is taken from the others.
+    ActivityNet's files go around both ways. A file that one name gives as a path is taken from the others. Accents may
+    be stored composed or not, on either side: a folder copied from macOS has its own way.
 
     Raises:
         AnnotationError: the folder is not there; a name fits several files; several names fit one file.
@@ -261,9 +263,12 @@ def match_videos(folder: str | os.PathLike[str], captions: Mapping[str, Sequence
     if not root.is_dir():
         raise AnnotationError(f"{root} is not a folder; give the folder that holds the videos")
     files = sorted(_files(root))  # a folder lists its files in any order, and what is refused should be told alike
-    by_path = {path.as_posix(): path for path in files}
-    relative = {name: name if name in by_path else _relative(name, root.absolute()) for name in captions}
-    found = {name: by_path[path] for name, path in relative.items() if path in by_path}
+    by_path = {_composed(path.as_posix()): path for path in files} | {path.as_posix(): path for path in files}
+    found: dict[str, Path] = {}
+    for name in captions:
+        relative = name if name in by_path else _relative(name, root.absolute())
+        if (path := by_path.get(relative) or by_path.get(_composed(relative))) is not None:
+            found[name] = path
     exact = set(found.values())
     rest = [path for path in files if path not in exact]
     found |= _by_name(rest, [name for name in captions if name not in found])
@@ -293,6 +298,10 @@ def _relative(name: str, root: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_absolute() and path.is_relative_to(root) else path.as_posix()
 
 
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
 def _is_video(path: Path) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES
 
@@ -301,13 +310,13 @@ def _by_name(files: list[Path], names: list[str]) -> dict[str, Path]:
     """The file of each name by file name, else by stem, where there is exactly one."""
     by_name, by_stem = defaultdict(list), defaultdict(list)
     for path in files:
-        by_name[path.name].append(path)
+        by_name[_composed(path.name)].append(path)
         if _is_video(path):
-            by_stem[path.stem].append(path)
+            by_stem[_composed(path.stem)].append(path)
     found: dict[str, Path] = {}
     several: list[str] = []
     for name in names:
-        last = PurePosixPath(name.replace("\\", "/"))
+        last = PurePosixPath(_composed(name.replace("\\", "/")))
         stem = last.stem if last.suffix.lower() in VIDEO_SUFFIXES else last.name
         fitting = by_name.get(last.name) or by_stem.get(stem) or by_stem.get(_without_prefix(stem)) or []
         if len(fitting) > 1:
