@@ -94,7 +94,7 @@ def test_the_same_picture_is_never_weak(library: Library) -> None:
         frame = snapshot.frames([row]).frames[0, 0]
         query = EncodedQuery(type(sentence_query(library, "a").features)(frame[None], frame[None, None], _one()), ("",))
         (hit,) = search(snapshot, query, top=1)
-        assert hit.score > 0.98  # frames are centred before they are compared, the query is not
+        assert hit.score > 0.95  # frames are centred before they are compared, the query is not
         assert not background(snapshot, query).is_weak(hit.score)
 
 
