@@ -74,8 +74,8 @@ def widen_moments(snapshot: Snapshot, hits: Sequence[Hit]) -> list[Hit]:
     ids = [moment.segment_id for hit in hits for moment in hit.moments]
     around = snapshot.around(ids, REACH)
     rows = sorted({row for several in around.values() for row in several})
-    facts = dict(zip(rows, snapshot.facts(rows), strict=True))
     directions = dict(zip(rows, _directions(snapshot, rows), strict=True))
+    facts = dict(zip(rows, snapshot.facts(rows), strict=True))  # behind the frames, which are kept with them
     found: list[Hit] = []
     for hit in hits:
         kept: list[Moment] = []
