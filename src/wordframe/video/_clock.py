@@ -45,17 +45,22 @@ class Clock:
     def __init__(self, longest_gap: float, back: float) -> None:
         self._longest_gap, self._back = longest_gap, back
         self._shift = 0
-        self._last: int | None = None  # decoding time of the last packet, in the file's own numbers
-        self._step = 0  # how long that packet's picture stays
+        self._last: int | None = None  # the furthest time of the part so far, in the file's own numbers
+        self._step = 0  # how long a picture stays there
         self._longest_step = 0
-        self.delay = 0
-        """From the decoding of a part's first picture to its display."""
+        self._delay = 0  # of a part's first picture: from its decoding to its display
+        self.end = 0
+        """Where the picture that is shown last, of those so far, ends on the one clock."""
 
-    def shift_of(self, dts: int | None, pts: int | None, duration: int) -> tuple[int, int]:
+    def shift_of(self, dts: int | None, pts: int | None, duration: int = 0) -> tuple[int, int]:
         """What to add to both times of a packet; and how far the file's times jump before it, 0 where they go on.
 
+        Args:
+            dts: where the file stores none, None: what is counted out for it is wrong behind a join.
+            duration: how long its picture stays, if the file states that; 0 if it can only be guessed.
+
         >>> clock = Clock(longest_gap=100, back=1)
-        >>> [clock.shift_of(dts, dts + 2, 1) for dts in (7, 8, 9, 7, 8, 500, 501)]
+        >>> [clock.shift_of(dts, dts + 2) for dts in (7, 8, 9, 7, 8, 500, 501)]
         [(0, 0), (0, 0), (0, 0), (3, -3), (3, 0), (-488, 491), (-488, 0)]
         """
         stamp = pts if dts is None else dts
@@ -63,23 +68,24 @@ class Clock:
             return self._shift, 0
         last, jump = self._last, 0
         if last is None:
-            self.delay = 0 if pts is None else pts - stamp
+            self._delay = 0 if pts is None else pts - stamp
         elif self._cannot_follow(stamp - last):
             # The first picture of a part is shown when the last one of the part before it ends. Their decoding times
             # say when that is, as long as both wait equally long for their display.
-            delay = self.delay if pts is None else pts - stamp
+            delay = self._delay if pts is None else pts - stamp
             jump = stamp - last - self._step
-            self._shift += self.delay - delay - jump
-            self.delay = delay
-        else:
-            self._longest_step = max(self._longest_step, stamp - last)
-            duration = duration or max(0, stamp - last)
-        self._longest_step = max(self._longest_step, duration)
-        self._last, self._step = stamp, duration or self._step
+            self._shift += self._delay - delay - jump
+            self._delay, last = delay, None
+        elif stamp > last:
+            self._step = duration or stamp - last
+            self._longest_step = max(self._longest_step, self._step, stamp - last)
+        self._last = stamp if last is None else max(last, stamp)
+        self.end = max(self.end, self._shift + self._step + (stamp + self._delay if pts is None else pts))
         return self._shift, jump
 
     def _cannot_follow(self, gap: int) -> bool:
-        return gap < -self._back or (gap > self._longest_gap and gap > _USUAL_GAPS * self._longest_step)
+        is_steady = 0 < self._longest_step * _USUAL_GAPS < gap  # the first gap of all says what is usual
+        return gap < -self._back or (gap > self._longest_gap and is_steady)
 
 
 def clock_of(container: str, ticks_a_second: float, *, has_index: bool) -> Clock | None:

@@ -115,6 +115,7 @@ class Reader:
         except BaseException:
             self.container.close()
             raise
+        self._is_matroska = self.container.format.name == "matroska,webm"
         self.codec = self.stream.codec_context
         # Once more, for this decoder: a damaged packet in the middle may declare another size than the header.
         self.codec.options = {"max_pixels": str(MAX_PIXELS)}
@@ -142,12 +143,12 @@ class Reader:
             for other in self.container.streams:
                 if other.index != self.stream.index:
                     other.discard = Discard.all
-        if self.container.format.name == "matroska,webm":
+        if self._is_matroska:
             self._read_index()
         self.before_seek: Callable[[], None] = lambda: None
         """Called before PyAV throws away what the decoder still holds."""
         self._knows_joins = False
-        self._joined_end: float | None = None
+        self._read_end = 0.0  # where the video ends, if all its times were read
         name = self.container.format.name
         if name in LONGEST_GAP_SECONDS and self.container.duration is not None:
             self._read_times(path)
@@ -167,16 +168,15 @@ class Reader:
         discarded = [(other, other.discard) for other in self.container.streams if other.index != self.stream.index]
         for other, _ in discarded:
             other.discard = Discard.all
-        end = 0.0
+        is_first = True
         for planned in self._demux():
-            if not end:  # as the first frame will
+            if is_first:  # as the first frame will
                 self.set_origin_near(planned.packet.pts)
-            delay = self._clock.delay if self._clock and planned.seconds is None else 0
-            end = max(end, self._end_of(planned.packet) + self.in_seconds(delay))
+            is_first = False
         for other, discard in discarded:
             other.discard = discard
         self._knows_joins = True
-        self._joined_end = end if self.joins else None
+        self._read_end = 0.0 if is_first or self._clock is None else self.seconds(self._clock.end)
         self.packets_read = self.read_errors = 0
         self.jump, self._last_seconds, self._furthest_seconds = None, None, 0.0
         # to the first byte: a seek by time would look for it among times that are not in order
@@ -211,18 +211,19 @@ class Reader:
 
     def duration_seconds(self) -> float | None:
         """How long the file plays: to the end of the longest stream, at least to ``video_end_seconds``."""
-        if self._joined_end is not None:
-            return self._joined_end if 0 < self._joined_end <= MAX_DURATION_SECONDS else None
+        if self._read_end and self.joins:
+            return self._read_end if self._read_end <= MAX_DURATION_SECONDS else None
         duration = None if self.container.duration is None else self.container.duration / av.time_base
-        if duration is not None and self.container.format.name == "matroska,webm":
+        if duration is not None and self._is_matroska:
             duration += min(0.0, self.seconds(0))  # its header counts from time 0, not from the first packet
-        ends = [end for end in (duration, self.video_end_seconds()) if end is not None]
+        # what a stream's header says of its length is guessed by its last packets, and may be short of them
+        ends = [end for end in (duration, self.video_end_seconds(), self._read_end) if end is not None]
         return max((end for end in ends if 0 < end <= MAX_DURATION_SECONDS), default=None)
 
     def video_end_seconds(self) -> float | None:
         """Where the header says that the video stream ends; None if it speaks of the whole file at most."""
-        if self._joined_end is not None:
-            return self.duration_seconds()
+        if self._read_end:
+            return self._read_end if self._read_end <= MAX_DURATION_SECONDS else None
         stream = self.stream
         if stream.duration is None or stream.duration <= 0:
             return None
@@ -273,7 +274,9 @@ class Reader:
     def _put_on_clock(self, packet: Any) -> None:
         if self._clock is None:
             return
-        shift, jump = self._clock.shift_of(packet.dts, packet.pts, packet.duration or 0)
+        # Matroska stores display times and durations alone, the other formats decoding times and no durations
+        times = (None, packet.pts, packet.duration or 0) if self._is_matroska else (packet.dts, packet.pts)
+        shift, jump = self._clock.shift_of(*times)
         if shift:
             packet.dts = None if packet.dts is None else packet.dts + shift
             packet.pts = None if packet.pts is None else packet.pts + shift
