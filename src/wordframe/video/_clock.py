@@ -80,7 +80,8 @@ class Clock:
             self._step = duration or stamp - last
             self._longest_step = max(self._longest_step, self._step, stamp - last)
         self._last = stamp if last is None else max(last, stamp)
-        self.end = max(self.end, self._shift + self._step + (stamp + self._delay if pts is None else pts))
+        # by decoding times, too: MPEG program streams name the display of some pictures only
+        self.end = max(self.end, self._shift + self._step + max(stamp + self._delay, pts or 0))
         return self._shift, jump
 
     def _cannot_follow(self, gap: int) -> bool:
