@@ -92,7 +92,18 @@ def widen_moments(snapshot: Snapshot, hits: Sequence[Hit]) -> list[Hit]:
 
 def _span(facts: Sequence[SegmentFacts], directions: NDArray[np.float64], moment: Moment) -> tuple[float, float]:
     place = next(at for at, fact in enumerate(facts) if fact.segment_id == moment.segment_id)
-    return widened(np.array([[fact.start_seconds, fact.end_seconds] for fact in facts]), directions, place)
+    spans = np.array([[fact.start_seconds, fact.end_seconds] for fact in facts])
+    return a_minute_of(*widened(spans, directions, place), moment.peak_seconds)
+
+
+def a_minute_of(start: float, end: float, peak: float) -> tuple[float, float]:
+    """The minute around ``peak`` where ``[start, end)`` is longer: a picture that stays is one segment for all its time.
+
+    >>> a_minute_of(0.0, 300.0, 4.0), a_minute_of(0.0, 12.0, 4.0)
+    ((0.0, 59.9), (0.0, 12.0))
+    """
+    first = max(start, min(peak - MAX_SECONDS / 2, end - MAX_SECONDS))
+    return first, min(end, first + MAX_SECONDS)
 
 
 @torch.inference_mode()
