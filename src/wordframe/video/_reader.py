@@ -39,6 +39,7 @@ from wordframe.video._streams import choose_stream
 _COMMON_CODECS = "h264 hevc av1 vp8 vp9 mpeg4 mpeg2video mpeg1video mjpeg prores theora wmv3".split()
 _FORMATS_THAT_SEEK = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})
 """Their index says where the keyframes are and when. Others have none (MPEG streams) or one without times (AVI)."""
+_FORMATS_WITHOUT_DISPLAY_TIMES = frozenset({"avi", "asf"})
 _SEEK_MARGINS_SECONDS = (1.0, 10.0)
 _GENERATE_TIMES = 0x1
 """AVFMT_FLAG_GENPTS, which PyAV sets: it takes the order of storage for the order of display, so an AVI with B-frames
@@ -115,6 +116,7 @@ class Reader:
         except BaseException:
             self.container.close()
             raise
+        self.stores_display_times = self.container.format.name not in _FORMATS_WITHOUT_DISPLAY_TIMES
         self._is_matroska = self.container.format.name == "matroska,webm"
         self.codec = self.stream.codec_context
         # Once more, for this decoder: a damaged packet in the middle may declare another size than the header.

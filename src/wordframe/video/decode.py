@@ -361,6 +361,9 @@ class FrameStream:
         stamp = frame.pts
         # An AVI has decoding times alone. Frames leave the decoder in the order of display, each with the decoding time
         # of the packet that pushed it out: spaced as they should be, and all late by the decoder's delay, the first's.
+        # The library takes those of B-frames for display times, which are as late: so none or all are believed.
+        if self._first_dts is not None and not reader.stores_display_times and not self._only_keyframes:
+            stamp = None
         if stamp is None and frame.dts is not None and (last is None or self._first_dts is not None):
             self._first_dts = frame.dts if self._first_dts is None else self._first_dts
             stamp = reader.ticks(0) + frame.dts - self._first_dts
