@@ -15,6 +15,7 @@ import itertools
 import os
 import stat
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ _COMMON_CODECS = "h264 hevc av1 vp8 vp9 mpeg4 mpeg2video mpeg1video mjpeg prores
 _FORMATS_THAT_SEEK = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})
 """Their index says where the keyframes are and when. Others have none (MPEG streams) or one without times (AVI)."""
 _FORMATS_WITHOUT_DISPLAY_TIMES = frozenset({"avi", "asf"})
+_MAX_WITHOUT_TIME = 256
+"""Packets at the start of a file without a time; more, and it has none."""
 _SEEK_MARGINS_SECONDS = (1.0, 10.0)
 _GENERATE_TIMES = 0x1
 """AVFMT_FLAG_GENPTS, which PyAV sets: it takes the order of storage for the order of display, so an AVI with B-frames
@@ -97,6 +100,43 @@ def _reason(error: BaseException) -> str:
     return getattr(error, "strerror", None) or type(error).__name__
 
 
+def _open_film(path: VideoPath) -> tuple[Any, Any]:
+    """A container that stands at its start, and the stream in it that is the film."""
+    container = _open_container(path)
+    try:
+        container.flags &= ~_GENERATE_TIMES
+        stream, is_at_start = choose_stream(path, container)
+        if is_at_start and container.format.name == "matroska,webm":
+            is_at_start = _read_index(container, stream)
+        if not is_at_start:
+            index = stream.index
+            container.close()
+            container = _open_container(path)
+            container.flags &= ~_GENERATE_TIMES
+            stream = container.streams[index]
+    except BaseException:
+        container.close()
+        raise
+    return container, stream
+
+
+def _read_index(container: Any, stream: Any) -> bool:
+    """Matroska keeps its index at the end of the file and reads it at the first seek. Whether that leads to the start:
+    the index has no negative times, so that pictures with such times would be passed over."""
+    with contextlib.suppress(av.FFmpegError, ValueError):
+        before = _next_place(container, stream)
+        container.seek(0, stream=stream)
+        after = _next_place(container, stream)
+        container.seek(0, stream=stream)
+        return before == after
+    return False
+
+
+def _next_place(container: Any, stream: Any) -> int | None:
+    """Where the next packet of a stream lies in the file; None if there is none."""
+    return next((packet.pos for packet in container.demux(stream) if packet.size), None)
+
+
 class NeedsPlainReadingError(Exception):
     """A jump did not land on a clean picture."""
 
@@ -105,17 +145,7 @@ class Reader:
     """An open file: its packets in file order, its errors counted, its clock in seconds from the start of the file."""
 
     def __init__(self, path: VideoPath, *, threads: int, keep_sound: bool = False) -> None:
-        self.container = _open_container(path)
-        try:
-            self.stream, was_read = choose_stream(path, self.container)
-            if was_read:
-                index = self.stream.index
-                self.container.close()
-                self.container = _open_container(path)
-                self.stream = self.container.streams[index]
-        except BaseException:
-            self.container.close()
-            raise
+        self.container, self.stream = _open_film(path)
         self.stores_display_times = self.container.format.name not in _FORMATS_WITHOUT_DISPLAY_TIMES
         self._is_matroska = self.container.format.name == "matroska,webm"
         self.codec = self.stream.codec_context
@@ -124,7 +154,6 @@ class Reader:
         # Not left to PyAV, whose default is a thread for each core in each of the decoders that run side by side.
         self.codec.thread_count = threads
         self.codec.thread_type = "NONE" if threads == 1 else "AUTO"
-        self.container.flags &= ~_GENERATE_TIMES
         self.packets_read = 0
         self.read_errors = 0
         self.jump: tuple[float, float] | None = None  # where the times of the file stopped making sense
@@ -145,8 +174,6 @@ class Reader:
             for other in self.container.streams:
                 if other.index != self.stream.index:
                     other.discard = Discard.all
-        if self._is_matroska:
-            self._read_index()
         self.before_seek: Callable[[], None] = lambda: None
         """Called before PyAV throws away what the decoder still holds."""
         self._knows_joins = False
@@ -156,6 +183,8 @@ class Reader:
             self._read_times(path)
         self._clock = self._new_clock()
         self._packets: Iterator[PlannedPacket] = self._demux()
+        if self._is_matroska:
+            self._packets = self._with_times_at_the_start(self._packets)
 
     def _new_clock(self) -> Clock | None:
         has_index = self.container.duration is not None
@@ -188,11 +217,6 @@ class Reader:
             self.container.close()
             raise VideoError(f"{one_line(path)} cannot be read a second time: {_reason(error)}") from error
 
-    def _read_index(self) -> None:
-        """Matroska keeps its index at the end of the file and reads it at the first seek."""
-        with contextlib.suppress(av.FFmpegError):
-            self.container.seek(0, stream=self.stream)
-
     def seconds(self, stamp: int) -> float:
         """A timestamp of the video stream on the file's clock."""
         # whole numbers until the one division: rounded once, so that 2 s into the file is 2.0 in any time base
@@ -217,7 +241,7 @@ class Reader:
             return self._read_end if self._read_end <= MAX_DURATION_SECONDS else None
         duration = None if self.container.duration is None else self.container.duration / av.time_base
         if duration is not None and self._is_matroska:
-            duration += min(0.0, self.seconds(0))  # its header counts from time 0, not from the first packet
+            duration += self.seconds(0)  # its header counts from time 0, not from the first packet
         # what a stream's header says of its length is guessed by its last packets, and may be short of them
         ends = [end for end in (duration, self.video_end_seconds(), self._read_end) if end is not None]
         return max((end for end in ends if 0 < end <= MAX_DURATION_SECONDS), default=None)
@@ -272,6 +296,23 @@ class Reader:
             except (av.FFmpegError, ValueError):
                 errors_in_a_row += 1
                 self.read_errors += 1
+
+    def _with_times_at_the_start(self, packets: Iterator[PlannedPacket]) -> Iterator[PlannedPacket]:
+        """Negative times, which a first cluster may have, are withheld by the library: they are counted back from the
+        first that is told, or those pictures would be shown in the place of the first ones."""
+        held: list[PlannedPacket] = []
+        for planned in packets:
+            held.append(planned)
+            if planned.seconds is not None or len(held) > _MAX_WITHOUT_TIME:
+                break
+        told = held[-1].packet if held and held[-1].seconds is not None else None
+        for steps, early in zip(range(len(held) - 1, 0, -1), held, strict=False):
+            if told is not None:
+                early.packet.pts = told.pts - steps * max(1, told.duration or 1)
+                early = replace(early, seconds=self.seconds(early.packet.pts))
+            yield early
+        yield from held[-1:]
+        yield from packets
 
     def _put_on_clock(self, packet: Any) -> None:
         if self._clock is None:

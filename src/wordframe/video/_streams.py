@@ -34,7 +34,7 @@ class _Extent:
 
 
 def choose_stream(path: str | Any, container: Any) -> tuple[Any, bool]:
-    """The film of a container, and whether packets were read to find it.
+    """The film of a container, and whether the container still stands at its start: no packets were read to find it.
 
     The film is the default stream among those of its length, then the largest.
 
@@ -50,13 +50,13 @@ def choose_stream(path: str | Any, container: Any) -> tuple[Any, bool]:
     streams = [stream for stream in streams if stream.codec_context is not None]  # PyAV's word for "no decoder"
     if not streams:
         raise VideoError(f"{one_line(path)} holds video of a codec that this build of PyAV cannot decode")
-    films, was_read = _films(container, streams)
+    films, is_at_start = _films(container, streams)
     best = max(films, key=lambda stream: (bool(stream.disposition & Disposition.default), _area(stream)))
     size = best.codec_context.width, best.codec_context.height
     if not 0 < size[0] * size[1] <= MAX_PIXELS:  # the library says 0 × 0 for what it refuses by itself
         told = f"frames of {size[0]} × {size[1]} pixels" if all(size) else "no frame size, or one beyond all bounds"
         raise VideoError(f"{one_line(path)} declares {told}; at most {MAX_PIXELS} pixels are decoded")
-    return best, was_read
+    return best, is_at_start
 
 
 def _area(stream: Any) -> int:
@@ -65,12 +65,13 @@ def _area(stream: Any) -> int:
 
 
 def _films(container: Any, streams: list[Any]) -> tuple[list[Any], bool]:
-    """The streams that last and move; and whether packets were read."""
+    """The streams that last and move; and whether no packets were read."""
     if len(streams) == 1:
-        return streams, False
+        return streams, True
     stated = [_stated(stream) for stream in streams]
-    was_read = None in stated
-    extents = _read_extents(container, streams) if was_read else [extent for extent in stated if extent is not None]
+    known = [extent for extent in stated if extent is not None]
+    is_at_start = len(known) == len(streams)
+    extents = known if is_at_start else _read_extents(container, streams)
     most_frames = max(extent.num_frames for extent in extents)
     longest = max(extent.seconds for extent in extents if extent.num_frames >= _FEW_FRAMES * most_frames)
     films = [
@@ -79,7 +80,7 @@ def _films(container: Any, streams: list[Any]) -> tuple[list[Any], bool]:
         # a single picture is beside the film however long it is shown, as soon as anything else has two
         if extent.num_frames >= max(_FEW_FRAMES * most_frames, min(2, most_frames)) and extent.seconds >= _SHORT * longest
     ]
-    return films, was_read
+    return films, is_at_start
 
 
 def _stated(stream: Any) -> _Extent | None:
