@@ -45,7 +45,9 @@ def joined(folder: Path, name: str, **settings: object) -> tuple[Path, list[NDAr
 @pytest.mark.parametrize("name", PARTS)
 def test_each_second_shows_its_picture(tmp_path: Path, name: str) -> None:
     path, pictures = joined(tmp_path, name, **PARTS[name])
-    late = float(plain_frames(tmp_path / f"part0.{name.rpartition('.')[2]}")[0][0])  # sound may start before the picture
+    late = float(
+        plain_frames(tmp_path / f"part0.{name.rpartition('.')[2]}")[0][0]
+    )  # sound may start before the picture
     times = [late + (number + 0.5) / 25 for number in range(len(pictures))]
     with open_frames(path, times) as frames:
         given = list(frames)
@@ -82,9 +84,7 @@ def test_a_jump_ahead_holds_no_picture_for_minutes(tmp_path: Path) -> None:
     assert probe(path).duration_seconds == pytest.approx(8.0, abs=1e-6)
     with open_frames(path, [(number + 0.5) / 25 for number in range(1000)]) as frames:
         given = list(frames)
-        assert frames.note == (
-            "its times jump back at 4.0 s and ahead at 2.0 s and 6.0 s; what follows is joined on"
-        )
+        assert frames.note == ("its times jump back at 4.0 s and ahead at 2.0 s and 6.0 s; what follows is joined on")
     assert len(given) == len(pictures)
     for frame, expected in zip(given, pictures, strict=True):
         np.testing.assert_array_equal(frame.rgb, expected)

@@ -8,7 +8,7 @@ second is 86,400 frames. Where a bound ends the reading of a file, what came bef
 
 from __future__ import annotations
 
-import time
+from time import perf_counter
 
 MAX_PIXELS = 1 << 26
 """8192 × 8192, twice an 8K frame. A header that says more is damaged, or its frames need gigabytes."""
@@ -42,16 +42,16 @@ class Allowance:
         self._since: float | None = None
 
     def __enter__(self) -> None:
-        self._since = time.perf_counter()
+        self._since = perf_counter()
 
     def __exit__(self, *_: object) -> None:
         assert self._since is not None
-        self._spent += time.perf_counter() - self._since
+        self._spent += perf_counter() - self._since
         self._since = None
 
     def is_spent(self) -> bool:
         """Whether the work so far, that under way included, took longer."""
-        under_way = 0.0 if self._since is None else time.perf_counter() - self._since
+        under_way = 0.0 if self._since is None else perf_counter() - self._since
         return self._spent + under_way > self.seconds
 
 

@@ -78,7 +78,8 @@ def _films(container: Any, streams: list[Any]) -> tuple[list[Any], bool]:
         stream
         for stream, extent in zip(streams, extents, strict=True)
         # a single picture is beside the film however long it is shown, as soon as anything else has two
-        if extent.num_frames >= max(_FEW_FRAMES * most_frames, min(2, most_frames)) and extent.seconds >= _SHORT * longest
+        if extent.num_frames >= max(_FEW_FRAMES * most_frames, min(2, most_frames))
+        and extent.seconds >= _SHORT * longest
     ]
     return films, is_at_start
 

@@ -143,11 +143,12 @@ class FrameStream:
         return self
 
     def __next__(self) -> Frame:
+        with self._allowance:
+            frame = next(self._frames)
         if self._num_given == MAX_FRAMES:
             self._tell(f"at the limit of {MAX_FRAMES:,} frames a video: the rest was not looked at")
             self.close()
-        with self._allowance:
-            frame = next(self._frames)
+            raise StopIteration
         self._num_given += 1
         return frame
 
