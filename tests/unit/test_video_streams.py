@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 from pathlib import Path
 
@@ -78,4 +79,4 @@ def test_a_shared_file_whose_still_is_the_default(shared: Path) -> None:
     with open_frames(path, [number + 0.5 for number in range(24)]) as frames:
         given = [frame.rgb for frame in frames]
     assert len(given) == 24
-    assert not any(np.array_equal(one, other) for one, other in zip(given, given[1:], strict=False))
+    assert not any(np.array_equal(one, other) for one, other in itertools.pairwise(given))

@@ -97,7 +97,7 @@ def _span(facts: Sequence[SegmentFacts], directions: NDArray[np.float64], moment
 
 
 def a_minute_of(start: float, end: float, peak: float) -> tuple[float, float]:
-    """The minute around ``peak`` where ``[start, end)`` is longer: a picture that stays is one segment for all its time.
+    """The minute around ``peak`` where ``[start, end)`` is longer: a picture that stays is one segment all the while.
 
     >>> a_minute_of(0.0, 300.0, 4.0), a_minute_of(0.0, 12.0, 4.0)
     ((0.0, 59.9), (0.0, 12.0))

@@ -4,8 +4,8 @@ Only local, regular files are opened, and nothing else is read on their behalf (
 Times are seconds from the start of the file, exact to the file's ticks. Errors of reading are counted and stepped
 over; a damaged index can neither loop nor make the reader read more than a small multiple of the file. Where a format's
 times may start anew inside a file, it is read through for its times alone first, and all are put on one clock.
-Neighbours: ``decode.py`` decodes the packets, ``_plan.py`` says which, ``export.py`` copies them; ``_streams.py`` chooses
-the stream, ``_clock.py`` joins times, ``_limits.py`` bounds all of it.
+Neighbours: ``decode.py`` decodes the packets, ``_plan.py`` says which, ``export.py`` copies them. ``_streams.py``
+chooses the film, ``_clock.py`` joins times, ``_limits.py`` bounds all of it.
 """
 
 from __future__ import annotations
