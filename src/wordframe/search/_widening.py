@@ -88,12 +88,23 @@ def widen_moments(snapshot: Snapshot, hits: Sequence[Hit], row_of: Mapping[str, 
                 np.array([directions[fact.segment_id] for fact in facts]),
                 next(at for at, fact in enumerate(facts) if fact.segment_id == moment.segment_id),
             )
+            span = a_minute_of(*span, moment.peak_seconds)
             wider = moment.model_copy(update={"start_seconds": span[0], "end_seconds": span[1]})
             if not any(mostly_same(wider, other) for other in kept):
                 kept.append(wider)
         best = {"start_seconds": kept[0].start_seconds, "end_seconds": kept[0].end_seconds}
         found.append(hit.model_copy(update={**best, "moments": tuple(kept)}))
     return found
+
+
+def a_minute_of(start: float, end: float, peak: float) -> tuple[float, float]:
+    """The minute around ``peak`` where ``[start, end)`` is longer: a picture that stays is one segment all the while.
+
+    >>> a_minute_of(0.0, 300.0, 4.0), a_minute_of(0.0, 12.0, 4.0)
+    ((0.0, 59.9), (0.0, 12.0))
+    """
+    first = max(start, min(peak - MAX_SECONDS / 2, end - MAX_SECONDS))
+    return first, min(end, first + MAX_SECONDS)
 
 
 @torch.inference_mode()

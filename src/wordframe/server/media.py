@@ -87,7 +87,7 @@ def clip(served: ServedLibrary, segment_id: str, start: float | None, end: float
     snapshot = served.need_snapshot()
     row = _segment(snapshot, segment_id, ["video_id", "start_seconds", "end_seconds"])
     begin = row["start_seconds"] if start is None else start
-    stop = row["end_seconds"] if end is None else end
+    stop = min(row["end_seconds"], begin + MAX_CLIP_SECONDS) if end is None else end
     if not 0 <= begin < stop <= begin + MAX_CLIP_SECONDS:
         raise ProblemError(422, f"a clip needs 0 <= start < end and at most {MAX_CLIP_SECONDS:g} seconds")
     video = snapshot.video(row["video_id"])
