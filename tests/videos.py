@@ -23,9 +23,6 @@ TICKS = 90_000
 """Time base of the test videos, ticks a second."""
 
 
-from wordframe.video._colours import Rgb
-
-
 def picture(number: int, width: int, height: int) -> NDArray[np.uint8]:
     """Picture ``number``: no two of the first few hundred are alike."""
     rgb = np.zeros((height, width, 3), np.uint8)
