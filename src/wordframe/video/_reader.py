@@ -252,7 +252,7 @@ class Reader:
 
     def video_end_seconds(self) -> float | None:
         """Where the header says that the video stream ends; None if it speaks of the whole file at most."""
-        if self._read_end:
+        if self._read_end and self.joins:
             return self._read_end if self._read_end <= MAX_DURATION_SECONDS else None
         stream = self.stream
         if stream.duration is None or stream.duration <= 0:
