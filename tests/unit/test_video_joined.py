@@ -122,6 +122,17 @@ def test_a_stream_whose_times_wrap_is_whole(tmp_path: Path) -> None:
         np.testing.assert_array_equal(frame.rgb, plain[number][1])
 
 
+def test_a_stream_that_was_cut_is_still_told_where_its_header_says_more(tmp_path: Path) -> None:
+    whole = write_video(tmp_path / "whole.flv", num_frames=200, keyframe_interval=10, codec="flv1")
+    path = tmp_path / "cut.flv"
+    path.write_bytes(whole.read_bytes()[: whole.stat().st_size * 6 // 10])
+    with open_frames(path, index_times) as frames:
+        assert 6 <= len(list(frames)) <= 16
+        assert frames.note is None
+    assert frames.problem is not None
+    assert f"ends early: decoded until {frames.decoded_until_seconds:.1f} s of 20.0 s" in frames.problem
+
+
 def test_many_joins_are_counted(tmp_path: Path) -> None:
     part = write_video(tmp_path / "part.ts", num_frames=30).read_bytes()
     path = tmp_path / "many.ts"

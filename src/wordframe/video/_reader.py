@@ -144,6 +144,10 @@ class NeedsPlainReadingError(Exception):
 class Reader:
     """An open file: its packets in file order, its errors counted, its clock in seconds from the start of the file."""
 
+    packets_ever_read = 0
+    """By all readers of this process: who watches a file being opened sees that it goes on, although reading its times
+    may take minutes. Counted without a lock: with several threads it grows, which is all that is asked of it."""
+
     def __init__(self, path: VideoPath, *, threads: int, keep_sound: bool = False) -> None:
         self.container, self.stream = _open_film(path)
         self.stores_display_times = self.container.format.name not in _FORMATS_WITHOUT_DISPLAY_TIMES
@@ -248,7 +252,7 @@ class Reader:
 
     def video_end_seconds(self) -> float | None:
         """Where the header says that the video stream ends; None if it speaks of the whole file at most."""
-        if self._read_end:
+        if self._read_end and self.joins:
             return self._read_end if self._read_end <= MAX_DURATION_SECONDS else None
         stream = self.stream
         if stream.duration is None or stream.duration <= 0:
@@ -279,6 +283,7 @@ class Reader:
             try:
                 for packet in self.container.demux():  # after an error: from where the file stands
                     errors_in_a_row = 0
+                    Reader.packets_ever_read += 1
                     bytes_left -= packet.size + 1  # a loop of empty packets ends, too
                     if bytes_left <= 0:
                         self.read_errors += 1

@@ -240,19 +240,10 @@ class FrameStream:
 
     def _frames_before(self, stop: float, picture: Any) -> Iterator[Frame]:
         rgb: NDArray[np.uint8] | None = None  # converted once, however many times it is shown
-        for time in self._times_before(stop):
+        times = self._wanted.taken_before(stop)
+        for time in times if self._max_repeats is None else spread(list(times), self._max_repeats):
             rgb = self._rgb(picture) if rgb is None else rgb
             yield Frame(time, rgb)
-
-    def _times_before(self, stop: float) -> Iterator[float]:
-        if self._max_repeats is None:
-            while (time := self._wanted.peek()) is not None and time < stop:
-                yield self._wanted.pop()
-        else:
-            times = []
-            while (time := self._wanted.peek()) is not None and time < stop:
-                times.append(self._wanted.pop())
-            yield from spread(times, self._max_repeats)
 
     def _rgb(self, picture: Any) -> NDArray[np.uint8]:
         width, height = self._size
