@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,8 @@ from av.stream import Disposition
 
 from wordframe.video._reader import Reader
 
+ROUNDING_SECONDS = 0.001
+"""Wanted times come rounded to this: a picture that is shown for less belongs to the neighbour."""
 _MAX_LEAD_SECONDS = 30.0
 """A copy that starts earlier than this before the moment is another moment."""
 _SEEK_MARGINS_SECONDS = (0.0, 3.0, _MAX_LEAD_SECONDS)
@@ -29,6 +30,11 @@ _INTERLEAVED_SECONDS = 1.0
 """Sound lies no further before its picture in the file."""
 _MISSING_SECONDS = 10.0
 """Sound that has not come when the pictures are this far behind the moment has ended."""
+
+_GENERATE_TIMES = 0x1
+"""AVFMT_FLAG_GENPTS, which the reader takes off."""
+_FORMATS_OF_PARSED_PICTURES = frozenset({"mpeg", "mpegts"})
+"""Only every few pictures have a time there; the library knows from their headers in which order the others come."""
 
 
 class CannotCopyError(Exception):
@@ -51,10 +57,10 @@ class CopiedPictures:
         first = next(self._packets)
         self._packets = itertools.chain([first], self._packets)
         self._origin: int = first.pts
-        self._stop = self._reader.ticks(end_seconds)
+        self._end_seconds = end_seconds - ROUNDING_SECONDS
         self.start_seconds = max(0.0, self._reader.seconds(first.pts))
         self.end_seconds = self.start_seconds
-        if not first.pts < self._stop:
+        if self.start_seconds >= self._end_seconds:
             self.close()
             raise CannotCopyError("its first picture comes after the moment")
 
@@ -68,16 +74,18 @@ class CopiedPictures:
 
     def packets(self) -> Iterator[Any]:
         """Packets in decoding order, up to the last one that is shown before the end, and those that lie between."""
-        limit, held = self._stop, []
+        seconds = self._reader.seconds
+        limit_seconds, held = self._end_seconds, []
         for packet in _with_decoding_times(self._packets):
             # What follows the keyframe and is shown before it leans on what is left out. An edit list hides others.
             if packet.pts < self._origin or packet.is_discard:
                 continue
-            if packet.dts >= limit:
+            if seconds(packet.dts) >= limit_seconds:
                 break
             held.append(packet)
-            if packet.pts < limit:
-                limit = max(limit, *(each.pts for each in held))  # no hole is left before a picture that is needed
+            if seconds(packet.pts) < limit_seconds:
+                # no hole is left before a picture that is needed
+                limit_seconds = max(limit_seconds, *(seconds(each.pts) for each in held))
                 yield from map(self._shifted, held)
                 held = []
 
@@ -134,16 +142,14 @@ class SoundPackets:
 
     def __init__(self, source: Path, start_seconds: float, end_seconds: float) -> None:
         self._end_seconds = end_seconds
-        for reader, margin_seconds in _places_before(source, start_seconds - _INTERLEAVED_SECONDS):
-            self._reader = reader
-            self.stream: Any = sound_of(reader)
-            self.zero = -reader.seconds(0)
+        for self._reader, _ in _places_before(source, start_seconds - _INTERLEAVED_SECONDS):
+            self.stream: Any = sound_of(self._reader)
+            self.zero = -self._reader.seconds(0)
             packets = self._until_end()
             first = next(packets, None)
             self._packets = packets if first is None else itertools.chain([first], packets)
-            if margin_seconds >= _MAX_LEAD_SECONDS or (first is not None and first[0] <= start_seconds):
+            if first is None or first[0] <= start_seconds:
                 return
-            reader.container.close()
 
     def __iter__(self) -> Iterator[tuple[float, Any]]:
         return self._packets
@@ -172,48 +178,51 @@ def sound_of(reader: Reader) -> Any | None:
     return max(streams, key=lambda stream: bool(stream.disposition & Disposition.default), default=None)
 
 
-def _places_before(source: Path, seconds: float) -> Iterator[tuple[Reader, float]]:
-    """The file opened at ever earlier places, with how far before ``seconds``; the last one is its beginning."""
-    for margin_seconds in _SEEK_MARGINS_SECONDS:
-        if seconds <= margin_seconds:
-            break
-        reader = _open(source)
-        try:
-            reader.container.seek(reader.ticks(seconds - margin_seconds), stream=reader.stream)
-        except av.FFmpegError:  # no index, or a damaged one
-            reader.container.close()
-            break
-        yield reader, margin_seconds
-    yield _open(source), math.inf
-
-
-def _open(source: Path) -> Reader:
+def open_for_export(source: Path) -> Reader:
+    """The file with its sound, its display times made complete where the library can."""
     reader = Reader(source, threads=1, keep_sound=True)
+    if reader.container.format.name in _FORMATS_OF_PARSED_PICTURES:
+        reader.container.flags |= _GENERATE_TIMES
     reader.set_origin_near(reader.stream.start_time)
     return reader
 
 
 def _from_keyframe(source: Path, start_seconds: float) -> tuple[Reader, Iterator[Any]]:
     """A reader and its video packets, from the last keyframe not after the start on; or from the file's first one."""
-    for reader, margin_seconds in _places_before(source, start_seconds):
-        start = reader.ticks(start_seconds)
+    latest_seconds = start_seconds + ROUNDING_SECONDS
+    for reader, is_beginning in _places_before(source, start_seconds):
         packets = _displayed(reader)
         held: list[Any] = []
         for packet in packets:
-            is_first = not held and margin_seconds == math.inf
-            if packet.is_keyframe and (packet.pts <= start or is_first):
+            seconds = reader.seconds(packet.pts)
+            if packet.is_keyframe and (seconds <= latest_seconds or (is_beginning and not held)):
                 held = [packet]
             elif held:
                 held.append(packet)
             # no picture before a keyframe in the file is shown after it: none that is still to come is early enough
-            if packet.pts > start:
+            if seconds > latest_seconds:
                 break
-        if held and reader.seconds(start) - reader.seconds(held[0].pts) <= _MAX_LEAD_SECONDS:
+        if held and start_seconds - reader.seconds(held[0].pts) <= _MAX_LEAD_SECONDS:
             return reader, itertools.chain(held, packets)
-        reader.container.close()
-        if held:
+        if held or is_beginning:
+            reader.container.close()
             raise CannotCopyError(f"its keyframes lie more than {_MAX_LEAD_SECONDS:g} s apart there")
-    raise CannotCopyError("no keyframe was found in it")
+    raise AssertionError("the beginning was tried last")
+
+
+def _places_before(source: Path, seconds: float) -> Iterator[tuple[Reader, bool]]:
+    """The open file at ever earlier places, the last one its beginning; and whether it is that."""
+    reader = open_for_export(source)
+    if seconds > _MAX_LEAD_SECONDS:
+        for margin_seconds in _SEEK_MARGINS_SECONDS:
+            try:
+                reader.container.seek(reader.ticks(seconds - margin_seconds), stream=reader.stream)
+            except av.FFmpegError:  # no index, or a damaged one
+                break
+            yield reader, False
+        reader.container.close()
+        reader = open_for_export(source)
+    yield reader, True
 
 
 def _displayed(reader: Reader) -> Iterator[Any]:

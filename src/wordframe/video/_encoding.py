@@ -19,8 +19,8 @@ import av
 from av.filter import Graph
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
-from wordframe.video._copying import SoundPackets
-from wordframe.video._reader import NeedsPlainReadingError, Reader
+from wordframe.video._copying import ROUNDING_SECONDS, SoundPackets, open_for_export
+from wordframe.video._reader import NeedsPlainReadingError
 from wordframe.video.decode import open_frames
 
 _TICKS = 90_000
@@ -28,8 +28,6 @@ _TICKS = 90_000
 _DEFAULT_RATE = 25.0
 _MAX_REORDERED = 64
 """So many packets in a row that are shown after the moment: no earlier one follows."""
-_ROUNDING_SECONDS = 0.001
-"""Wanted times come rounded to this: a picture that is shown for less is the neighbour's."""
 _SOUND_BITS_A_CHANNEL = 96_000
 _VIDEO_OPTIONS = {
     "libx264": {"crf": "18"},
@@ -143,6 +141,7 @@ class EncodedSound:
     def _decoded(self) -> Iterator[Any]:
         codec = self._source.stream.codec_context
         zero = self._source.zero + self._start_seconds
+        due: int | None = None
         for _, packet in self._source:
             try:
                 frames = codec.decode(packet)
@@ -150,7 +149,10 @@ class EncodedSound:
                 continue
             for frame in frames:
                 if frame.pts is not None:
-                    frame.pts -= round(zero / frame.time_base)
+                    due = frame.pts - round(zero / frame.time_base)
+                # of several in one packet only the first has a time
+                if due is not None:
+                    frame.pts, due = due, due + round(frame.samples / (frame.sample_rate * frame.time_base))
                     yield frame
 
     def _graph(self, frame: Any) -> Any:
@@ -184,35 +186,32 @@ def _shown_between(source: Path, start_seconds: float, end_seconds: float, rate:
         step = 1 / Fraction(rate).limit_denominator(1001)
         first = int(Fraction(start_seconds) / step)
         times = [float(number * step) for number in range(first, int(Fraction(end_seconds) / step) + 1)]
-    later = {seconds for seconds in times if start_seconds < seconds < end_seconds - _ROUNDING_SECONDS}
-    if any(seconds - start_seconds < _ROUNDING_SECONDS for seconds in later):
+    later = {seconds for seconds in times if start_seconds < seconds < end_seconds - ROUNDING_SECONDS}
+    if any(seconds - start_seconds < ROUNDING_SECONDS for seconds in later):
         later.remove(min(later))
     return [start_seconds, *sorted(later)]
 
 
 def _display_times(source: Path, start_seconds: float, end_seconds: float) -> list[float] | None:
     """The times of the pictures from about ``start`` to ``end``, unsorted; None where a packet has none."""
-    reader = Reader(source, threads=1)
-    try:
-        reader.set_origin_near(reader.stream.start_time)
-        first = next(reader, None)
-        if first is not None and first.seconds is not None and first.seconds < start_seconds:
-            try:
-                reader.seek_towards(start_seconds, position=first.seconds)
-            except NeedsPlainReadingError:
-                reader.container.close()
-                reader = Reader(source, threads=1)
-                reader.set_origin_near(reader.stream.start_time)
-        times = [] if first is None or first.seconds is None else [first.seconds]
-        num_behind = 0
-        for planned in reader:
-            if planned.seconds is None:
-                return None
-            num_behind = num_behind + 1 if planned.seconds >= end_seconds else 0
-            if num_behind > _MAX_REORDERED:
-                break
-            if not planned.is_hidden:
-                times.append(planned.seconds)
-        return times
-    finally:
-        reader.container.close()
+    reader = open_for_export(source)
+    first = next(reader, None)
+    if first is not None and first.seconds is not None and first.seconds < start_seconds:
+        try:
+            reader.seek_towards(start_seconds, position=first.seconds)
+        except NeedsPlainReadingError:
+            reader.container.close()
+            reader = open_for_export(source)
+    times: list[float] = []
+    num_behind = 0
+    for planned in itertools.chain([first] if first is not None else [], reader):
+        if planned.seconds is None:
+            times = []
+            break
+        num_behind = num_behind + 1 if planned.seconds >= end_seconds else 0
+        if num_behind > _MAX_REORDERED:
+            break
+        if not planned.is_hidden:
+            times.append(planned.seconds)
+    reader.container.close()
+    return times or None

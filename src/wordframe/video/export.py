@@ -21,7 +21,7 @@ import av
 
 from wordframe.disk import one_line, replacing
 from wordframe.errors import VideoError, WordframeError
-from wordframe.video._copying import CannotCopyError, CopiedPictures, CopiedSound, sound_of
+from wordframe.video._copying import CannotCopyError, CopiedPictures, CopiedSound, open_for_export, sound_of
 from wordframe.video._encoding import EncodedPictures, EncodedSound
 from wordframe.video._picture import VideoInfo
 from wordframe.video._reader import Reader, VideoPath
@@ -119,7 +119,7 @@ def _moment(source: Path, start_seconds: float, end_seconds: float) -> _Moment:
     if duration is not None and start_seconds >= duration:
         line = f"the moment starts at {start_seconds:g} s, but the video ends at {duration:.3f} s"
         raise VideoError(f"{one_line(source)}: {line}")
-    reader = Reader(source, threads=1)
+    reader = open_for_export(source)
     sound = sound_of(reader)
     codec, sound_codec = reader.codec.codec.canonical_name, None if sound is None else sound.codec.canonical_name
     reader.container.close()
