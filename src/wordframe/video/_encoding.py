@@ -17,6 +17,7 @@ from typing import Any
 
 import av
 from av.filter import Graph
+from av.format import Flags
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
 from wordframe.video._copying import ROUNDING_SECONDS, SoundPackets, open_for_export
@@ -29,8 +30,11 @@ _DEFAULT_RATE = 25.0
 _MAX_REORDERED = 64
 """So many packets in a row that are shown after the moment: no earlier one follows."""
 _SOUND_BITS_A_CHANNEL = 96_000
+_QUALITY_UNITS = 118
+"""FF_QP2LAMBDA: one step of MPEG-4's scale."""
 _VIDEO_OPTIONS = {
     "libx264": {"crf": "18"},
+    "mpeg4": {"flags": "+qscale", "global_quality": str(3 * _QUALITY_UNITS)},
     "libvpx-vp9": {"crf": "24", "b": "0", "deadline": "good", "cpu-used": "5", "row-mt": "1"},
 }
 
@@ -61,11 +65,8 @@ class EncodedPictures:
         stream.colorspace, stream.color_range = Colorspace.ITU709, ColorRange.MPEG
         stream.color_primaries, stream.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
         # an AVI knows no times, only numbers of pictures
-        is_avi = output.format.name == "avi"
-        self._time_base = 1 / rate if is_avi else Fraction(1, _TICKS)
+        self._time_base = 1 / rate if output.format.name == "avi" else Fraction(1, _TICKS)
         stream.codec_context.time_base = self._time_base
-        if is_avi:
-            stream.codec_context.max_b_frames = 0
 
     def packets(self) -> Iterator[Any]:
         """Packets in decoding order, with the moment's times."""
@@ -119,6 +120,8 @@ class EncodedSound:
         rate = codec.sample_rate if not rates or codec.sample_rate in rates else 48_000
         layout = "mono" if codec.channels == 1 else "stereo"
         self._stream = output.add_stream(self._encoder, rate=rate, layout=layout)
+        # What comes before time 0 lets a decoder start. Where no time may be negative, it would make all else late.
+        self._keeps_early = bool(output.format.flags & Flags.ts_negative.value)
         self._stream.bit_rate = _SOUND_BITS_A_CHANNEL * (1 if layout == "mono" else 2)
 
     def packets(self) -> Iterator[Any]:
@@ -128,10 +131,10 @@ class EncodedSound:
             if graph is None:
                 graph = self._graph(frame)
             graph.push(frame)
-            yield from self._encode(graph)
+            yield from self._encoded(graph)
         if graph is not None:
             graph.push(None)
-            yield from self._encode(graph)
+            yield from self._encoded(graph)
             yield from self._stream.encode()
 
     def close(self) -> None:
@@ -173,10 +176,12 @@ class EncodedSound:
         graph.configure()
         return graph
 
-    def _encode(self, graph: Any) -> Iterator[Any]:
+    def _encoded(self, graph: Any) -> Iterator[Any]:
         with contextlib.suppress(av.BlockingIOError, av.EOFError):  # until more is pushed
             while True:
-                yield from self._stream.encode(graph.pull())
+                for packet in self._stream.encode(graph.pull()):
+                    if self._keeps_early or packet.pts >= 0:
+                        yield packet
 
 
 def _shown_between(source: Path, start_seconds: float, end_seconds: float, rate: float) -> list[float]:

@@ -34,7 +34,7 @@ _FORMATS = {
 """Containers by ending, where the library's name for them is another."""
 _ENCODERS = {
     "webm": ("libvpx-vp9", "libopus"),
-    "avi": ("libx264", "libmp3lame"),
+    "avi": ("mpeg4", "libmp3lame"),
     "mpeg": ("libx264", "mp2"),
     "vob": ("libx264", "mp2"),
 }

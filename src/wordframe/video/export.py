@@ -28,7 +28,15 @@ from wordframe.video._reader import Reader, VideoPath
 from wordframe.video._targets import Way, check_target, encoders, open_target, places
 from wordframe.video.decode import probe
 
-_CODEC_NAMES = {"libx264": "H.264", "libvpx-vp9": "VP9", "aac": "AAC", "libopus": "Opus", "libmp3lame": "MP3"}
+_CODEC_NAMES = {
+    "libx264": "H.264",
+    "libvpx-vp9": "VP9",
+    "aac": "AAC",
+    "libopus": "Opus",
+    "libmp3lame": "MP3",
+    "mp2": "MP2",
+    "mpeg4": "MPEG-4",
+}
 _DISK_ERRORS = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EROFS})
 """No other way of writing helps against these."""
 
@@ -56,7 +64,8 @@ class ExportReport:
 
 @dataclass(frozen=True)
 class _Moment:
-    """What is asked for, and what the source has; ``sound`` is the codec's name, or None."""
+    """What is asked for, and what the source has: codecs by name, ``sound`` None if there is none; ``is_joined``: its
+    times start anew inside, and the reader has put those of the pictures, and of nothing else, on one clock."""
 
     source: Path
     start_seconds: float
@@ -64,6 +73,7 @@ class _Moment:
     info: VideoInfo
     codec: str
     sound: str | None
+    is_joined: bool
 
 
 class _CannotHoldError(Exception):
@@ -106,7 +116,7 @@ def export_moment(
         except (OSError, av.FFmpegError) as error:
             raise WordframeError(f"{one_line(place)} cannot be written: {error.strerror or error}") from error
         if place != wanted:
-            moved = f"a {one_line(wanted.suffix)} file cannot hold it"
+            moved = f"an {place.suffix} since a {one_line(wanted.suffix)} file cannot hold it"
             report = replace(report, notes=(moved, *report.notes))
         return replace(report, target=place)
     line = f"a {one_line(wanted.suffix)} file cannot hold this moment, neither copied nor encoded anew"
@@ -122,12 +132,15 @@ def _moment(source: Path, start_seconds: float, end_seconds: float) -> _Moment:
     reader = open_for_export(source)
     sound = sound_of(reader)
     codec, sound_codec = reader.codec.codec.canonical_name, None if sound is None else sound.codec.canonical_name
+    is_joined = bool(getattr(reader, "joins", ()))
     reader.container.close()
-    return _Moment(source, start_seconds, end_seconds, info, codec, sound_codec)
+    return _Moment(source, start_seconds, end_seconds, info, codec, sound_codec, is_joined)
 
 
 def _is_open(way: tuple[Way, Way], moment: _Moment, copy: bool | Collection[str]) -> bool:
     """Whether pictures and sound may go this way."""
+    if moment.is_joined and way != ("encode", "none"):
+        return False
     for codec, taken in zip((moment.codec, moment.sound), way, strict=True):
         if codec is None and taken != "none":
             return False
@@ -164,7 +177,8 @@ def _notes(moment: _Moment, part: Path, pictures: Way, sound: Way, reason: str) 
     if sound == "encode":
         notes.append(f"sound encoded anew from {moment.sound} as {sound_encoder}")
     if sound == "none" and moment.sound is not None:
-        notes.append(f"its sound ({moment.sound}) cannot be read")
+        reason = "its times start anew inside the file" if moment.is_joined else "it cannot be read"
+        notes.append(f"its sound ({moment.sound}) is left out: {reason}")
     return tuple(notes)
 
 
