@@ -69,6 +69,8 @@ class CopiedPictures:
         template = self._reader.stream
         # by its decoder: for some codecs there is no encoder, and for AV1 one of another name
         self._stream = output.add_stream_from_template(template, opaque=True)
+        if template.codec_context.name == "hevc" and output.format.name in ("mp4", "mov"):
+            self._stream.codec_context.codec_tag = "hvc1"  # Apple's players take no other
         if template.sample_aspect_ratio:  # it may stand in the container alone
             self._stream.codec_context.sample_aspect_ratio = template.sample_aspect_ratio
 

@@ -33,7 +33,8 @@ _SOUND_BITS_A_CHANNEL = 96_000
 _QUALITY_UNITS = 118
 """FF_QP2LAMBDA: one step of MPEG-4's scale."""
 _VIDEO_OPTIONS = {
-    "libx264": {"crf": "18"},
+    # without B-frames: an mp4 counts how long pictures stay by the order of decoding
+    "libx264": {"crf": "18", "bf": "0"},
     "mpeg4": {"flags": "+qscale", "global_quality": str(3 * _QUALITY_UNITS)},
     "libvpx-vp9": {"crf": "24", "b": "0", "deadline": "good", "cpu-used": "5", "row-mt": "1"},
 }
@@ -70,9 +71,13 @@ class EncodedPictures:
 
     def packets(self) -> Iterator[Any]:
         """Packets in decoding order, with the moment's times."""
-        for picture in self._pictures():
-            yield from self._stream.encode(picture)
-        yield from self._stream.encode()
+        stays: dict[int, int] = {}
+        for picture in itertools.chain(self._pictures(), [None]):
+            if picture is not None:
+                stays[picture.pts] = picture.duration
+            for packet in self._stream.encode(picture):
+                packet.duration = stays.pop(packet.pts, 0)  # the encoder forgets it; the last picture has no other word
+                yield packet
 
     def close(self) -> None:
         """Give the file back."""
