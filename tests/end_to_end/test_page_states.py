@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 from playwright.sync_api import Page, Route, expect
 
 from tests.browser import FRAME, ready, search, settled, violations
@@ -40,6 +42,23 @@ def test_a_file_that_no_browser_plays_is_offered_as_a_clip(page: Page, site: Sit
     assert page.locator("video").evaluate("video => video.videoWidth") == 128
     assert len(page.locator("video").evaluate(FRAME)) == 3
     assert violations(page) == []
+
+
+def test_a_clip_that_starts_before_its_moment_is_played_from_the_moment(page: Page, site: Site) -> None:
+    """A copy starts at the keyframe before: the player goes to the wanted second, and the page says what it has."""
+    page.add_init_script("HTMLMediaElement.prototype.canPlayType = () => ''")
+    open_video(page, site, "lights.mp4")
+    identity = re.search(r"v=([^&]+)", page.url)[1]  # type: ignore[index]
+    segments = httpx.get(f"{site.address}/api/v1/videos/{identity}").json()["segments"]
+    wanted = next(each for each in segments if each["start_seconds"] > 3)
+    page.goto(f"{site.address}?v={identity}&t={wanted['start_seconds'] + 0.5}")
+    with page.expect_response(re.compile("/clip")) as cut:
+        page.get_by_role("button", name="Play this moment as a short clip").click()
+    start = float(cut.value.headers["clip-start-seconds"])
+    ready(page)
+    at = page.locator("video").evaluate("video => { video.pause(); return video.currentTime; }")
+    assert wanted["start_seconds"] + 0.4 <= start + at <= wanted["end_seconds"] + 0.1
+    expect(page.locator(".message")).to_contain_text(f"A clip of 0:{int(start):02d}.")
 
 
 def test_a_file_that_is_gone_or_changed_is_told_in_words(page: Page, site: Site) -> None:
