@@ -30,7 +30,6 @@ _INTERLEAVED_SECONDS = 1.0
 """Sound lies no further before its picture in the file."""
 _MISSING_SECONDS = 10.0
 """Sound that has not come when the pictures are this far behind the moment has ended."""
-
 _GENERATE_TIMES = 0x1
 """AVFMT_FLAG_GENPTS, which the reader takes off."""
 _FORMATS_OF_PARSED_PICTURES = frozenset({"mpeg", "mpegts"})
@@ -60,9 +59,10 @@ class CopiedPictures:
         self._end_seconds = end_seconds - ROUNDING_SECONDS
         self.start_seconds = max(0.0, self._reader.seconds(first.pts))
         self.end_seconds = self.start_seconds
-        if self.start_seconds >= self._end_seconds:
+        if first.is_discard or self.start_seconds >= self._end_seconds:
             self.close()
-            raise CannotCopyError("its first picture comes after the moment")
+            hidden = "the keyframe before it is hidden by an edit list"
+            raise CannotCopyError(hidden if first.is_discard else "its first picture comes after the moment")
 
     def add_to(self, output: Any) -> None:
         """Add the stream, with the shape and the orientation that the source has."""
@@ -96,11 +96,8 @@ class CopiedPictures:
         self._reader.container.close()
 
     def _shifted(self, packet: Any) -> Any:
-        duration = packet.duration or self._reader.ticks(1 / (self._reader.frame_rate() or 25.0)) - self._reader.ticks(
-            0
-        )
-        end = self._reader.seconds(packet.pts + duration)
-        self.end_seconds = max(self.end_seconds, end)
+        stays_seconds = self._reader.in_seconds(packet.duration) or 1 / (self._reader.frame_rate() or 25.0)
+        self.end_seconds = max(self.end_seconds, self._reader.seconds(packet.pts) + stays_seconds)
         # The first decoding times become negative where frames are reordered, which containers take.
         packet.pts, packet.dts = packet.pts - self._origin, packet.dts - self._origin
         packet.stream = self._stream
