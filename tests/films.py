@@ -27,7 +27,7 @@ class Film:
     keyframe_interval: int = 25
     options: tuple[tuple[str, str], ...] = ()
     pixel_format: str = "yuv420p"
-    seconds: float = 6.0
+    seconds: float = 4.5
 
 
 def write_film(path: Path, film: Film) -> Path:
