@@ -58,7 +58,7 @@ def test_a_clip_that_starts_before_its_moment_is_played_from_the_moment(page: Pa
     ready(page)
     at = page.locator("video").evaluate("video => { video.pause(); return video.currentTime; }")
     assert wanted["start_seconds"] + 0.4 <= start + at <= wanted["end_seconds"] + 0.1
-    expect(page.locator(".message")).to_contain_text(f"A clip of 0:{int(start):02d}.")
+    expect(page.locator(".message")).to_contain_text(f"A clip of 0:{int(start):02d} – 0:")
 
 
 def test_a_file_that_is_gone_or_changed_is_told_in_words(page: Page, site: Site) -> None:

@@ -34,7 +34,7 @@ _QUALITY_UNITS = 118
 """FF_QP2LAMBDA: one step of MPEG-4's scale."""
 _VIDEO_OPTIONS = {
     # without B-frames: an mp4 counts how long pictures stay by the order of decoding
-    "libx264": {"crf": "18", "bf": "0"},
+    "libx264": {"crf": "18", "bf": "0", "preset": "veryfast"},
     "mpeg4": {"flags": "+qscale", "global_quality": str(3 * _QUALITY_UNITS)},
     "libvpx-vp9": {"crf": "24", "b": "0", "deadline": "good", "cpu-used": "5", "row-mt": "1"},
 }
