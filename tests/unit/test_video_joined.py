@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tests.videos import plain_frames, write_video
 from wordframe.video import index_times, open_frames, open_keyframes, probe
+from wordframe.video._reader import Reader
 
 PARTS: dict[str, dict[str, object]] = {
     "h264.ts": {"codec_options": {"bf": "2"}},
@@ -164,3 +165,17 @@ def test_shared_parts_show_the_right_second(shared: Path) -> None:
 
 def test_where_the_parts_of_the_tests_begin() -> None:
     assert list(accumulate(length / 25 for length in LENGTHS)) == [3.0, 5.0, 9.0]
+
+
+def test_a_file_without_joins_is_read_through_once(tmp_path: Path) -> None:
+    path = tmp_path / "plain.ts"
+    write_video(path, num_frames=100, rate=10.0)
+    read = []
+    for _ in range(2):
+        before = Reader.packets_ever_read
+        reader = Reader(path, threads=1)
+        read.append(Reader.packets_ever_read - before)
+        assert reader.duration_seconds() == pytest.approx(10, abs=0.2)
+        reader.container.close()
+    assert read[0] >= 100
+    assert read[1] < 5

@@ -14,6 +14,7 @@ import contextlib
 import itertools
 import os
 import stat
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import Any
 import av
 from av.codec.codec import UnknownCodecError
 from av.stream import Discard
+from cachetools import LRUCache
 
 from wordframe.disk import one_line
 from wordframe.errors import VideoError
@@ -137,6 +139,11 @@ def _next_place(container: Any, stream: Any) -> int | None:
     return next((packet.pos for packet in container.demux(stream) if packet.size), None)
 
 
+_in_order: LRUCache[tuple[int, int, int, int], float] = LRUCache(1024)
+"""Files without joins that were read already, and where their video ends."""
+_in_order_lock = threading.Lock()
+
+
 class NeedsPlainReadingError(Exception):
     """A jump did not land on a clean picture."""
 
@@ -182,9 +189,8 @@ class Reader:
         """Called before PyAV throws away what the decoder still holds."""
         self._knows_joins = False
         self._read_end = 0.0  # where the video ends, if all its times were read
-        name = self.container.format.name
-        if name in LONGEST_GAP_SECONDS and self.container.duration is not None:
-            self._read_times(path)
+        if self.container.format.name in LONGEST_GAP_SECONDS and self.container.duration is not None:
+            self._find_joins(path)
         self._clock = self._new_clock()
         self._packets: Iterator[PlannedPacket] = self._demux()
         if self._is_matroska:
@@ -193,6 +199,20 @@ class Reader:
     def _new_clock(self) -> Clock | None:
         has_index = self.container.duration is not None
         return clock_of(self.container.format.name, self._den / self._num, has_index=has_index)
+
+    def _find_joins(self, path: VideoPath) -> None:
+        """Read the file's times, unless this process did so before and met no join: an export opens a file often."""
+        status = os.stat(path)
+        identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        with _in_order_lock:
+            known = _in_order.get(identity)
+        if known is not None:
+            self._read_end, self._knows_joins = known, True
+            return
+        self._read_times(path)
+        if not self.joins:
+            with _in_order_lock:
+                _in_order[identity] = self._read_end
 
     def _read_times(self, path: VideoPath) -> None:
         """Find all joins, since the length of a file with joins is not what its header or its last packet says.
