@@ -91,8 +91,8 @@ def _compare_pooling(name: str, towers: Backbone, tokenizer: Any) -> None:
         which = "start" if towers.model_type.pools_first else "end"
         raise EncoderError(
             f"{name}: the text tower takes a sentence from its {which} token, which the tokenizer does not write there "
-            f"(config.json says {towers.model.config.text_config.eos_token_id} of the end); take tokenizer_config.json, "
-            "the vocabulary and config.json from the same model as the weights"
+            f"(config.json says {towers.model.config.text_config.eos_token_id} of the end); "
+            "take tokenizer_config.json, the vocabulary and config.json from the same model as the weights"
         )
 
 
