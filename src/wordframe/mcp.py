@@ -233,7 +233,7 @@ def _checked(kind: type[Request], **values: Any) -> Request:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(step) for step in first["loc"])
-        raise WordframeError(f"{place}: {first['msg']}") from None
+        raise WordframeError(f"{place}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
 def _page_for_agent(found: wire.SearchResult, source: Source) -> dict[str, Any]:

@@ -225,6 +225,11 @@ class Client:
         for left in reversed(range(_TRIES)):
             try:
                 answer = self._http.request(method, API + path, **options)
+            except UnicodeEncodeError as error:
+                raise WordframeError(
+                    f"{error.object[error.start : error.end]!a} is half a character (a lone surrogate, or a byte that "
+                    "is no UTF-8), which cannot be sent; write the text anew"
+                ) from None
             except httpx.HTTPError as error:
                 # not asked again: the server may have begun what was asked for, and a wrong address stays wrong
                 raise ServerError(f"{self.url}: no answer ({error}); is wordframe serve running?") from None

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from wordframe.encoders import Encoder
-from wordframe.errors import WordframeError
+from wordframe.errors import WordframeError, whole_text
 from wordframe.features import TextFeatures
 from wordframe.library import Snapshot
 from wordframe.models import fit_text, kept_words
@@ -89,12 +89,12 @@ def check_query(text: str) -> str:
     """The query without surrounding blanks, full-width letters and the like as plain ones (Unicode's NFKC).
 
     Raises:
-        WordframeError: it is empty or longer than 512 characters.
+        WordframeError: it is empty, longer than 512 characters, or holds half a character.
 
     >>> check_query("  a red car "), check_query("ａ　ｄｏｇ")
     ('a red car', 'a dog')
     """
-    stripped = unicodedata.normalize("NFKC", text).strip()
+    stripped = unicodedata.normalize("NFKC", whole_text(text, "the query")).strip()
     if not stripped:
         raise WordframeError('the query is empty; describe what the video shows, such as "a dog on a beach"')
     if len(stripped) > MAX_QUERY_CHARACTERS:

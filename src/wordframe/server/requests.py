@@ -101,7 +101,10 @@ async def search_of_body(request: Request, parameters: SearchParameters) -> tupl
     except ValidationError as error:
         errors = error.errors(include_url=False, include_context=False)
         if errors[0]["type"] == "json_invalid":
-            raise ProblemError(400, "the body is no JSON") from None
+            told = errors[0]["msg"].removeprefix("Invalid JSON: ")
+            if "hex escape" in told:
+                told = f"half a character, {told}; write it anew"
+            raise ProblemError(400, f"the body is no JSON ({told})") from None
         raise RequestValidationError(errors) from None
 
 
