@@ -109,7 +109,7 @@ def print_problems(summary: IndexSummary) -> None:
 def print_summary(summary: IndexSummary, library: Path) -> None:
     """What was done, on standard output."""
     from wordframe.cli._terminal import duration
-    from wordframe.disk import one_line
+    from wordframe.disk import one_line, shown_command
     from wordframe.errors import counted
 
     parts = [f"{counted(len(summary.indexed), 'video')} indexed"]
@@ -141,4 +141,4 @@ def print_summary(summary: IndexSummary, library: Path) -> None:
         if segments:
             print(f"{counted(segments, 'segment')} prepared for {one_line(model)}")
     if summary.indexed:
-        print(f'Search it with: wordframe search "a sentence" --library {library}')
+        print(f'Search it with: wordframe search "a sentence" {shown_command("--library", library)}')

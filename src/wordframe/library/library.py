@@ -21,6 +21,7 @@ from pathlib import Path
 
 from cachetools import LRUCache
 
+from wordframe.disk import shown_command
 from wordframe.encoders import Encoder, load_encoder
 from wordframe.errors import LibraryError, WordframeError
 from wordframe.interrupts import interrupts_noted
@@ -376,7 +377,8 @@ class Library:
             try:
                 model = self.load_model(entry.name, untrained=entry.untrained)
                 if table_name(model) != entry.table:
-                    raise LibraryError(f"it has other weights by now; wordframe prepare {entry.name} follows them")
+                    follows = shown_command("wordframe", "prepare", entry.name)
+                    raise LibraryError(f"it has other weights by now; {follows} follows them")
                 summary.prepared[entry.name] = self._fill(model, lambda done, total: None, should_stop)
             except WordframeError as error:
                 summary.not_prepared[entry.name] = str(error)
