@@ -226,6 +226,7 @@ class Library:
         paths: str | Path | Sequence[str | Path],
         *,
         prune: bool = False,
+        force: bool = False,
         retry: bool = False,
         every_frame: bool = False,
         sampling: str | None = None,
@@ -237,7 +238,9 @@ class Library:
         prepared for a model is prepared for the new videos, too.
 
         Args:
-            prune: forget videos below ``paths`` whose files are gone.
+            prune: forget videos below ``paths`` whose files are gone; those of a folder that is empty now, or of a path
+                that is not there, stay, as of a drive that is not mounted.
+            force: with ``prune``, forget these, too.
             retry: try files again that failed before and have not changed.
             every_frame: encode also frames that hardly differ from the last encoded one; else they take its feature.
             sampling: ``seconds`` or ``keyframes`` (``_sampling.py``); kept for later runs, which it is the default of.
@@ -250,7 +253,7 @@ class Library:
 
         places = expanded(paths)
         there = [place for place in places if os.path.lexists(place)]
-        if not there:
+        if not there and not (prune and force):
             named = ", ".join(places) or "no path was given"
             raise LibraryError(f"{named}: no such file or folder; name what is to be indexed")
         with self.locked():
@@ -272,7 +275,7 @@ class Library:
                     on_progress=tell,
                     should_stop=interrupted.is_set,
                 )
-                summary = indexer.run(places, prune=prune, retry=retry)
+                summary = indexer.run(places, prune=prune, force=prune and force, retry=retry)
                 if not summary.interrupted:
                     self._prepare_known(summary, interrupted.is_set)
                 finish(summary)
