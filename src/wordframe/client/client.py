@@ -35,6 +35,7 @@ _IMAGE_TYPES = {
     ".bmp": "image/bmp",
     ".tif": "image/tiff",
     ".tiff": "image/tiff",
+    ".avif": "image/avif",
 }
 _STRANGE = "this is not what a wordframe server of this version answers"
 Answer = TypeVar("Answer", bound=BaseModel)

@@ -173,6 +173,7 @@ class SearchItem(search.Hit):
 
     path: str
     moments: tuple[Moment, ...]
+    copies: tuple[str, ...] = ()
     video: VideoSummary
     weak: bool
 

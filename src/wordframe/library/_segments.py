@@ -16,14 +16,22 @@ from numpy.typing import NDArray
 from wordframe.features import VideoFeatures
 from wordframe.library._model_table import Cells
 
-FACT_COLUMNS = ("segment_id", "video_id", "path_bytes", "duration_seconds", "start_seconds", "end_seconds")
+FACT_COLUMNS = (
+    "segment_id",
+    "video_id",
+    "path_bytes",
+    "duration_seconds",
+    "start_seconds",
+    "end_seconds",
+    "content_hash",
+)
 _ROW_OVERHEAD_BYTES = 2000
 """What a row's facts and the objects around its arrays take, about."""
 
 
 @dataclass(frozen=True)
 class SegmentFacts:
-    """What a search shows of a segment. path, duration_seconds: of its video."""
+    """What a search shows of a segment. path, duration_seconds, content_hash: of its video."""
 
     segment_id: str
     video_id: str
@@ -31,6 +39,12 @@ class SegmentFacts:
     duration_seconds: float
     start_seconds: float
     end_seconds: float
+    content_hash: str
+
+    @property
+    def content(self) -> str:
+        """What copies of a video share: the hash, or the video's id where none was given."""
+        return self.content_hash or self.video_id
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from wordframe.server.pool import WorkerPool
 from wordframe.server.problems import ProblemError
 from wordframe.server.served import ServedLibrary
 
-IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "image/tiff")
+IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "image/tiff", "image/avif")
 _PICTURES: dict[str, Any] = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in IMAGE_TYPES}
 PICTURE_BODY = {"requestBody": {"required": True, "content": _PICTURES}}
 """A body that is a picture, as the OpenAPI document has it. FastAPI would read and check the body itself if it knew."""
