@@ -10,13 +10,25 @@ import contextlib
 import hashlib
 import json
 import os
+import shlex
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-__all__ = ["content_hash", "display_path", "hold_lock", "one_line", "replacing", "short_hash", "sync", "write_whole"]
+__all__ = [
+    "content_hash",
+    "display_path",
+    "hold_lock",
+    "one_line",
+    "replacing",
+    "short_hash",
+    "shown_command",
+    "sync",
+    "write_whole",
+]
 
 
 _KEPT_OF_NAME = 32
@@ -140,3 +152,13 @@ def one_line(text: str | bytes | Path) -> str:
     'two\\\\nlines.mp4'
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in display_path(text))
+
+
+def shown_command(*words: str | Path) -> str:
+    """A command that somebody may copy into a shell, whatever stands in its words.
+
+    >>> shown_command("wordframe", "search", "a dog", "--library", "my library")
+    "wordframe search 'a dog' --library 'my library'"
+    """
+    texts = [str(word) for word in words]
+    return one_line(subprocess.list2cmdline(texts) if os.name == "nt" else shlex.join(texts))

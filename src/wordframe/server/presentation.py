@@ -81,7 +81,11 @@ class Presenter:
 
     def item(self, hit: Hit, video: VideoEntry, *, weak: bool) -> wire.SearchItem:
         """A video found, with its moments and its file."""
-        shown = {"path": display_path(hit.path), "moments": [self.moment(moment, video) for moment in hit.moments]}
+        shown = {
+            "path": display_path(hit.path),
+            "copies": tuple(map(display_path, hit.copies)),
+            "moments": [self.moment(moment, video) for moment in hit.moments],
+        }
         return wire.SearchItem(**dict(hit) | shown, video=self.video(video), weak=weak)
 
     def thumbnail_url(self, segment_id: str, video: VideoEntry) -> str:
