@@ -238,11 +238,9 @@ class Library:
         prepared for a model is prepared for the new videos, too.
 
         Args:
-            prune: forget videos below ``paths`` whose files are gone; those of a folder that is empty now, or of a path
-                that is not there, stay, as of a drive that is not mounted.
-            force: with ``prune``, forget these, too.
-            retry: try files again that failed before and have not changed.
-            every_frame: encode also frames that hardly differ from the last encoded one; else they take its feature.
+            prune: forget videos below ``paths`` whose files are gone; of empty folders only with ``force``.
+            retry: try unchanged files again that failed before. every_frame: encode also frames that hardly differ from
+                the last encoded one; else they take its feature.
             sampling: ``seconds`` or ``keyframes`` (``_sampling.py``); kept for later runs, which it is the default of.
             on_progress: called in this thread after each result.
 
@@ -254,8 +252,7 @@ class Library:
         places = expanded(paths)
         there = [place for place in places if os.path.lexists(place)]
         if not there and not (prune and force):
-            named = ", ".join(places) or "no path was given"
-            raise LibraryError(f"{named}: no such file or folder; name what is to be indexed")
+            raise LibraryError(f"{', '.join(places) or 'no path'}: no such file or folder; name what is to be indexed")
         with self.locked():
             self._open_for_writing()
             add_roots(self.folder, there)
@@ -380,8 +377,8 @@ class Library:
             try:
                 model = self.load_model(entry.name, untrained=entry.untrained)
                 if table_name(model) != entry.table:
-                    follows = shown_command("wordframe", "prepare", entry.name)
-                    raise LibraryError(f"it has other weights by now; {follows} follows them")
+                    command = shown_command("wordframe", "prepare", entry.name)
+                    raise LibraryError(f"it has other weights by now; {command} follows them")
                 summary.prepared[entry.name] = self._fill(model, lambda done, total: None, should_stop)
             except WordframeError as error:
                 summary.not_prepared[entry.name] = str(error)
