@@ -1,13 +1,13 @@
 from ._kinds import PASSED_SUFFIXES as PASSED_SUFFIXES
 from ._kinds import VIDEO_SUFFIXES as VIDEO_SUFFIXES
 from ._kinds import is_taken_for_video as is_taken_for_video
+from ._opening import VideoPath as VideoPath
 from ._picture import Frame as Frame
 from ._picture import VideoInfo as VideoInfo
 from ._picture import block_means as block_means
 from ._picture import compress as compress
 from ._picture import decompress as decompress
 from ._picture import thumbnail as thumbnail
-from ._reader import VideoPath as VideoPath
 from ._reader import available_decoders as available_decoders
 from ._reader import decoder_version as decoder_version
 from .decode import FrameStream as FrameStream

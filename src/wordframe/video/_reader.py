@@ -1,19 +1,16 @@
 """Reading the packets of a file: checked, silent, bounded, on one clock.
 
-Only local, regular files are opened, and nothing else is read on their behalf (a playlist cannot reach the network).
 Times are seconds from the start of the file, exact to the file's ticks. Errors of reading are counted and stepped
 over; a damaged index can neither loop nor make the reader read more than a small multiple of the file.
-Neighbours: ``decode.py`` decodes the packets, ``_plan.py`` says which, ``export.py`` copies them.
+Neighbours: ``_opening.py`` opens the file, ``decode.py`` decodes the packets, ``_plan.py`` says which, ``export.py``
+copies them.
 """
 
 from __future__ import annotations
 
 import contextlib
 import itertools
-import os
-import stat
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import av
@@ -22,11 +19,10 @@ from av.stream import Discard, Disposition
 
 from wordframe.disk import one_line
 from wordframe.errors import VideoError
+from wordframe.video._opening import MAX_PIXELS, VideoPath, open_container
 from wordframe.video._plan import PlannedPacket
 
 _COMMON_CODECS = "h264 hevc av1 vp8 vp9 mpeg4 mpeg2video mpeg1video mjpeg prores theora wmv3".split()
-MAX_PIXELS = 1 << 26
-"""8192 × 8192, twice an 8K frame. A header that says more is damaged, or its frames need gigabytes."""
 _MAX_DURATION_SECONDS = 30 * 24 * 3600.0
 """A header that says more is damaged; the length then counts as unknown."""
 MAX_GAP_SECONDS = 3600.0
@@ -37,14 +33,10 @@ _MAX_EXPANSION = 16
 """A file read to more than this many times its size is read in circles (Matroska may compress its packets)."""
 _FORMATS_THAT_SEEK = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})
 """Their index says where the keyframes are and when. Others have none (MPEG streams) or one without times (AVI)."""
-_NOT_VIDEO_FORMATS = frozenset({"image2", "tty", "bin", "xbin", "adf", "idf"})
-"""Single pictures, and text drawn as a video: the library takes any .txt for the latter."""
 _SEEK_MARGINS_SECONDS = (1.0, 10.0)
 _GENERATE_TIMES = 0x1
 """AVFMT_FLAG_GENPTS, which PyAV sets: it takes the order of storage for the order of display, so an AVI with B-frames
 would be shown out of order. Without it such packets have no display time, and the decoder puts the frames in order."""
-
-VideoPath = Path | str | bytes
 
 
 def available_decoders() -> dict[str, bool]:
@@ -63,39 +55,8 @@ def decoder_version() -> str:
     return f"PyAV {av.__version__}, FFmpeg {av.ffmpeg_version_info}"
 
 
-def _open_container(path: VideoPath) -> Any:
-    """An open PyAV container of a local, regular file; nothing but local files is ever read on its behalf."""
-    name = os.path.abspath(os.fsdecode(path))
-    # Asked before the library is: a named pipe would block it for ever, and its own errors say less than the system's.
-    try:
-        status = os.stat(name)
-        if stat.S_ISDIR(status.st_mode):
-            raise VideoError(f"{one_line(path)} is a folder, not a video")
-        if not stat.S_ISREG(status.st_mode):
-            raise VideoError(f"{one_line(path)} is not a regular file")
-        if status.st_size == 0:
-            raise VideoError(f"{one_line(path)} is empty (0 bytes)")
-        with open(name, "rb"):
-            pass
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise VideoError(f"{one_line(path)} cannot be opened: {reason}") from error
-    try:
-        return av.open(
-            f"file:{name}",  # by itself a name may read as a protocol or an option: "http:x.mp4"
-            options={"max_pixels": str(MAX_PIXELS)},  # for the decoders that it opens by itself to see what is inside
-            container_options={"protocol_whitelist": "file"},
-            metadata_errors="replace",  # titles in old encodings are no reason to refuse a video
-        )
-    # MemoryError is the library's, for a header that asks for more than there is, not ours
-    except (av.FFmpegError, ValueError, OSError, MemoryError) as error:
-        raise VideoError(f"{one_line(path)} cannot be read as a video: {_reason(error)}") from error
-
-
 def _video_stream(path: VideoPath, container: Any) -> Any:
     """The video of a container: not a cover picture, the default one first, then the largest."""
-    if container.format.name in _NOT_VIDEO_FORMATS or container.format.name.endswith("_pipe"):
-        raise VideoError(f"{one_line(path)} is a picture or a text ({container.format.name}), not a video")
     still = Disposition.attached_pic | Disposition.timed_thumbnails
     streams = [stream for stream in container.streams.video if not stream.disposition & still]
     if not streams:
@@ -115,10 +76,6 @@ def _video_stream(path: VideoPath, container: Any) -> Any:
     return best
 
 
-def _reason(error: BaseException) -> str:
-    return getattr(error, "strerror", None) or type(error).__name__
-
-
 class NeedsPlainReadingError(Exception):
     """A jump did not land on a clean picture."""
 
@@ -127,7 +84,7 @@ class Reader:
     """An open file: its packets in file order, its errors counted, its clock in seconds from the start of the file."""
 
     def __init__(self, path: VideoPath, *, threads: int, keep_sound: bool = False) -> None:
-        self.container = _open_container(path)
+        self.container = open_container(path)
         try:
             self.stream = _video_stream(path, self.container)
         except BaseException:

@@ -24,9 +24,10 @@ from numpy.typing import NDArray
 
 from wordframe.disk import one_line
 from wordframe.errors import VideoError
+from wordframe.video._opening import MAX_PIXELS, VideoPath
 from wordframe.video._picture import Frame, Orientation, VideoInfo, fit_short_side, orientation, shown_size
 from wordframe.video._plan import KEYFRAME_SECONDS, DecodePlan, KeyframePlan, Step, WantedTimes
-from wordframe.video._reader import MAX_GAP_SECONDS, MAX_PIXELS, NeedsPlainReadingError, Reader, VideoPath
+from wordframe.video._reader import MAX_GAP_SECONDS, NeedsPlainReadingError, Reader
 
 _MAX_PACKETS_WITHOUT_FRAME = 1000
 """A decoder that took this many wanted packets and gave nothing will not recover in this file."""

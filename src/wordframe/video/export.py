@@ -21,7 +21,8 @@ import av
 
 from wordframe.disk import one_line, replacing
 from wordframe.errors import VideoError, WordframeError
-from wordframe.video._reader import Reader, VideoPath
+from wordframe.video._opening import VideoPath
+from wordframe.video._reader import Reader
 from wordframe.video.decode import open_frames
 from wordframe.video.sampling import per_second
 
