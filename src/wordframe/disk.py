@@ -16,11 +16,22 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-__all__ = ["content_hash", "display_path", "hold_lock", "one_line", "replacing", "short_hash", "sync", "write_whole"]
+__all__ = [
+    "content_hash",
+    "display_path",
+    "failure_line",
+    "hold_lock",
+    "one_line",
+    "replacing",
+    "short_hash",
+    "sync",
+    "write_whole",
+]
 
 
 _KEPT_OF_NAME = 32
 """Characters: a file system takes 255 bytes, and a character may be four."""
+_MAX_LINE = 300
 
 
 @contextlib.contextmanager
@@ -140,3 +151,15 @@ def one_line(text: str | bytes | Path) -> str:
     'two\\\\nlines.mp4'
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in display_path(text))
+
+
+def failure_line(path: str | bytes | Path, error: BaseException) -> str:
+    """One line that names the file and the error.
+
+    >>> failure_line("a.mp4", RuntimeError("out of memory\\nat frame 3")), failure_line("a.mp4", MemoryError())
+    ('a.mp4: RuntimeError: out of memory', 'a.mp4: MemoryError')
+    """
+    line = next(iter(str(error).strip().splitlines()), "")
+    told = f": {one_line(line)}" if line else ""
+    reason = f"{one_line(path)}: {type(error).__name__}{told}"
+    return reason if len(reason) <= _MAX_LINE else f"{reason[:_MAX_LINE]}…"

@@ -137,6 +137,11 @@ class FrameStream:
     ) -> None:
         self.close()
 
+    @property
+    def packets_read(self) -> int:
+        """How many packets of the file were read so far: while it grows, something happens."""
+        return self._reader.packets_read
+
     def close(self) -> None:
         """Give the file back. The stream ends."""
         self._frames = iter(())
