@@ -32,7 +32,7 @@ def _loop() -> None:
 def _grow() -> None:
     held = []
     while True:
-        held.append(np.ones(16 << 20, np.uint8))
+        held.append(np.empty(64 << 20, np.uint8))
 
 
 FAULTS = {

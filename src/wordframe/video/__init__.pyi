@@ -8,6 +8,7 @@ from ._picture import block_means as block_means
 from ._picture import compress as compress
 from ._picture import decompress as decompress
 from ._picture import thumbnail as thumbnail
+from ._process import end_idle_decoders as end_idle_decoders
 from ._reader import available_decoders as available_decoders
 from ._reader import decoder_version as decoder_version
 from .apart import Decoders as Decoders

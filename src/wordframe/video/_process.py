@@ -178,11 +178,12 @@ def _forget_idle() -> None:
     _idle.clear()
 
 
-def _close_idle() -> None:
+def end_idle_decoders() -> None:
+    """End the processes that wait for another video, which they do by themselves after some seconds."""
     while (process := _waiting_process()) is not None:
         process.close()
 
 
-atexit.register(_close_idle)
+atexit.register(end_idle_decoders)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_idle)
