@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from wordframe import disk
 from wordframe.video import Frame, FrameStream, _worker
 
 PROGRAM = "from tests.faulty_worker import main; main()"
@@ -62,9 +63,13 @@ class FaultyStream(FrameStream):
         return super().__next__()
 
 
-def main() -> None:
+def main(while_cutting: str | None = None) -> None:
+    """``while_cutting``: the fault that strikes when a moment is cut, with the target half written."""
+
     def open_frames(path: Any, times: Any, **options: Any) -> FrameStream:
         return FaultyStream(path, times, **options)
 
     _worker.open_frames = open_frames  # type: ignore[assignment]
+    if while_cutting:
+        disk.sync = lambda path: FAULTS[while_cutting]()
     _worker.main()

@@ -22,6 +22,7 @@ __all__ = [
     "failure_line",
     "hold_lock",
     "one_line",
+    "remove_unfinished",
     "replacing",
     "short_hash",
     "sync",
@@ -47,8 +48,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    writer = f"{os.getpid()}-{threading.get_ident():x}"
-    part = path.with_name(f".{path.stem[:_KEPT_OF_NAME]}.{writer}.part{path.suffix}")
+    part = path.with_name(f"{_beginning(path, os.getpid())}{threading.get_ident():x}.part{path.suffix}")
     try:
         yield part
         sync(part)
@@ -58,6 +58,19 @@ def replacing(path: str | Path) -> Iterator[Path]:
         raise
     # Without this a power cut can undo the rename although the content is safe.
     sync(path.parent)
+
+
+def _beginning(path: Path, process: int) -> str:
+    return f".{path.stem[:_KEPT_OF_NAME]}.{process}-"
+
+
+def remove_unfinished(path: str | Path, process: int) -> None:
+    """Remove what a process that died left beside ``path``, which it was ``replacing``."""
+    path = Path(path)
+    beginning = _beginning(path, process)
+    with contextlib.suppress(OSError):
+        for left in [each for each in path.parent.iterdir() if each.name.startswith(beginning)]:
+            left.unlink(missing_ok=True)
 
 
 def write_whole(path: str | Path, content: str | bytes) -> None:

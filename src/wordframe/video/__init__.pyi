@@ -13,6 +13,7 @@ from ._reader import available_decoders as available_decoders
 from ._reader import decoder_version as decoder_version
 from .apart import Decoders as Decoders
 from .apart import FramesApart as FramesApart
+from .apart import export_moment_apart as export_moment_apart
 from .apart import open_frames_apart as open_frames_apart
 from .decode import FrameStream as FrameStream
 from .decode import open_frames as open_frames

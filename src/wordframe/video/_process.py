@@ -57,6 +57,7 @@ class Process:
         assert isinstance(self._process.stdin, io.FileIO)
         assert isinstance(self._process.stdout, io.FileIO)
         self._requests, self._answers = self._process.stdin, self._process.stdout
+        self.number = self._process.pid
         self._stalled_seconds = 0.0
         _enlarge(self._answers.fileno())
         try:
@@ -82,6 +83,13 @@ class Process:
         Raises:
             DiedError: it is dead, or was killed because it said nothing for ``limit_seconds``.
         """
+        values: dict[str, Any] = {"beat": True}
+        picture: NDArray[np.uint8] | None = None
+        while "beat" in values:  # it lives; one may be left from the video before
+            values, picture = self._next(limit_seconds)
+        return values, picture
+
+    def _next(self, limit_seconds: float) -> tuple[dict[str, Any], NDArray[np.uint8] | None]:
         length, num_bytes = LENGTHS.unpack(self._read(LENGTHS.size, limit_seconds))
         values: dict[str, Any] = json.loads(self._read(length, limit_seconds))
         if not num_bytes:

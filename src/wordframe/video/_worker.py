@@ -10,6 +10,9 @@ many bytes of a picture. The answers to one request:
     {"beat": true}                       packets were read or decoded within the last second
     {"problem": …} or {"error": …}       the end; with "is_last" the process ends, too
 
+A request with "export", the arguments of ``export_moment``, is answered by {"report": …} or by {"error": …, "kind": …},
+which names the class of the error.
+
 It writes nothing else, loads nothing heavy but PyAV and numpy, and ends when it has been idle for seconds, when its
 input ends or when its parent is gone, also in the middle of a loop within FFmpeg. Neighbour: ``apart.py`` starts it.
 """
@@ -29,7 +32,7 @@ from dataclasses import asdict
 from typing import Any, BinaryIO
 
 from wordframe.disk import failure_line, one_line
-from wordframe.errors import VideoError
+from wordframe.errors import VideoError, WordframeError
 from wordframe.video._picture import VideoInfo
 from wordframe.video.decode import FrameStream, open_frames, open_keyframes
 
@@ -66,7 +69,8 @@ class _Worker:
         goes_on = True
         while goes_on and (line := self._requests.readline()):
             self._idle_since = None
-            goes_on = self._decode(json.loads(line))
+            request = json.loads(line)
+            goes_on = self._export(request) if "export" in request else self._decode(request)
             self._idle_since = time.monotonic()
 
     def watch(self, parent: int) -> None:
@@ -78,9 +82,8 @@ class _Worker:
             is_idle = idle_since is not None and time.monotonic() - idle_since > IDLE_SECONDS
             if is_idle or (os.name != "nt" and os.getppid() != parent):
                 os._exit(0)
-            packets = None if stream is None else stream.packets_read
-            if packets != seen:
-                seen = packets
+            if stream is not None and stream.packets_read != seen:
+                seen = stream.packets_read
                 self._tell({"beat": True}, must=False)
 
     def _tell(self, values: dict[str, Any], picture: Any = b"", *, must: bool = True) -> None:
@@ -118,6 +121,21 @@ class _Worker:
             self._tell({"problem": problem})
         finally:
             self._stream = None
+        return True
+
+    def _export(self, request: dict[str, Any]) -> bool:
+        from wordframe.video.export import export_moment
+
+        arguments = request["export"]
+        try:
+            _limit_memory(request["memory_bytes"])
+            report = export_moment(**arguments)
+        except Exception as error:
+            is_told = isinstance(error, WordframeError)
+            text = str(error) if is_told else failure_line(arguments["source"], error)
+            self._tell({"error": text, "kind": type(error).__name__, "is_last": not is_told})
+            return is_told
+        self._tell({"report": asdict(report) | {"target": os.fspath(report.target)}})
         return True
 
     def _open(self, request: dict[str, Any]) -> FrameStream:

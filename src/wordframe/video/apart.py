@@ -16,21 +16,26 @@ import itertools
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 
-from wordframe.disk import one_line
-from wordframe.errors import VideoError
+from wordframe.disk import one_line, remove_unfinished
+from wordframe.errors import VideoError, WordframeError
 from wordframe.video._opening import VideoPath
 from wordframe.video._picture import Frame, VideoInfo
 from wordframe.video._process import DiedError, Process, idle_process, keep_idle
+from wordframe.video.export import ExportReport
 
 MEMORY_BYTES = 2 << 30
 """For one video, decoded by one thread; 8K films take about half of it."""
 _MEMORY_BYTES_A_THREAD = 256 << 20
 """For each further thread of a decoder, which holds pictures of its own."""
+EXPORT_SECONDS = 300.0
+_EXPORT_MEMORY_BYTES = 8 << 30
+"""Encoders hold dozens of pictures."""
 _TIMES_AT_ONCE = 1000
 STALL_SECONDS = 60.0
 """A process that for so long neither gives a frame nor reads a packet hangs."""
@@ -50,6 +55,43 @@ def open_frames_apart(
         DecoderError: no process can be started.
     """
     return Decoders().open_frames(path, times, short_side=short_side, threads=threads)
+
+
+def export_moment_apart(
+    source: VideoPath, target: VideoPath, start_seconds: float, end_seconds: float, **options: Any
+) -> ExportReport:
+    """As ``export_moment``, in a process of its own; one that takes longer than five minutes is ended.
+
+    Raises:
+        VideoError: the source cannot be read, or killed the process.
+        WordframeError: as of ``export_moment``.
+        DecoderError: no process can be started.
+    """
+    names = {"source": os.path.abspath(os.fsdecode(source)), "target": os.path.abspath(os.fsdecode(target))}
+    moment = {"start_seconds": start_seconds, "end_seconds": end_seconds}
+    request = {"export": names | moment | options, "memory_bytes": _EXPORT_MEMORY_BYTES}
+    deaths: list[str] = []
+    values: dict[str, Any] = {}
+    while not values:
+        process = idle_process()
+        try:
+            process.ask(request)
+            values, _ = process.answer(EXPORT_SECONDS)
+        except DiedError as error:
+            remove_unfinished(names["target"], process.number)
+            deaths.append(str(error))
+            if len(deaths) > 1:
+                raise VideoError(f"{one_line(source)} cannot be cut: {_died_twice(deaths)}") from None
+        except BaseException:
+            process.close()
+            raise
+    process.close() if values.get("is_last") else keep_idle(process)
+    if "error" in values:
+        kind = VideoError if values["kind"] == VideoError.__name__ else WordframeError
+        raise kind(values["error"])
+    report: dict[str, Any] = values["report"]
+    report |= {name: tuple(value) for name, value in report.items() if isinstance(value, list)}
+    return ExportReport(**report | {"target": Path(report["target"])})
 
 
 class Decoders:
@@ -235,8 +277,11 @@ class FramesApart:
         self.close()
         self._deaths.append(reason)
         if len(self._deaths) > 1:
-            reasons = " and then ".join(dict.fromkeys(self._deaths))
-            raise VideoError(f"{one_line(self._path)} cannot be decoded: its decoder died twice ({reasons})")
+            raise VideoError(f"{one_line(self._path)} cannot be decoded: {_died_twice(self._deaths)}")
+
+
+def _died_twice(reasons: list[str]) -> str:
+    return f"its decoder died twice ({' and then '.join(dict.fromkeys(reasons))})"
 
 
 class _KeptTimes:
