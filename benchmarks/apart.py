@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import resource
 import statistics
 import time
 from collections.abc import Iterator
@@ -23,9 +22,11 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
+import psutil
 import torch
 from results import save
 
+from wordframe.cores import usable_cores
 from wordframe.encoders import Encoder, load_encoder
 from wordframe.extraction import Chunk, Job, extract
 from wordframe.library import find_videos, small_picture
@@ -50,22 +51,24 @@ def in_threads() -> Iterator[None]:
 
 
 def core_seconds() -> float:
-    """Of this process and of its children that have ended."""
-    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return time.process_time() + ended.ru_utime + ended.ru_stime
+    """Of this process and of its decoders."""
+    times = [process.cpu_times() for process in (psutil.Process(), *psutil.Process().children())]
+    return sum(each.user + each.system for each in times)
 
 
 def measure(jobs: list[Job], encoder: Encoder, *, reuse: bool) -> tuple[dict[str, float], dict[tuple[str, int], Any]]:
     """One extraction: its cost, and features by video and chunk."""
+    for _ in extract(jobs[: usable_cores()], encoder, times=lambda info: [0.0]):  # starts the processes
+        pass
     wall, core = time.perf_counter(), core_seconds()
     features, count = {}, 0
     for result in extract(jobs, encoder, times=index_times, keep=small_picture, reuse=reuse):
         if isinstance(result, Chunk):
             features[result.key, result.index] = result.features
             count += len(result.features)
-    wall = time.perf_counter() - wall
-    end_idle_decoders()  # what they took is known when they have ended
-    return {"frames": count, "seconds": wall, "core_seconds": core_seconds() - core}, features
+    wall, core = time.perf_counter() - wall, core_seconds() - core
+    end_idle_decoders()
+    return {"frames": count, "seconds": wall, "core_seconds": core}, features
 
 
 def started_seconds(path: str) -> tuple[float, float]:

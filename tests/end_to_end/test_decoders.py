@@ -26,8 +26,9 @@ from wordframe.video import _process
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 _process.PROGRAM = faulty_worker.PROGRAM
 print("once", file=sys.stderr)
-summary = Library.open(sys.argv[2], encoder=ColourEncoder()).index([sys.argv[1]])
-print(json.dumps([summary.indexed, summary.unchanged, summary.failed, summary.known_failures]))
+for line in sys.stdin:
+    summary = Library.open(sys.argv[2], encoder=ColourEncoder()).index([sys.argv[1]])
+    print(json.dumps([summary.indexed, summary.unchanged, summary.failed, summary.known_failures]), flush=True)
 """
 """Without ``if __name__ == "__main__"``: what starts processes by importing it again would run it again."""
 
@@ -45,35 +46,40 @@ def environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 
-def run(script: Path, videos: Path, library: Path) -> tuple[list[str], list[str], dict[str, str], dict[str, str]]:
+Outcome = tuple[list[str], list[str], dict[str, str], dict[str, str]]
+
+
+def run(script: subprocess.Popen[str]) -> Outcome:
     """Names of files that are indexed and unchanged, and reasons of those that failed now and before."""
-    command = [sys.executable, str(script), str(videos), str(library)]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True, timeout=300)
-    assert done.stderr == "once\n"
-    indexed, unchanged, failed, known = json.loads(done.stdout)
-    cut = {os.path.basename(path): reason.removeprefix(path) for path, reason in (failed | known).items()}
-    return (
-        sorted(map(os.path.basename, indexed)),
-        sorted(map(os.path.basename, unchanged)),
-        {name: cut[name] for name in map(os.path.basename, failed)},
-        {name: cut[name] for name in map(os.path.basename, known)},
-    )
+    assert script.stdin is not None
+    assert script.stdout is not None
+    script.stdin.write("again\n")
+    script.stdin.flush()
+    indexed, unchanged, failed, known = json.loads(script.stdout.readline())
+    reasons = [
+        {os.path.basename(path): reason.removeprefix(path) for path, reason in each.items()} for each in (failed, known)
+    ]
+    return sorted(map(os.path.basename, indexed)), sorted(map(os.path.basename, unchanged)), reasons[0], reasons[1]
 
 
 def test_who_killed_its_decoder_twice_is_not_tried_again_until_it_changes(tmp_path: Path) -> None:
-    videos, script = tmp_path / "videos", tmp_path / "script.py"
-    script.write_text(SCRIPT)
+    videos, file = tmp_path / "videos", tmp_path / "script.py"
+    file.write_text(SCRIPT)
     for more, name in enumerate(("a", "b.segv", "c", "d.once-kill")):  # no two alike: copies are read once
         write_scenes(videos / f"{name}.mp4", ("red", 2.0), ("blue", 3.0 + more))
     mark, told = videos / "b.segv.died", " cannot be decoded: its decoder died twice (Segmentation fault)"
     good = ["a.mp4", "c.mp4", "d.once-kill.mp4"]
-    assert run(script, videos, tmp_path / "library") == (good, [], {"b.segv.mp4": told}, {})
-    mark.unlink()
-    assert run(script, videos, tmp_path / "library") == ([], good, {}, {"b.segv.mp4": told})
-    assert not mark.exists()
-    os.utime(videos / "b.segv.mp4", (1, 1))
-    assert run(script, videos, tmp_path / "library") == ([], good, {"b.segv.mp4": told}, {})
-    assert mark.exists()
+    command = [sys.executable, str(file), str(videos), str(tmp_path / "library")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, env=environment(), text=True, **pipes) as script:  # type: ignore[call-overload]
+        assert run(script) == (good, [], {"b.segv.mp4": told}, {})
+        mark.unlink()
+        assert run(script) == ([], good, {}, {"b.segv.mp4": told})
+        assert not mark.exists()
+        os.utime(videos / "b.segv.mp4", (1, 1))
+        assert run(script) == ([], good, {"b.segv.mp4": told}, {})
+        assert mark.exists()
+        assert script.communicate(timeout=60)[1] == "once\n"
 
 
 def test_ctrl_c_ends_a_run_whose_decoder_hangs(tmp_path: Path) -> None:
