@@ -17,6 +17,8 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from wordframe.video._colours import Rgb
+
 TICKS = 90_000
 """Time base of the test videos, ticks a second."""
 
@@ -109,14 +111,14 @@ def plain_frames(path: Path) -> list[tuple[Fraction, NDArray[np.uint8]]]:
         stream = container.streams.video[0]
         start = round(Fraction(container.start_time or 0, av.time_base) / stream.time_base)
         frames: list[tuple[Fraction, NDArray[np.uint8]]] = []
+        to_rgb = Rgb()  # which colours are right has its own tests
         for frame in container.decode(stream):
             if frame.pts is not None:
                 seconds = (frame.pts - start) * stream.time_base
             else:
                 step = frame.duration * frame.time_base or 1 / stream.average_rate
                 seconds = frames[-1][0] + step if frames else Fraction(0)
-            rgb = frame.reformat(format="rgb24", interpolation="BICUBIC", threads=1).to_ndarray()
-            frames.append((seconds, rgb))
+            frames.append((seconds, to_rgb(frame, frame.width, frame.height)))
         return frames
 
 

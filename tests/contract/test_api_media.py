@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from tests.colours import ColourEncoder, write_scenes
+from tests.films import Film, watch, write_film
 from tests.served import LINES_NAME, get, index, make_library, one_video, problem_of, serving, video_id
 from wordframe.library import Library
 
@@ -133,6 +134,41 @@ def test_a_clip_plays_and_leaves_nothing_behind(
         assert 2.5 <= float(clip.duration or 0) / av.time_base <= 12.5
         assert clip.streams.video[0].codec_context.name == "h264"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_clip_tells_which_seconds_it_shows(client: TestClient) -> None:
+    """A copy starts at a keyframe: the last second of white is asked for, and what comes is more."""
+    segment = f"{video_id(client, 'mixed.mp4')}-00000"
+    answer = client.get(f"/api/v1/segments/{segment}/clip", params={"start": 7.9, "end": 8.1})
+    start, end = (float(answer.headers[f"clip-{name}-seconds"]) for name in ("start", "end"))
+    assert answer.headers["clip-notes"] == "no sound"
+    assert start <= 7.9
+    assert end >= 8.1
+    with av.open(io.BytesIO(answer.content)) as clip:
+        assert float(clip.duration or 0) / av.time_base == pytest.approx(end - start, abs=0.05)
+
+
+def test_what_browsers_do_not_play_is_encoded_with_its_sound_and_told(tmp_path: Path) -> None:
+    options = (("x265-params", "log-level=none"), ("preset", "ultrafast"))
+    (tmp_path / "videos").mkdir()
+    write_film(tmp_path / "videos" / "phone.mp4", Film(pictures="libx265", options=options, seconds=3))
+    write_film(tmp_path / "videos" / "tv.ts", Film(sound="mp2", seconds=3))
+    with serving(index(tmp_path, "videos", 2)) as client:
+        told = {}
+        for name in ("phone.mp4", "tv.ts"):
+            place = f"/api/v1/segments/{video_id(client, name)}-00000/clip"
+            answer = client.get(place, params={"start": 0.5, "end": 2.5})
+            told[name] = answer.headers["clip-notes"]
+            (tmp_path / "clip.mp4").write_bytes(answer.content)
+            seen = watch(tmp_path / "clip.mp4")
+            start = float(answer.headers["clip-start-seconds"])
+            assert [round(start + at) for at in seen.beeps if at > 0.1] == [1, 2]
+            with av.open(io.BytesIO(answer.content)) as clip:
+                assert [stream.codec_context.name for stream in clip.streams] == ["h264", "aac"]
+    assert told == {
+        "phone.mp4": "pictures encoded anew from hevc as H.264; sound encoded anew from aac as AAC",
+        "tv.ts": "sound encoded anew from mp2 as AAC",
+    }
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import os
 import sys
 from pathlib import Path
 
+import lancedb
 import numpy as np
 import pytest
 from PIL import Image
@@ -330,3 +331,22 @@ def test_a_damaged_feature_is_told(tmp_path: Path) -> None:
     library.add_videos([(VideoEntry("a", "/a.mp4", 1, 1, "", 1.0, 64, 48, "h264", "mp4", None, 1), [part])])
     with pytest.raises(WordframeError, match="a score is not a number; the library's features are damaged"):
         SearchEngine(library).search("red")
+
+
+@pytest.mark.parametrize("scattered", [False, True])
+def test_neighbours_in_time_are_found_wherever_their_rows_lie(tmp_path: Path, scattered: bool) -> None:
+    library, frames = made_up(tmp_path, [9, 1, 2, 30])
+    if scattered:  # every other row is written anew, behind all others
+        lancedb.connect(tmp_path / "tables").open_table("segments").update("segment_index % 2 = 0", {"size": 2})
+    snapshot = library.snapshot()
+    starts = {"0000": 0, "0001": 9, "0002": 10, "0003": 12}
+    asked_for = {row: fact for row in snapshot.row_ids() for fact in snapshot.facts([row])}
+    found = snapshot.around(list(asked_for), 4)
+    assert found.keys() == asked_for.keys()
+    assert len(found) == 42
+    for row_id, near in found.items():
+        fact = asked_for[row_id]
+        wanted = [index for index in range(fact.num_segments) if abs(index - fact.segment_index) <= 4]
+        assert [(row.facts.video_id, row.facts.segment_index) for row in near] == [(fact.video_id, i) for i in wanted]
+        for row in near:
+            np.testing.assert_array_equal(row.frames, frames[starts[fact.video_id] + row.facts.segment_index])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -17,6 +18,7 @@ import pytest
 from PIL import Image
 
 from tests.colours import write_scenes
+from tests.films import Film, write_film
 from wordframe.cli import main
 from wordframe.library import FORMAT, read_status
 
@@ -145,6 +147,29 @@ def test_export_what_was_found(place: Path, tmp_path: Path, capsys: pytest.Captu
     assert main(["export", str(source), "1", "2", "--to", str(target)]) == 1
     assert "cut.mp4" in capsys.readouterr().err
     assert main(["export", str(source), "1", "2", "--to", str(target), "--overwrite"]) == 0
+
+
+def test_export_tells_what_it_wrote(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_film(tmp_path / "tv.m2ts", Film(container="mpegts"))
+    write_film(tmp_path / "raw.m2v", Film(pictures="mpeg2video", sound=None, container="mpeg2video"))
+    assert main(["export", "tv.m2ts", "2.5", "3.7"]) == 0
+    (line,) = lines(capsys.readouterr().out)
+    assert re.fullmatch(
+        r"tv_2.5-3.7s.m2ts: 0:0[12].\d\d\d – 0:03.7\d\d of tv.m2ts, "
+        "copied without encoding, from the keyframe before 0:02.500",
+        line,
+    )
+    assert main(["export", "tv.m2ts", "2.5", "3.7", "--overwrite", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["is_copy"], told["has_sound"], told["notes"]) == (True, True, [])
+    assert 1.4 < told["start_seconds"] < 2.5
+    assert main(["export", "raw.m2v", "1", "2"]) == 0
+    (line,) = lines(capsys.readouterr().out)
+    assert line.startswith("raw_1-2s.mp4: 0:01.000 – 0:02.000 of raw.m2v, an .mp4 since a .m2v file cannot hold it, ")
+    assert line.endswith(", no sound")
 
 
 def test_evaluate_json(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

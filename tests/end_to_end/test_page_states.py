@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 from playwright.sync_api import Page, Route, expect
 
 from tests.browser import FRAME, ready, search, settled, violations
@@ -35,10 +37,28 @@ def test_a_file_that_no_browser_plays_is_offered_as_a_clip(page: Page, site: Sit
     expect(page.locator(".message")).to_contain_text("does not play this file: .avi with the codec mpeg4")
     page.get_by_role("button", name="Play this moment as a short clip").click()
     ready(page)
-    assert "/clip?" in page.locator("video").get_attribute("src")  # type: ignore[operator]
+    assert page.locator("video").get_attribute("src").startswith("blob:")  # type: ignore[union-attr]
+    expect(page.locator(".message")).to_contain_text("pictures encoded anew from mpeg4 as H.264")
     assert page.locator("video").evaluate("video => video.videoWidth") == 128
     assert len(page.locator("video").evaluate(FRAME)) == 3
     assert violations(page) == []
+
+
+def test_a_clip_that_starts_before_its_moment_is_played_from_the_moment(page: Page, site: Site) -> None:
+    """A copy starts at the keyframe before: the player goes to the wanted second, and the page says what it has."""
+    page.add_init_script("HTMLMediaElement.prototype.canPlayType = () => ''")
+    api = f"{site.address}/api/v1"
+    identity = httpx.get(f"{api}/search?text=yellow").json()["items"][0]["video"]["video_id"]
+    segments = httpx.get(f"{api}/videos/{identity}").json()["segments"]
+    wanted = next(each for each in segments if each["start_seconds"] > 3)
+    page.goto(f"{site.address}?v={identity}&t={wanted['start_seconds'] + 0.5}")
+    with page.expect_response(re.compile("/clip")) as cut:
+        page.get_by_role("button", name="Play this moment as a short clip").click()
+    start = float(cut.value.headers["clip-start-seconds"])
+    ready(page)
+    at = page.locator("video").evaluate("video => { video.pause(); return video.currentTime; }")
+    assert wanted["start_seconds"] + 0.4 <= start + at <= wanted["end_seconds"] + 0.1
+    expect(page.locator(".message")).to_contain_text(f"A clip of 0:{int(start):02d} – 0:")
 
 
 def test_a_file_that_is_gone_or_changed_is_told_in_words(page: Page, site: Site) -> None:

@@ -46,7 +46,7 @@ def same(ours: FramesApart, theirs: FrameStream) -> int:
         assert (mine.rgb is last_ours) == (other.rgb is last_theirs)  # a picture that stays is one array
         last_ours, last_theirs = mine.rgb, other.rgb
         count += 1
-    assert ours.problem == theirs.problem
+    assert (ours.problem, ours.note) == (theirs.problem, theirs.note)
     return count
 
 
@@ -66,6 +66,11 @@ class TestTheSameFrames:
             with (
                 open_frames_apart(path, index_times, **options) as ours,
                 open_frames(path, index_times, **options) as theirs,
+            ):
+                assert same(ours, theirs)
+            with (
+                Decoders().open_frames(path, index_times, max_repeats=3, **options) as ours,
+                open_frames(path, index_times, max_repeats=3, **options) as theirs,
             ):
                 assert same(ours, theirs)
             with Decoders().open_frames(path, None, **options) as ours, open_keyframes(path, **options) as theirs:
@@ -94,11 +99,14 @@ class TestTheSameFrames:
                 ):
                     assert same(ours, theirs)
 
-    def test_at_more_times_than_are_sent_at_once_and_at_endless_ones(self, tmp_path: Path) -> None:
+    def test_at_more_times_than_are_sent_at_once_and_at_endless_ones(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(apart, "TIMES_AT_ONCE", 7)
         path = write_video(tmp_path / "a.mp4")  # 3 s
-        every = [number / 1000 for number in range(3000)]
+        every = [number / 100 for number in range(300)]
         with open_frames_apart(path, every) as ours, open_frames(path, every) as theirs:
-            assert same(ours, theirs) == 3000
+            assert same(ours, theirs) == 300
 
         def endless(info: VideoInfo) -> Iterator[float]:
             seconds = 0.0

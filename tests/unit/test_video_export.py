@@ -129,8 +129,8 @@ class TestRefused:
 
     def test_codecs_that_fit_nowhere(self, tmp_path: Path) -> None:
         source = write_video(tmp_path / "source.mp4", num_frames=10)
-        text = "a .webm file cannot hold this moment, neither copied nor as H.264; use .mp4 or .mkv"
-        self.expect(source, tmp_path / "x.webm", text)
+        text = "a .ogv file cannot hold this moment, neither copied nor encoded anew; use .mp4 or .mkv"
+        self.expect(source, tmp_path / "x.ogv", text)
 
     def test_no_room_on_the_disk(self, tmp_path: Path) -> None:
         source = write_video(tmp_path / "source.mp4", num_frames=60, width=320, height=240)

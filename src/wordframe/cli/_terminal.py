@@ -25,16 +25,17 @@ _STRIP_WIDTH = 48
 # Numbers -------------------------------------------------------------------------------------------------------------
 
 
-def timecode(seconds: float) -> str:
-    """Minutes and seconds, hours when there are any, cut to tenths.
+def timecode(seconds: float, places: int = 1) -> str:
+    """Minutes and seconds, hours when there are any, cut to ``places`` behind the point.
 
-    >>> timecode(7.25), timecode(75), timecode(3725.04)
-    ('0:07.2', '1:15.0', '1:02:05.0')
+    >>> timecode(7.25), timecode(75), timecode(3725.04), timecode(7.0666, places=3)
+    ('0:07.2', '1:15.0', '1:02:05.0', '0:07.066')
     """
-    tenths = int(seconds * 10 + 1e-6)  # cut, not rounded: a player that is sent there must not be past the moment
-    minutes, rest = divmod(tenths, 600)
+    unit = 10**places
+    units = int(seconds * unit + 1e-6)  # cut, not rounded: a player that is sent there must not be past the moment
+    minutes, rest = divmod(units, 60 * unit)
     hours, minutes = divmod(minutes, 60)
-    tail = f"{rest // 10:02d}.{rest % 10}"
+    tail = f"{rest // unit:02d}.{rest % unit:0{places}d}"
     return f"{hours}:{minutes:02d}:{tail}" if hours else f"{minutes}:{tail}"
 
 

@@ -92,6 +92,8 @@ def print_problems(summary: IndexSummary) -> None:
 
     for path, problem in sorted(summary.partly.items()):
         print(f"partly indexed: {one_line(path)}: {one_line(problem)}", file=sys.stderr)
+    for path, note in sorted(summary.noted.items()):
+        print(f"note: {one_line(path)}: {one_line(note)}", file=sys.stderr)
     for reason in sorted(summary.failed.values()):
         print(f"failed: {one_line(reason)}", file=sys.stderr)
     for reason in sorted(summary.known_failures.values()):

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     Shares: TypeAlias = Mapping[str, Sequence[WordShare]]
 
+_TOLD_LEAD_SECONDS = 0.01
+
 
 def search(
     library: LibraryOption,
@@ -135,11 +137,16 @@ def export(
     video: Annotated[Path, typer.Argument(help="The video, as search prints it.", show_default=False, readable=False)],
     start: Annotated[str, typer.Argument(help="Where the moment starts: seconds or a timecode.", show_default=False)],
     end: Annotated[str, typer.Argument(help="Where it ends.", show_default=False)],
-    to: Annotated[Path | None, typer.Option(help="The file to write; default: beside you, named by the times.")] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(help="The file to write; default: beside you, named by the times, as an .mkv or .mp4 if need be."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Cut a moment out of a video, without encoding it again where the format allows.
+    """Cut a moment out of a video with its sound, without encoding it again where the format allows.
+
+    A copy starts at the keyframe before the moment; what is printed are the times of the file that was written.
 
     Example:
 
@@ -152,11 +159,13 @@ def export(
     if stop <= begin:
         raise typer.BadParameter(f"the end ({end}) must come after the start ({start})")
     target = to or Path(f"{video.stem}_{begin:g}-{stop:g}s{video.suffix}")
-    report = export_moment(video, target, begin, stop, overwrite=overwrite)
+    report = export_moment(video, target, begin, stop, overwrite=overwrite, other_container=to is None)
     if json:
         print_json(asdict(report) | {"target": str(report.target)})
         return
-    how = "copied without encoding" if report.is_copy else "encoded anew, since it cannot be cut as it is"
-    sound = "" if report.has_sound else ", no sound"
-    span = f"{timecode(report.start_seconds)} – {timecode(report.end_seconds)}"
-    print(f"{one_line(str(report.target))}: {span} of {one_line(str(video))}, {how}{sound}")
+    how = ["copied without encoding"] if report.is_copy else []
+    if begin - report.start_seconds > _TOLD_LEAD_SECONDS:
+        how.append(f"from the keyframe before {timecode(begin, places=3)}")
+    how += [one_line(note) for note in report.notes] + ([] if report.has_sound else ["no sound"])
+    span = f"{timecode(report.start_seconds, places=3)} – {timecode(report.end_seconds, places=3)}"
+    print(f"{one_line(str(report.target))}: {span} of {one_line(str(video))}, {', '.join(how)}")

@@ -33,7 +33,8 @@ class Chunk:
     """Consecutive frames of one video with their features.
 
     index: 0, 1, … within the video; last: no chunk follows; seconds: ``(N,)``; features: ``(N, D)`` float32, finite;
-    keepsakes: what ``keep`` made of each frame; problem: why the video ended early, known on its last chunk;
+    keepsakes: what ``keep`` made of each frame; problem: why the video ended early, note: what is odd about it though
+    nothing is missing, both known on its last chunk;
     num_reused: how many frames have the feature of an earlier one, from which they hardly differ.
     """
 
@@ -46,6 +47,7 @@ class Chunk:
     keepsakes: list[bytes]
     problem: str | None
     num_reused: int = 0
+    note: str | None = None
 
     @property
     def num_bytes(self) -> int:
@@ -95,6 +97,7 @@ class OpenChunk:
     is_closed: bool = False
     is_last: bool = False
     problem: str | None = None
+    note: str | None = None
 
     def add(self, seconds: float, keepsake: bytes | None) -> int:
         """A decoded frame; its row."""
@@ -103,9 +106,9 @@ class OpenChunk:
             self.keepsakes.append(keepsake)
         return len(self.seconds) - 1
 
-    def close(self, *, is_last: bool, problem: str | None) -> Chunk | None:
+    def close(self, *, is_last: bool = False, problem: str | None = None, note: str | None = None) -> Chunk | None:
         with self.video.lock:
-            self.is_last, self.problem, self.is_closed = is_last, problem, True
+            self.is_last, self.problem, self.note, self.is_closed = is_last, problem, note, True
             return self.if_whole()
 
     def if_whole(self) -> Chunk | None:
@@ -122,6 +125,7 @@ class OpenChunk:
             keepsakes=self.keepsakes,
             problem=self.problem,
             num_reused=self.num_reused,
+            note=self.note,
         )
 
 

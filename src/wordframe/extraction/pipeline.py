@@ -43,7 +43,7 @@ from wordframe.extraction._results import (
     Video,
     WaitingFrame,
 )
-from wordframe.video import Decoders, Frame, VideoInfo
+from wordframe.video import MAX_REPEATS, Decoders, Frame, FramesApart, VideoInfo
 
 _POLL_SECONDS = 0.1
 _BATCH_WAIT_SECONDS = 0.05
@@ -163,12 +163,17 @@ class _Pipeline:
                 self._jobs_error = error
                 return None
 
+    def _open(self, job: Job) -> FramesApart:
+        # one picture that stays costs once: neither its features nor its thumbnails are worth storing 3,600 times
+        most = MAX_REPEATS if self._reuse else None
+        short_side = self._encoder.short_side
+        return self._decoders.open_frames(
+            job.path, self._times, short_side=short_side, threads=job.threads, max_repeats=most
+        )
+
     def _decode_video(self, video: Video) -> None:
         job, encoder = video.job, self._encoder
-        frames_apart = self._decoders.open_frames(
-            job.path, self._times, short_side=encoder.short_side, threads=job.threads
-        )
-        with frames_apart as frames:
+        with self._open(job) as frames:
             chunk = OpenChunk(video, 0, frames.info, encoder.dimension)
             repeats = Repeats(encoder.view)
             encoding, keepsake = Encoding(video, 0.0), None
@@ -176,7 +181,7 @@ class _Pipeline:
                 if video.has_failed:
                     return
                 if len(chunk.seconds) == self._chunk_frames:
-                    self._put_result(video, chunk.close(is_last=False, problem=None))
+                    self._put_result(video, chunk.close())
                     chunk = OpenChunk(video, chunk.index + 1, frames.info, encoder.dimension)
                 is_new = not (self._reuse and repeats.is_repeat(frame))
                 if is_new:
@@ -190,9 +195,9 @@ class _Pipeline:
                     self._put_frame(WaitingFrame(encoding, pixels))
                 else:
                     chunk.num_reused += 1
-            problem = frames.problem
+            problem, note = frames.problem, frames.note
         # when the file is closed, so that no failure can follow a video's last chunk
-        self._put_result(video, chunk.close(is_last=True, problem=problem))
+        self._put_result(video, chunk.close(is_last=True, problem=problem, note=note))
 
     def _put_frame(self, frame: WaitingFrame | None) -> None:
         while not self._stop.is_set():
@@ -288,7 +293,8 @@ def extract(
         keep: makes something small of each decoded frame, such as a thumbnail.
         should_stop: asked ten times a second; True ends the iteration early, in order.
         reuse: frames that hardly differ from an encoded one take its feature and keepsake (``_repeats.py`` says which);
-            the same ones whatever the other arguments.
+            the same ones whatever the other arguments. One picture that a file shows on and on is looked at no more
+            than ``MAX_REPEATS`` times.
         chunk_frames: a longer video comes in several chunks, so that memory does not grow with its length.
         batch_size: frames an encoder call; default 8 on a CPU, 64 on a GPU.
         cores: the caller's share of the machine; default ``usable_cores()``.

@@ -9,7 +9,9 @@ from ._rows import VideoEntry as VideoEntry
 from ._rows import segment_id as segment_id
 from ._segmenting import run_centroids as run_centroids
 from ._segments import SegmentFacts as SegmentFacts
+from ._segments import SegmentRow as SegmentRow
 from ._segments import Segments as Segments
+from ._segments import video_of as video_of
 from ._store import FailureEntry as FailureEntry
 from ._store import ModelEntry as ModelEntry
 from ._store import ids_clause as ids_clause

@@ -16,14 +16,23 @@ from numpy.typing import NDArray
 from wordframe.features import VideoFeatures
 from wordframe.library._model_table import Cells
 
-FACT_COLUMNS = ("segment_id", "video_id", "path_bytes", "duration_seconds", "start_seconds", "end_seconds")
+FACT_COLUMNS = (
+    "segment_id",
+    "video_id",
+    "path_bytes",
+    "duration_seconds",
+    "start_seconds",
+    "end_seconds",
+    "segment_index",
+    "num_segments",
+)
 _ROW_OVERHEAD_BYTES = 2000
 """What a row's facts and the objects around its arrays take, about."""
 
 
 @dataclass(frozen=True)
 class SegmentFacts:
-    """What a search shows of a segment. path, duration_seconds: of its video."""
+    """What a search shows of a segment. path, duration_seconds, num_segments: of its video."""
 
     segment_id: str
     video_id: str
@@ -31,6 +40,8 @@ class SegmentFacts:
     duration_seconds: float
     start_seconds: float
     end_seconds: float
+    segment_index: int
+    num_segments: int
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,7 @@ class Indexer:
         self._last_commit = time.monotonic()
         self._files_done = self._bytes_done = 0
         self._sizes: dict[str, int] = {}
+        self._notes: dict[str, str] = {}
 
     def run(self, paths: Sequence[str], *, prune: bool = False, retry: bool = False) -> IndexSummary:
         """Index everything below ``paths``, absolute; ``prune`` forgets videos there whose files are gone.
@@ -193,6 +194,8 @@ class Indexer:
             problem=chunk.problem,
             num_segments=len(segments),
         )
+        if chunk.note:
+            self._notes[file.path] = chunk.note
         self._waiting.append((entry, segments))
         self._summary.seconds_of_video += entry.duration_seconds
         if time.monotonic() - self._last_commit > COMMIT_SECONDS:
@@ -213,6 +216,8 @@ class Indexer:
             self._summary.indexed.append(entry.path)
             if entry.problem:
                 self._summary.partly[entry.path] = entry.problem
+            if entry.path in self._notes:
+                self._summary.noted[entry.path] = self._notes.pop(entry.path)
         self._last_commit = time.monotonic()
 
     def _fail(self, file: FoundFile, reason: str) -> None:

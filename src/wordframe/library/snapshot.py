@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -33,8 +32,8 @@ from wordframe.encoders import Encoder
 from wordframe.errors import NotFoundError
 from wordframe.features import VideoFeatures
 from wordframe.library._manifest import Manifest
-from wordframe.library._model_table import KEY_COLUMNS, Cells, ModelTable, cells_of, columns_of, keys_of
-from wordframe.library._rows import VideoEntry, segment_id
+from wordframe.library._model_table import KEY_COLUMNS, Cells, ModelTable, PreparedRows, cells_of, columns_of, keys_of
+from wordframe.library._rows import VideoEntry
 from wordframe.library._segments import FACT_COLUMNS, SegmentFacts, SegmentRow, Segments, facts_of, video_of
 from wordframe.library._store import SegmentTable, ids_clause, library_errors
 from wordframe.library._vector_index import VectorIndex
@@ -47,21 +46,10 @@ MADE_AT_ONCE = 512
 SAMPLE = 256
 
 
-@dataclass(frozen=True)
-class _Places:
-    """Which row of the model's table belongs to which segment.
-
-    segments: row ids ``(N,)``, ascending; rows: row ids in the model's table, -1 where there is none.
-    """
-
-    segments: NDArray[np.int64]
-    rows: NDArray[np.int64]
-
-    def of(self, row_ids: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
-        """The model's rows of some segments."""
-        if not len(self.segments):
-            return np.full(len(row_ids), -1, np.int64)
-        return self.rows[np.searchsorted(self.segments, np.asarray(row_ids, np.int64))]
+def _places_around(fact: SegmentFacts, reach: int) -> list[tuple[str, int]]:
+    """``(video_id, segment_index)`` of a segment and its neighbours."""
+    first, stop = max(0, fact.segment_index - reach), min(fact.num_segments, fact.segment_index + reach + 1)
+    return [(fact.video_id, index) for index in range(first, stop)]
 
 
 class Snapshot:
@@ -197,17 +185,40 @@ class Snapshot:
             raise NotFoundError(f"no segment {segment_id[:64]!r} in this library, or no longer")
         return found[0]
 
-    def around(self, segment_ids: Sequence[str], reach: int) -> dict[str, list[int]]:
-        """Row ids of each segment and of up to ``reach`` before and behind it in its video, in the order of time."""
-        places = {each: (video, int(index)) for each in segment_ids for video, _, index in [each.rpartition("-")]}
-        clause = ids_clause("video_id", sorted({video for video, _ in places.values()}))
-        found = self._table.select(clause, ["segment_id"], row_ids=True)
-        rows = dict(zip(found["segment_id"].to_pylist(), found["_rowid"].to_pylist(), strict=True))
-        near = {
-            each: [segment_id(video, at) for at in range(max(0, index - reach), index + reach + 1)]
-            for each, (video, index) in places.items()
+    @cached_property
+    def _order(self) -> NDArray[np.int64]:
+        return np.sort(np.array(self.row_ids(), np.int64))
+
+    def around(self, row_ids: Sequence[int], reach: int) -> dict[int, list[SegmentRow]]:
+        """Each segment with up to ``reach`` before and behind it in its video, in the order of time.
+
+        Videos are written whole, so neighbours in time are nearly always neighbours on the disk: these are read, and
+        only where they turn out not to be all (a video that was moved, say) is the table asked for them.
+        """
+        spans = np.searchsorted(self._order, row_ids)[:, None] + np.array([-reach, reach + 1])
+        near = self._by_id(
+            {row for start, stop in spans.tolist() for row in self._order[max(0, start) : stop].tolist()}
+        )
+        facts = [near[row_id].facts for row_id in row_ids]
+        places = [_places_around(fact, reach) for fact in facts]
+        rows = {(row.facts.video_id, row.facts.segment_index): row for row in near.values()}
+        scattered = {place for several in places for place in several if place not in rows}
+        if scattered:
+            others = self._by_id(self._rows_at(scattered))
+            rows |= {(row.facts.video_id, row.facts.segment_index): row for row in others.values()}
+        return {
+            row_id: [rows[place] for place in several if place in rows]
+            for row_id, several in zip(row_ids, places, strict=True)
         }
-        return {each: [rows[other] for other in ids if other in rows] for each, ids in near.items()}
+
+    def _rows_at(self, places: Collection[tuple[str, int]]) -> list[int]:
+        clause = ids_clause("video_id", sorted({video_id for video_id, _ in places}))
+        found = self._table.select(clause, ["video_id", "segment_index"], row_ids=True).to_pylist()
+        return [row["_rowid"] for row in found if (row["video_id"], row["segment_index"]) in places]
+
+    def _by_id(self, row_ids: Collection[int]) -> dict[int, SegmentRow]:
+        ordered = sorted(row_ids)
+        return dict(zip(ordered, self._rows(ordered, with_cells=False), strict=True))
 
     def facts(self, row_ids: Sequence[int]) -> list[SegmentFacts]:
         """What a search shows of some segments, from memory where they were read before."""
@@ -345,12 +356,12 @@ class Snapshot:
         return keys_of(self._table.select(None, KEY_COLUMNS))
 
     @property
-    def _places(self) -> _Places:
+    def _places(self) -> PreparedRows:
         with self._matching:  # it takes memory for each segment: one thread does it, the others wait
             return self._matched
 
     @cached_property
-    def _matched(self) -> _Places:
+    def _matched(self) -> PreparedRows:
         """Match the model's table with the segments: once, since neither changes."""
         found = self._table.select(None, KEY_COLUMNS, row_ids=True)
         segments = found["_rowid"].to_numpy().astype(np.int64)
@@ -360,7 +371,7 @@ class Snapshot:
             index = pc.fill_null(pc.index_in(keys_of(found), value_set=known), -1).to_numpy(zero_copy_only=False)
             rows[index >= 0] = ids[index[index >= 0]]
         order = np.argsort(segments)
-        return _Places(segments[order], rows[order])
+        return PreparedRows(segments[order], rows[order])
 
     def _cells(self, row_ids: Sequence[int], keys: Sequence[str]) -> list[Cells]:
         """What the model keeps of each segment: stored under the key it has now, else made of its frames."""

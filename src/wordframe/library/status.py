@@ -46,7 +46,8 @@ class IndexProgress:
 class IndexSummary:
     """What a run did, path by path.
 
-    partly: indexed, but the file ends early or is damaged, with the reason; missing: in the library, their files gone;
+    partly: indexed, but the file ends early or is damaged, with the reason; noted: indexed whole, with what is odd
+    about the file (its times start anew on the way); missing: in the library, their files gone;
     failed: could not be read, with the reason; known_failures: failed in an earlier run and are as they were, so that
     they were not tried again. prepared: segments made ready, by model; not_prepared: models that could not be, and why.
     frames: looked at; frames_reused: of them, those that hardly differ from an earlier one and took its feature;
@@ -56,6 +57,7 @@ class IndexSummary:
 
     indexed: list[str] = field(default_factory=list)
     partly: dict[str, str] = field(default_factory=dict)
+    noted: dict[str, str] = field(default_factory=dict)
     unchanged: list[str] = field(default_factory=list)
     moved: list[str] = field(default_factory=list)
     copied: list[str] = field(default_factory=list)

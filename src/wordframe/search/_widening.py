@@ -13,14 +13,14 @@ Neighbours: ``search.py`` calls it, ``library/_segmenting.py`` made the segments
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from wordframe.library import SegmentFacts, Snapshot
+from wordframe.library import SegmentRow, Snapshot, video_of
 from wordframe.search._grouping import mostly_same
 from wordframe.search.results import Hit, Moment
 
@@ -69,19 +69,26 @@ def widened(spans: NDArray[np.float64], directions: NDArray[np.float64], place: 
     return float(spans[first, 0]), float(spans[last, 1])
 
 
-def widen_moments(snapshot: Snapshot, hits: Sequence[Hit]) -> list[Hit]:
-    """The hits with their moments widened; what then lies in a better moment of the same video is left out."""
-    ids = [moment.segment_id for hit in hits for moment in hit.moments]
-    around = snapshot.around(ids, REACH)
-    rows = sorted({row for several in around.values() for row in several})
-    directions = dict(zip(rows, _directions(snapshot, rows), strict=True))
-    facts = dict(zip(rows, snapshot.facts(rows), strict=True))  # behind the frames, which are kept with them
+def widen_moments(snapshot: Snapshot, hits: Sequence[Hit], row_of: Mapping[str, int]) -> list[Hit]:
+    """The hits with their moments widened; what then lies in a better moment of the same video is left out.
+
+    Args:
+        row_of: the snapshot's row of each moment's segment.
+    """
+    around = snapshot.around([row_of[moment.segment_id] for hit in hits for moment in hit.moments], REACH)
+    rows = {row.facts.segment_id: row for several in around.values() for row in several}
+    directions = dict(zip(rows, _directions(list(rows.values()), snapshot.manifest.dimension), strict=True))
     found: list[Hit] = []
     for hit in hits:
         kept: list[Moment] = []
         for moment in hit.moments:
-            near = around[moment.segment_id]
-            span = _span([facts[row] for row in near], np.array([directions[row] for row in near]), moment)
+            facts = [row.facts for row in around[row_of[moment.segment_id]]]
+            span = widened(
+                np.array([[fact.start_seconds, fact.end_seconds] for fact in facts]),
+                np.array([directions[fact.segment_id] for fact in facts]),
+                next(at for at, fact in enumerate(facts) if fact.segment_id == moment.segment_id),
+            )
+            span = a_minute_of(*span, moment.peak_seconds)
             wider = moment.model_copy(update={"start_seconds": span[0], "end_seconds": span[1]})
             if not any(mostly_same(wider, other) for other in kept):
                 kept.append(wider)
@@ -90,15 +97,20 @@ def widen_moments(snapshot: Snapshot, hits: Sequence[Hit]) -> list[Hit]:
     return found
 
 
-def _span(facts: Sequence[SegmentFacts], directions: NDArray[np.float64], moment: Moment) -> tuple[float, float]:
-    place = next(at for at, fact in enumerate(facts) if fact.segment_id == moment.segment_id)
-    return widened(np.array([[fact.start_seconds, fact.end_seconds] for fact in facts]), directions, place)
+def a_minute_of(start: float, end: float, peak: float) -> tuple[float, float]:
+    """The minute around ``peak`` where ``[start, end)`` is longer: a picture that stays is one segment all the while.
+
+    >>> a_minute_of(0.0, 300.0, 4.0), a_minute_of(0.0, 12.0, 4.0)
+    ((0.0, 59.9), (0.0, 12.0))
+    """
+    first = max(start, min(peak - MAX_SECONDS / 2, end - MAX_SECONDS))
+    return first, min(end, first + MAX_SECONDS)
 
 
 @torch.inference_mode()
-def _directions(snapshot: Snapshot, rows: Sequence[int]) -> NDArray[np.float64]:
+def _directions(rows: Sequence[SegmentRow], dimension: int) -> NDArray[np.float64]:
     """``(V, D)``, the direction of the mean of each segment's normalised frames."""
-    video = snapshot.frames(rows)
+    video = video_of(rows, dimension)
     units = F.normalize(video.frames, dim=-1) * video.frame_mask[..., None]  # (V, F, D)
     found: NDArray[np.float64] = F.normalize(units.sum(dim=1), dim=-1).numpy().astype(np.float64)
     return found

@@ -85,7 +85,7 @@ def search(
     facts = snapshot.facts(list(rows))
     hits = group_by_video(facts, list(rows.values()), top=top, moments=moments)
     row_of = dict(zip((fact.segment_id for fact in facts), rows, strict=True))
-    hits = widen_moments(snapshot, _with_peaks(snapshot, query, hits, row_of))
+    hits = widen_moments(snapshot, _with_peaks(snapshot, query, hits, row_of), row_of)
     if not explained:
         return hits
     best = [row_of[hit.moments[0].segment_id] for hit in hits]
@@ -233,7 +233,8 @@ def moments_in(snapshot: Snapshot, query: EncodedQuery, video_id: str, *, top: i
     """
     row_ids = snapshot.video_rows(video_id)
     hit = _one_video(snapshot, query, row_ids, moments=len(row_ids))
-    return list(widen_moments(snapshot, [hit])[0].moments[:top])
+    row_of = dict(zip((fact.segment_id for fact in snapshot.facts(row_ids)), row_ids, strict=True))
+    return list(widen_moments(snapshot, [hit], row_of)[0].moments[:top])
 
 
 def rank_texts(snapshot: Snapshot, texts: Sequence[str], video_id: str) -> list[RankedText]:

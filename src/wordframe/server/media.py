@@ -23,8 +23,10 @@ from wordframe.server.served import ServedLibrary
 from wordframe.video import export_moment_apart
 
 MAX_CLIP_SECONDS = 60.0
-PLAYABLE_CODECS = ("h264", "av1", "vp9")
-"""Codecs that every browser plays in an .mp4; others are encoded again for a clip."""
+PLAYABLE_CODECS = ("h264", "av1", "vp9", "aac", "mp3", "opus", "flac")
+"""Codecs of pictures and sound that browsers play in an .mp4; others are encoded anew for a clip, and that is told."""
+START_HEADER, END_HEADER, NOTES_HEADER = "Clip-Start-Seconds", "Clip-End-Seconds", "Clip-Notes"
+"""Of a clip: which seconds of the video it shows, and whatever was done to it beside cutting."""
 
 
 class RangedFile(FileResponse):
@@ -83,11 +85,14 @@ def is_known(tag: str, known: str | None) -> bool:
 
 
 def clip(served: ServedLibrary, segment_id: str, start: float | None, end: float | None) -> Response:
-    """A moment as an .mp4 that browsers play, of at most a minute: by default the segment itself."""
+    """A moment as an .mp4 that browsers play, of at most a minute: by default the segment itself.
+
+    Its headers tell what it shows: a copy starts at the keyframe before, and what browsers do not play is encoded anew.
+    """
     snapshot = served.need_snapshot()
     row = _segment(snapshot, segment_id, ["video_id", "start_seconds", "end_seconds"])
     begin = row["start_seconds"] if start is None else start
-    stop = row["end_seconds"] if end is None else end
+    stop = min(row["end_seconds"], begin + MAX_CLIP_SECONDS) if end is None else end
     if not 0 <= begin < stop <= begin + MAX_CLIP_SECONDS:
         raise ProblemError(422, f"a clip needs 0 <= start < end and at most {MAX_CLIP_SECONDS:g} seconds")
     video = snapshot.video(row["video_id"])
@@ -96,12 +101,17 @@ def clip(served: ServedLibrary, segment_id: str, start: float | None, end: float
     handle, target = tempfile.mkstemp(prefix="wordframe-", suffix=".mp4")
     os.close(handle)
     try:
-        export_moment_apart(path, target, begin, stop, overwrite=True, copy=video.codec in PLAYABLE_CODECS)
+        report = export_moment_apart(path, target, begin, stop, overwrite=True, copy=PLAYABLE_CODECS)
     except BaseException:
         os.unlink(target)
         raise
     stem = Path(os.fsencode(os.path.basename(video.path)).decode("utf-8", "replace")).stem
-    return PassingFile(target, media_type="video/mp4", filename=f"{stem}_{begin:g}-{stop:g}s.mp4")
+    headers = {
+        START_HEADER: f"{report.start_seconds:.3f}",
+        END_HEADER: f"{report.end_seconds:.3f}",
+        NOTES_HEADER: "; ".join(report.notes if report.has_sound else (*report.notes, "no sound")),
+    }
+    return PassingFile(target, media_type="video/mp4", filename=f"{stem}_{begin:g}-{stop:g}s.mp4", headers=headers)
 
 
 def servable(snapshot: Snapshot, video: VideoEntry) -> tuple[str, os.stat_result]:

@@ -21,6 +21,7 @@ _CODECS = {
     "h264": "avc1.640028",
     "hevc": "hvc1.1.6.L93.B0",
     "av1": "av01.0.05M.08",
+    "libdav1d": "av01.0.05M.08",  # a decoder's name for it
     "vp8": "vp8",
     "vp9": "vp9",
     "mpeg4": "mp4v.20.8",

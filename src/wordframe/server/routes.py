@@ -31,6 +31,15 @@ router = APIRouter()
 Known = Annotated[str | None, Header(max_length=1024)]
 Seconds = Annotated[float | None, Query(ge=0, le=1e7, allow_inf_nan=False)]
 _FILE = {"content": {"video/*": {"schema": {"type": "string", "format": "binary"}}}}
+_CLIP = {
+    "description": "An .mp4",
+    "content": {"video/mp4": {}},
+    "headers": {
+        media.START_HEADER: {"description": "Where it starts in the video", "schema": {"type": "number"}},
+        media.END_HEADER: {"description": "Where it ends in the video", "schema": {"type": "number"}},
+        media.NOTES_HEADER: {"description": "What else was done to it, in words", "schema": {"type": "string"}},
+    },
+}
 _MEDIA = documented(404, 409, 410, 416) | {
     200: {"description": "The whole file", **_FILE},
     206: {"description": "The ranges asked for", **_FILE},
@@ -202,7 +211,7 @@ def thumbnail(
     tags=["library"],
     summary="A moment as a file",
     response_class=Response,
-    responses=documented(404, 409, 410) | {200: {"description": "An .mp4", "content": {"video/mp4": {}}}},
+    responses=documented(404, 409, 410) | {200: _CLIP},
 )
 async def clip(context: Shared, segment_id: Id, start: Seconds = None, end: Seconds = None) -> Response:
     """``[start, end)`` of the segment's video in seconds, at most a minute; by default the segment itself."""

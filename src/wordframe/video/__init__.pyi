@@ -1,6 +1,7 @@
 from ._kinds import PASSED_SUFFIXES as PASSED_SUFFIXES
 from ._kinds import VIDEO_SUFFIXES as VIDEO_SUFFIXES
 from ._kinds import is_taken_for_video as is_taken_for_video
+from ._limits import MAX_REPEATS as MAX_REPEATS
 from ._opening import VideoPath as VideoPath
 from ._picture import Frame as Frame
 from ._picture import VideoInfo as VideoInfo

@@ -18,9 +18,8 @@ import av
 
 from wordframe.disk import one_line
 from wordframe.errors import VideoError
+from wordframe.video._limits import MAX_PIXELS
 
-MAX_PIXELS = 1 << 26
-"""8192 × 8192, twice an 8K frame. A header that says more is damaged, or its frames need gigabytes."""
 CONTAINERS = (
     "mov mp4 matroska webm avi mpegts mpeg mpegvideo asf asf_o flv live_flv kux ogg rm ivr dv mxf mxf_opatom gxf lxf "
     "nut nsv nuv wtv ty pva dhav ifv iv8 yuv4mpegpipe mjpeg mpjpeg smjpeg ivf obu av1 m4v h261 h263 h264 hevc vvc evc "

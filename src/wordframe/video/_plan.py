@@ -111,6 +111,11 @@ class WantedTimes:
         self.peek()
         return self._pending.popleft()
 
+    def taken_before(self, stop: float) -> Iterator[float]:
+        """The next wanted times before ``stop``, each taken off when it is given."""
+        while (time := self.peek()) is not None and time < stop:
+            yield self.pop()
+
     def first_from(self, start: float) -> float:
         """The first wanted time not before ``start``; infinity when there is none."""
         # from the front: times before the packet in hand are popped soon, so the answer is among the first few

@@ -1,38 +1,48 @@
 """Reading the packets of a file: checked, silent, bounded, on one clock.
 
 Times are seconds from the start of the file, exact to the file's ticks. Errors of reading are counted and stepped
-over; a damaged index can neither loop nor make the reader read more than a small multiple of the file.
-Neighbours: ``_opening.py`` opens the file, ``decode.py`` decodes the packets, ``_plan.py`` says which, ``export.py``
-copies them.
+over; a damaged index can neither loop nor make the reader read more than a small multiple of the file. Where a format's
+times may start anew inside a file, it is read through for its times alone first, and all are put on one clock.
+Neighbours: ``decode.py`` decodes the packets, ``_plan.py`` says which, ``export.py`` copies them. ``_opening.py`` opens
+the file, ``_streams.py`` chooses the film, ``_clock.py`` joins times, ``_limits.py`` bounds all of it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import itertools
+import os
+import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import av
 from av.codec.codec import UnknownCodecError
-from av.stream import Discard, Disposition
+from av.stream import Discard
+from cachetools import LRUCache
 
 from wordframe.disk import one_line
 from wordframe.errors import VideoError
-from wordframe.video._opening import MAX_PIXELS, VideoPath, open_container
+from wordframe.video._clock import LONGEST_GAP_SECONDS, Clock, Join, clock_of
+from wordframe.video._limits import (
+    MAX_DURATION_SECONDS,
+    MAX_EXPANSION,
+    MAX_FRAME_RATE,
+    MAX_GAP_SECONDS,
+    MAX_PIXELS,
+    MAX_READ_ERRORS,
+)
+from wordframe.video._opening import VideoPath, open_container
 from wordframe.video._plan import PlannedPacket
+from wordframe.video._streams import choose_stream
 
 _COMMON_CODECS = "h264 hevc av1 vp8 vp9 mpeg4 mpeg2video mpeg1video mjpeg prores theora wmv3".split()
-_MAX_DURATION_SECONDS = 30 * 24 * 3600.0
-"""A header that says more is damaged; the length then counts as unknown."""
-MAX_GAP_SECONDS = 3600.0
-"""A picture that stays longer than this is a damaged timestamp."""
-_MAX_READ_ERRORS = 100
-"""In a row. After an error the library looks for the next packet by itself; in a torn file that may never come."""
-_MAX_EXPANSION = 16
-"""A file read to more than this many times its size is read in circles (Matroska may compress its packets)."""
 _FORMATS_THAT_SEEK = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})
 """Their index says where the keyframes are and when. Others have none (MPEG streams) or one without times (AVI)."""
+_FORMATS_WITHOUT_DISPLAY_TIMES = frozenset({"avi", "asf"})
+_MAX_WITHOUT_TIME = 256
+"""Packets at the start of a file without a time; more, and it has none."""
 _SEEK_MARGINS_SECONDS = (1.0, 10.0)
 _GENERATE_TIMES = 0x1
 """AVFMT_FLAG_GENPTS, which PyAV sets: it takes the order of storage for the order of display, so an AVI with B-frames
@@ -55,25 +65,46 @@ def decoder_version() -> str:
     return f"PyAV {av.__version__}, FFmpeg {av.ffmpeg_version_info}"
 
 
-def _video_stream(path: VideoPath, container: Any) -> Any:
-    """The video of a container: not a cover picture, the default one first, then the largest."""
-    still = Disposition.attached_pic | Disposition.timed_thumbnails
-    streams = [stream for stream in container.streams.video if not stream.disposition & still]
-    if not streams:
-        raise VideoError(f"{one_line(path)} has no video in it")
-    streams = [stream for stream in streams if stream.codec_context is not None]  # PyAV's word for "no decoder"
-    if not streams:
-        raise VideoError(f"{one_line(path)} holds video of a codec that this build of PyAV cannot decode")
+def _open_film(path: VideoPath) -> tuple[Any, Any]:
+    """A container that stands at its start, and the stream in it that is the film."""
+    container = open_container(path)
+    try:
+        container.flags &= ~_GENERATE_TIMES
+        stream, is_at_start = choose_stream(path, container)
+        if is_at_start and container.format.name == "matroska,webm":
+            is_at_start = _read_index(container, stream)
+        if not is_at_start:
+            index = stream.index
+            container.close()
+            container = open_container(path)
+            container.flags &= ~_GENERATE_TIMES
+            stream = container.streams[index]
+    except BaseException:
+        container.close()
+        raise
+    return container, stream
 
-    def preference(stream: Any) -> tuple[bool, int]:
-        return bool(stream.disposition & Disposition.default), stream.codec_context.width * stream.codec_context.height
 
-    best = max(streams, key=preference)
-    size = best.codec_context.width, best.codec_context.height
-    if not 0 < size[0] * size[1] <= MAX_PIXELS:  # the library says 0 × 0 for what it refuses by itself
-        told = f"frames of {size[0]} × {size[1]} pixels" if all(size) else "no frame size, or one beyond all bounds"
-        raise VideoError(f"{one_line(path)} declares {told}; at most {MAX_PIXELS} pixels are decoded")
-    return best
+def _read_index(container: Any, stream: Any) -> bool:
+    """Matroska keeps its index at the end of the file and reads it at the first seek. Whether that leads to the start:
+    the index has no negative times, so that pictures with such times would be passed over."""
+    with contextlib.suppress(av.FFmpegError, ValueError):
+        before = _next_place(container, stream)
+        container.seek(0, stream=stream)
+        after = _next_place(container, stream)
+        container.seek(0, stream=stream)
+        return before == after
+    return False
+
+
+def _next_place(container: Any, stream: Any) -> int | None:
+    """Where the next packet of a stream lies in the file; None if there is none."""
+    return next((packet.pos for packet in container.demux(stream) if packet.size), None)
+
+
+_in_order: LRUCache[tuple[int, int, int, int], float] = LRUCache(1024)
+"""Files without joins that were read already, and where their video ends."""
+_in_order_lock = threading.Lock()
 
 
 class NeedsPlainReadingError(Exception):
@@ -83,23 +114,26 @@ class NeedsPlainReadingError(Exception):
 class Reader:
     """An open file: its packets in file order, its errors counted, its clock in seconds from the start of the file."""
 
+    packets_ever_read = 0
+    """By all readers of this process: who watches a file being opened sees that it goes on, although reading its times
+    may take minutes. Counted without a lock: with several threads it grows, which is all that is asked of it."""
+
     def __init__(self, path: VideoPath, *, threads: int, keep_sound: bool = False) -> None:
-        self.container = open_container(path)
-        try:
-            self.stream = _video_stream(path, self.container)
-        except BaseException:
-            self.container.close()
-            raise
+        self.container, self.stream = _open_film(path)
+        self.stores_display_times = self.container.format.name not in _FORMATS_WITHOUT_DISPLAY_TIMES
+        self._is_matroska = self.container.format.name == "matroska,webm"
         self.codec = self.stream.codec_context
         # Once more, for this decoder: a damaged packet in the middle may declare another size than the header.
         self.codec.options = {"max_pixels": str(MAX_PIXELS)}
         # Not left to PyAV, whose default is a thread for each core in each of the decoders that run side by side.
         self.codec.thread_count = threads
         self.codec.thread_type = "NONE" if threads == 1 else "AUTO"
-        self.container.flags &= ~_GENERATE_TIMES
         self.packets_read = 0
         self.read_errors = 0
         self.jump: tuple[float, float] | None = None  # where the times of the file stopped making sense
+        self.joins: list[Join] = []
+        """Where the times of the file start anew and are joined on: all, where the file states a length; else those
+        met so far. What PyAV's own seek and packets not given out by this reader say are then other times."""
         self._last_seconds: float | None = None
         self._furthest_seconds = 0.0
         base = self.stream.time_base
@@ -114,16 +148,61 @@ class Reader:
             for other in self.container.streams:
                 if other.index != self.stream.index:
                     other.discard = Discard.all
-        if self.container.format.name == "matroska,webm":
-            self._read_index()
         self.before_seek: Callable[[], None] = lambda: None
         """Called before PyAV throws away what the decoder still holds."""
+        self._knows_joins = False
+        self._read_end = 0.0  # where the video ends, if all its times were read
+        if self.container.format.name in LONGEST_GAP_SECONDS and self.container.duration is not None:
+            self._find_joins(path)
+        self._clock = self._new_clock()
         self._packets: Iterator[PlannedPacket] = self._demux()
+        if self._is_matroska:
+            self._packets = self._with_times_at_the_start(self._packets)
 
-    def _read_index(self) -> None:
-        """Matroska keeps its index at the end of the file and reads it at the first seek."""
-        with contextlib.suppress(av.FFmpegError):
-            self.container.seek(0, stream=self.stream)
+    def _new_clock(self) -> Clock | None:
+        has_index = self.container.duration is not None
+        return clock_of(self.container.format.name, self._den / self._num, has_index=has_index)
+
+    def _find_joins(self, path: VideoPath) -> None:
+        """Read the file's times, unless this process did so before and met no join: an export opens a file often."""
+        status = os.stat(path)
+        identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        with _in_order_lock:
+            known = _in_order.get(identity)
+        if known is not None:
+            self._read_end, self._knows_joins = known, True
+            return
+        self._read_times(path)
+        if not self.joins:
+            with _in_order_lock:
+                _in_order[identity] = self._read_end
+
+    def _read_times(self, path: VideoPath) -> None:
+        """Find all joins, since the length of a file with joins is not what its header or its last packet says.
+
+        Reads all packets of the video and decodes none: about a hundredth of what decoding takes.
+        """
+        self._clock = self._new_clock()
+        discarded = [(other, other.discard) for other in self.container.streams if other.index != self.stream.index]
+        for other, _ in discarded:
+            other.discard = Discard.all
+        is_first = True
+        for planned in self._demux():
+            if is_first:  # as the first frame will
+                self.set_origin_near(planned.packet.pts)
+            is_first = False
+        for other, discard in discarded:
+            other.discard = discard
+        self._knows_joins = True
+        self._read_end = 0.0 if is_first or self._clock is None else self.seconds(self._clock.end)
+        self.packets_read = self.read_errors = 0
+        self.jump, self._last_seconds, self._furthest_seconds = None, None, 0.0
+        # to the first byte: a seek by time would look for it among times that are not in order
+        try:
+            self.container.seek(0, unsupported_byte_offset=True)
+        except av.FFmpegError as error:
+            self.container.close()
+            raise VideoError(f"{one_line(path)} cannot be read a second time: {error.strerror}") from error
 
     def seconds(self, stamp: int) -> float:
         """A timestamp of the video stream on the file's clock."""
@@ -145,14 +224,19 @@ class Reader:
 
     def duration_seconds(self) -> float | None:
         """How long the file plays: to the end of the longest stream, at least to ``video_end_seconds``."""
+        if self._read_end and self.joins:
+            return self._read_end if self._read_end <= MAX_DURATION_SECONDS else None
         duration = None if self.container.duration is None else self.container.duration / av.time_base
-        if duration is not None and self.container.format.name == "matroska,webm":
-            duration += min(0.0, self.seconds(0))  # its header counts from time 0, not from the first packet
-        ends = [end for end in (duration, self.video_end_seconds()) if end is not None]
-        return max((end for end in ends if 0 < end <= _MAX_DURATION_SECONDS), default=None)
+        if duration is not None and self._is_matroska:
+            duration += self.seconds(0)  # its header counts from time 0, not from the first packet
+        # what a stream's header says of its length is guessed by its last packets, and may be short of them
+        ends = [end for end in (duration, self.video_end_seconds(), self._read_end) if end is not None]
+        return max((end for end in ends if 0 < end <= MAX_DURATION_SECONDS), default=None)
 
     def video_end_seconds(self) -> float | None:
         """Where the header says that the video stream ends; None if it speaks of the whole file at most."""
+        if self._read_end and self.joins:
+            return self._read_end if self._read_end <= MAX_DURATION_SECONDS else None
         stream = self.stream
         if stream.duration is None or stream.duration <= 0:
             return None
@@ -161,12 +245,12 @@ class Reader:
         # the library guesses a cut AVI's duration by its size; the number of frames is what the header says
         if self.container.format.name == "avi" and rate is not None:
             end = max(end, stream.frames / rate)
-        return end if 0 < end <= _MAX_DURATION_SECONDS else None
+        return end if 0 < end <= MAX_DURATION_SECONDS else None
 
     def frame_rate(self) -> float | None:
         """Frames a second, on average, if the file gives a believable figure."""
         rate = self.stream.average_rate or self.stream.guessed_rate
-        return float(rate) if rate and 0 < rate <= 1000 else None
+        return float(rate) if rate and 0 < rate <= MAX_FRAME_RATE else None
 
     def __iter__(self) -> Iterator[PlannedPacket]:
         return self
@@ -177,27 +261,59 @@ class Reader:
     def _demux(self) -> Iterator[PlannedPacket]:
         """Packets of the video. Errors are counted and stepped over, within bounds."""
         errors_in_a_row = 0
-        bytes_left = _MAX_EXPANSION * max(self.container.size, 1 << 20)
-        while errors_in_a_row < _MAX_READ_ERRORS and bytes_left > 0:
+        bytes_left = MAX_EXPANSION * max(self.container.size, 1 << 20)
+        while errors_in_a_row < MAX_READ_ERRORS and bytes_left > 0:
             try:
                 for packet in self.container.demux():  # after an error: from where the file stands
                     errors_in_a_row = 0
+                    Reader.packets_ever_read += 1
                     bytes_left -= packet.size + 1  # a loop of empty packets ends, too
                     if bytes_left <= 0:
                         self.read_errors += 1
                         break
                     # PyAV ends with an empty packet for each stream, which would empty a decoder that may go on
                     if packet.size and packet.stream_index == self.stream.index:
+                        self._put_on_clock(packet)
                         if not self._follows(packet):
                             return
                         yield self._planned(packet)
-                    elif packet.size:
+                    elif packet.size and not self.joins:  # sound keeps the file's own times
                         self._note_end(packet)
                 else:
                     return
             except (av.FFmpegError, ValueError):
                 errors_in_a_row += 1
                 self.read_errors += 1
+
+    def _with_times_at_the_start(self, packets: Iterator[PlannedPacket]) -> Iterator[PlannedPacket]:
+        """Negative times, which a first cluster may have, are withheld by the library: they are counted back from the
+        first that is told, or those pictures would be shown in the place of the first ones."""
+        held: list[PlannedPacket] = []
+        for planned in packets:
+            held.append(planned)
+            if planned.seconds is not None or len(held) > _MAX_WITHOUT_TIME:
+                break
+        told = held[-1].packet if held and held[-1].seconds is not None else None
+        for steps, early in zip(range(len(held) - 1, 0, -1), held, strict=False):
+            if told is not None:
+                early.packet.pts = told.pts - steps * max(1, told.duration or 1)
+                early = replace(early, seconds=self.seconds(early.packet.pts))
+            yield early
+        yield from held[-1:]
+        yield from packets
+
+    def _put_on_clock(self, packet: Any) -> None:
+        if self._clock is None:
+            return
+        # Matroska stores display times and durations alone, the other formats decoding times and no durations
+        times = (None, packet.pts, packet.duration or 0) if self._is_matroska else (packet.dts, packet.pts)
+        shift, jump = self._clock.shift_of(*times)
+        if shift:
+            packet.dts = None if packet.dts is None else packet.dts + shift
+            packet.pts = None if packet.pts is None else packet.pts + shift
+        if jump and not self._knows_joins:
+            stamp = packet.dts if packet.pts is None else packet.pts
+            self.joins.append(Join(self.seconds(stamp), jump * self._num / self._den))
 
     def _follows(self, packet: Any) -> bool:
         """Whether a video packet's time is believable after the one before it."""
@@ -215,9 +331,13 @@ class Reader:
     def _note_end(self, packet: Any) -> None:
         stamp = packet.pts if packet.pts is not None else packet.dts
         if stamp is not None and packet.time_base:  # any stream's: sound has a time base of its own
-            base = packet.time_base
-            end = (stamp + (packet.duration or 0)) * base.numerator / base.denominator + self.seconds(0)
-            self._furthest_seconds = max(self._furthest_seconds, end)
+            self._furthest_seconds = max(self._furthest_seconds, self._end_of(packet))
+
+    def _end_of(self, packet: Any) -> float:
+        stamp, base = packet.dts if packet.pts is None else packet.pts, packet.time_base
+        if stamp is None or not base:
+            return 0.0
+        return float((stamp + (packet.duration or 0)) * base.numerator / base.denominator + self.seconds(0))
 
     def end_seconds(self, decoded_until_seconds: float) -> float:
         """Where the file ends, as far as it was read: with its sound, unless the sound's times make no sense."""
@@ -241,7 +361,7 @@ class Reader:
         Raises:
             NeedsPlainReadingError: the file is not where its index says; what was passed over cannot be told any more.
         """
-        if self.container.format.name not in _FORMATS_THAT_SEEK:
+        if self.container.format.name not in _FORMATS_THAT_SEEK or self.joins:
             return False
         index = self.stream.index_entries
         for margin in _SEEK_MARGINS_SECONDS:

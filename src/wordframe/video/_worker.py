@@ -1,14 +1,14 @@
 """The program that decodes videos for another process, one after the other: what kills it costs one video.
 
-A request is a line of JSON on standard input: the path, whether times are wanted or keyframes, ``short_side``,
-``threads``, ``memory_bytes``. An answer is two lengths (4 bytes each, little-endian), so many bytes of JSON, and so
+A request is a line of JSON on standard input: the path, whether keyframes are wanted, the options of
+``open_frames``, ``memory_bytes``. An answer is two lengths (4 bytes each, little-endian), so many bytes of JSON, and so
 many bytes of a picture. The answers to one request:
 
     {"info": …}                          what the file says about its video
     {"wants_times": true}                the next line of input is {"times": [seconds, …], "are_all": false}
     {"seconds": …, "shape": [h, w, 3]}   a frame, its picture behind it; "shape" null: the picture before, once more
     {"beat": true}                       packets were read or decoded within the last second
-    {"problem": …} or {"error": …}       the end; with "is_last" the process ends, too
+    {"problem": …, "note": …} or {"error": …}      the end; with "is_last" the process ends, too
 
 A request with "export", the arguments of ``export_moment``, is answered by {"report": …} or by {"error": …, "kind": …},
 which names the class of the error.
@@ -34,6 +34,7 @@ from typing import Any, BinaryIO
 from wordframe.disk import failure_line, one_line
 from wordframe.errors import VideoError, WordframeError
 from wordframe.video._picture import VideoInfo
+from wordframe.video._reader import Reader
 from wordframe.video.decode import FrameStream, open_frames, open_keyframes
 
 LENGTHS = struct.Struct("<II")
@@ -61,7 +62,6 @@ class _Worker:
     def __init__(self, requests: BinaryIO, answers: BinaryIO) -> None:
         self._requests, self._answers = requests, answers
         self._writing = threading.Lock()
-        self._stream: FrameStream | None = None
         self._idle_since: float | None = time.monotonic()
 
     def run(self) -> None:
@@ -78,12 +78,12 @@ class _Worker:
         seen = None
         while True:
             time.sleep(_BEAT_SECONDS)
-            idle_since, stream = self._idle_since, self._stream
+            idle_since, packets = self._idle_since, Reader.packets_ever_read
             is_idle = idle_since is not None and time.monotonic() - idle_since > IDLE_SECONDS
             if is_idle or (os.name != "nt" and os.getppid() != parent):
                 os._exit(0)
-            if stream is not None and stream.packets_read != seen:
-                seen = stream.packets_read
+            if packets != seen:
+                seen = packets
                 self._tell({"beat": True}, must=False)
 
     def _tell(self, values: dict[str, Any], picture: Any = b"", *, must: bool = True) -> None:
@@ -102,12 +102,12 @@ class _Worker:
 
     def _decode(self, request: dict[str, Any]) -> bool:
         """Whether this process is good for another video."""
-        path, problem = request["path"], None
+        path = request["path"]
         try:
             _limit_memory(request["memory_bytes"])
             with self._open(request) as stream:
-                self._stream = stream
-                problem = self._tell_frames(stream)
+                self._tell_frames(stream)
+                ended = {"problem": stream.problem, "note": stream.note}
         except VideoError as error:
             self._tell({"error": str(error)})
         except MemoryError:
@@ -118,9 +118,7 @@ class _Worker:
         except Exception as error:
             self._tell({"error": failure_line(path, error)})
         else:
-            self._tell({"problem": problem})
-        finally:
-            self._stream = None
+            self._tell(ended)
         return True
 
     def _export(self, request: dict[str, Any]) -> bool:
@@ -139,7 +137,7 @@ class _Worker:
         return True
 
     def _open(self, request: dict[str, Any]) -> FrameStream:
-        path, options = request["path"], {"short_side": request["short_side"], "threads": request["threads"]}
+        path, options = request["path"], request["options"]
         if request["keyframes"]:
             stream = open_keyframes(path, **options)
             self._tell({"info": asdict(stream.info)})
@@ -162,7 +160,7 @@ class _Worker:
             yield from answer["times"]
             are_all = answer["are_all"]
 
-    def _tell_frames(self, stream: FrameStream) -> str | None:
+    def _tell_frames(self, stream: FrameStream) -> None:
         shown = None
         for frame in stream:
             if frame.rgb is shown:
@@ -170,7 +168,6 @@ class _Worker:
             else:
                 shown = frame.rgb
                 self._tell({"seconds": frame.seconds, "shape": shown.shape}, shown)
-        return stream.problem
 
 
 def _limit_memory(num_bytes: int) -> None:

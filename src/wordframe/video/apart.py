@@ -36,7 +36,8 @@ _MEMORY_BYTES_A_THREAD = 256 << 20
 EXPORT_SECONDS = 300.0
 _EXPORT_MEMORY_BYTES = 8 << 30
 """Encoders hold dozens of pictures."""
-_TIMES_AT_ONCE = 1000
+TIMES_AT_ONCE = 10_000
+"""Seldom asked for: a process that waits for them works on the file's allowance (``_limits.py``)."""
 STALL_SECONDS = 60.0
 """A process that for so long neither gives a frame nor reads a packet hangs."""
 
@@ -60,7 +61,7 @@ def open_frames_apart(
 def export_moment_apart(
     source: VideoPath, target: VideoPath, start_seconds: float, end_seconds: float, **options: Any
 ) -> ExportReport:
-    """As ``export_moment``, in a process of its own; one that takes longer than five minutes is ended.
+    """As ``export_moment``, in a process of its own; one that makes no progress for five minutes is ended.
 
     Raises:
         VideoError: the source cannot be read, or killed the process.
@@ -128,6 +129,7 @@ class Decoders:
         *,
         short_side: int | None = None,
         threads: int = 1,
+        max_repeats: int | None = None,
     ) -> FramesApart:
         """As ``wordframe.video.open_frames``; with ``times=None`` as ``open_keyframes``.
 
@@ -136,7 +138,8 @@ class Decoders:
             DecoderError: no process can be started.
             ValueError: these decoders are closed.
         """
-        return FramesApart(self, path, times, short_side=short_side, threads=threads)
+        options = {"short_side": short_side} | ({} if times is None else {"max_repeats": max_repeats})
+        return FramesApart(self, path, times, threads=threads, **options)
 
     def take(self) -> Process:
         """A process for the calling thread alone."""
@@ -173,7 +176,7 @@ class FramesApart:
 
     Attributes:
         info: what the file says about its video.
-        problem: None, or what is wrong with the file, as far as it was read; the frames given out are good.
+        problem, note: as those of a ``FrameStream``, known behind the last frame.
     """
 
     def __init__(
@@ -182,16 +185,16 @@ class FramesApart:
         path: VideoPath,
         times: Iterable[float] | Callable[[VideoInfo], Iterable[float]] | None,
         *,
-        short_side: int | None,
         threads: int,
+        **options: Any,
     ) -> None:
         self.problem: str | None = None
+        self.note: str | None = None
         self._decoders, self._path = decoders, path
         self._request = {
             "path": os.path.abspath(os.fsdecode(path)),
             "keyframes": times is None,
-            "short_side": short_side,
-            "threads": threads,
+            "options": options | {"threads": threads},
             "memory_bytes": MEMORY_BYTES + (threads - 1) * _MEMORY_BYTES_A_THREAD,
         }
         self._deaths: list[str] = []
@@ -215,7 +218,7 @@ class FramesApart:
             raise StopIteration
         values = self._next("seconds", "problem")
         if "problem" in values:
-            self.problem = values["problem"]
+            self.problem, self.note = values["problem"], values["note"]
             self._give_back()
             raise StopIteration
         self._num_frames += 1
@@ -298,7 +301,7 @@ class _KeptTimes:
 
     def block(self) -> dict[str, Any]:
         """The next times; an error of the source only once those before it are used up."""
-        start, self._place = self._place, self._place + _TIMES_AT_ONCE
+        start, self._place = self._place, self._place + TIMES_AT_ONCE
         if self._error is not None and start >= len(self._given):
             raise self._error
         try:

@@ -19,18 +19,25 @@ from typing import Any, Self
 
 import av
 import numpy as np
-from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from wordframe.disk import one_line
 from wordframe.errors import VideoError
-from wordframe.video._opening import MAX_PIXELS, VideoPath
+from wordframe.video import _clock
+from wordframe.video._colours import Rgb
+from wordframe.video._limits import (
+    MAX_FRAMES,
+    MAX_GAP_SECONDS,
+    MAX_PACKETS_WITHOUT_FRAME,
+    MAX_PIXELS,
+    Allowance,
+    spread,
+)
+from wordframe.video._opening import VideoPath
 from wordframe.video._picture import Frame, Orientation, VideoInfo, fit_short_side, orientation, shown_size
 from wordframe.video._plan import KEYFRAME_SECONDS, DecodePlan, KeyframePlan, Step, WantedTimes
-from wordframe.video._reader import MAX_GAP_SECONDS, NeedsPlainReadingError, Reader
+from wordframe.video._reader import NeedsPlainReadingError, Reader
 
-_MAX_PACKETS_WITHOUT_FRAME = 1000
-"""A decoder that took this many wanted packets and gave nothing will not recover in this file."""
 _CODECS_THAT_SKIP_EXACTLY = frozenset({"h264", "hevc", "mpeg4", "mpeg2video", "mpeg1video"})
 """Their decoders leave out, when asked, just the pictures that no other refers to. Others ignore the question."""
 _ROUNDING_SECONDS = (0.5, 5.0)
@@ -53,6 +60,7 @@ def open_frames(
     *,
     short_side: int | None = None,
     threads: int = 1,
+    max_repeats: int | None = None,
 ) -> FrameStream:
     """The frames shown at ``times``, one for each while the video lasts, at least one.
 
@@ -62,11 +70,13 @@ def open_frames(
             file's length is known. Times beyond a known length end the stream.
         short_side: pixels; larger frames are scaled down to it (bicubic, same aspect) while they are converted.
         threads: of the decoder. One a video is best where several videos are decoded at once.
+        max_repeats: a picture that the file shows on and on is given at no more of its wanted times than this, evenly
+            spread, the first and the last among them; None gives it at all.
 
     Raises:
         VideoError: the file is not there, cannot be read, or has no video that can be decoded.
     """
-    return FrameStream(path, times, short_side=short_side, threads=threads)
+    return FrameStream(path, times, short_side=short_side, threads=threads, max_repeats=max_repeats)
 
 
 def open_keyframes(path: VideoPath, *, short_side: int | None = None, threads: int = 1) -> FrameStream:
@@ -85,6 +95,7 @@ class FrameStream:
     Attributes:
         info: what the file says about its video.
         problem: None, or what is wrong with the file, as far as it was read; the frames given out are good.
+        note: None, or what is odd about the file though nothing is missing: its times start anew on the way.
         decoded_until_seconds: the end of the last decoded frame.
     """
 
@@ -95,21 +106,27 @@ class FrameStream:
         *,
         short_side: int | None,
         threads: int,
+        max_repeats: int | None = None,
     ) -> None:
         if short_side is not None and short_side < 1:
             raise ValueError(f"short_side must be at least 1 pixel or None, got {short_side}")
         if threads < 1:
             raise ValueError(f"threads must be at least 1, got {threads}")
+        if max_repeats is not None and max_repeats < 1:
+            raise ValueError(f"max_repeats must be at least 1 or None, got {max_repeats}")
         self.problem: str | None = None
         self.decoded_until_seconds = 0.0
         self._path, self._threads, self._only_keyframes = path, threads, times is None
-        self._reformatter = VideoReformatter()
+        self._max_repeats, self._num_given = max_repeats, 0
+        self._to_rgb = Rgb()
         self._start(Reader(path, threads=threads))
+        self._allowance = Allowance(self._reader.container.size)
         # The first picture is decoded here and now: its size and orientation are true where the header's may not be,
         # and a file without any picture is refused before a caller makes plans for it.
         try:
             self._pictures = self._decode_with_jumps()
-            first = next(self._pictures, None)
+            with self._allowance:
+                first = next(self._pictures, None)
             if first is None:
                 raise VideoError(f"{one_line(path)} cannot be read as a video: no frame could be decoded")
             self.info = self._describe(first[1], short_side)
@@ -127,7 +144,18 @@ class FrameStream:
         return self
 
     def __next__(self) -> Frame:
-        return next(self._frames)
+        with self._allowance:
+            frame = next(self._frames)
+        if self._num_given == MAX_FRAMES:
+            self._tell(f"at the limit of {MAX_FRAMES:,} frames a video: the rest was not looked at")
+            self.close()
+            raise StopIteration
+        self._num_given += 1
+        return frame
+
+    @property
+    def note(self) -> str | None:
+        return _clock.told(self._reader.joins)
 
     def __enter__(self) -> Self:
         return self
@@ -136,11 +164,6 @@ class FrameStream:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-    @property
-    def packets_read(self) -> int:
-        """How many packets of the file were read so far: while it grows, something happens."""
-        return self._reader.packets_read
 
     def close(self) -> None:
         """Give the file back. The stream ends."""
@@ -218,22 +241,18 @@ class FrameStream:
 
     def _frames_before(self, stop: float, picture: Any) -> Iterator[Frame]:
         rgb: NDArray[np.uint8] | None = None  # converted once, however many times it is shown
-        while (time := self._wanted.peek()) is not None and time < stop:
+        times = self._wanted.taken_before(stop)
+        for time in times if self._max_repeats is None else spread(list(times), self._max_repeats):
             rgb = self._rgb(picture) if rgb is None else rgb
-            yield Frame(self._wanted.pop(), rgb)
+            yield Frame(time, rgb)
 
     def _rgb(self, picture: Any) -> NDArray[np.uint8]:
         width, height = self._size
         try:
-            # Scaled and converted in one step: no RGB picture of the full size is ever made. In one thread: the
-            # scaler's own would fight over the cores with the other videos' decoders.
-            converted = self._reformatter.reformat(
-                picture, width, height, format="rgb24", interpolation="BICUBIC", threads=1
-            )
+            rgb = self._to_rgb(picture, width, height)  # no RGB picture of the full size is ever made
         except (av.FFmpegError, ValueError) as error:
             name = picture.format.name
             raise VideoError(f"{one_line(self._path)}: cannot convert pictures of pixel format {name}") from error
-        rgb: NDArray[np.uint8] = converted.to_ndarray()  # type: ignore[assignment]
         return self._orientation.apply(rgb)
 
     def _decode_with_jumps(self) -> Iterator[tuple[float, Any]]:
@@ -265,7 +284,10 @@ class FrameStream:
                 self._reader.codec.flush_buffers()
             yield from self._on_clock(frames)
             packets_without_frame = 0 if frames else packets_without_frame + step.is_wanted
-            if packets_without_frame > _MAX_PACKETS_WITHOUT_FRAME:
+            if self._allowance.is_spent():
+                self._tell(f"stopped after {self._allowance.seconds:.0f} s of work, the limit for a file of its size")
+                self._is_broken = True
+            if packets_without_frame > MAX_PACKETS_WITHOUT_FRAME:
                 self._tell(f"damaged: {packets_without_frame} packets in a row gave no frame")
                 self._is_broken = True
             if self._is_broken:
@@ -327,6 +349,9 @@ class FrameStream:
         stamp = frame.pts
         # An AVI has decoding times alone. Frames leave the decoder in the order of display, each with the decoding time
         # of the packet that pushed it out: spaced as they should be, and all late by the decoder's delay, the first's.
+        # The library takes those of B-frames for display times, which are as late: so none or all are believed.
+        if self._first_dts is not None and not reader.stores_display_times and not self._only_keyframes:
+            stamp = None
         if stamp is None and frame.dts is not None and (last is None or self._first_dts is not None):
             self._first_dts = frame.dts if self._first_dts is None else self._first_dts
             stamp = reader.ticks(0) + frame.dts - self._first_dts

@@ -1,19 +1,19 @@
 """Cutting a moment out of a video into a file of its own, without re-encoding where codec and container allow it.
 
-A copy starts at the last keyframe not after the wanted start, so it may start earlier; the report says where. What
-cannot be copied (a codec that the target's container does not take, a file without display times) is encoded again,
-silent, as H.264 at the source's frame rate. The target appears only when it is complete.
-Neighbours: ``_reader.py`` gives the packets to copy, ``decode.py`` the frames to encode.
+A copy starts at the last keyframe not after the wanted start, so it may start earlier; the report says where. Pictures
+and sound go each its own way: what the container does not take as it is is encoded anew. A copy counts only if its
+first packet gives a clean picture of the source's shape and orientation. The target appears only when it is complete.
+Neighbours: ``_copying.py`` and ``_encoding.py`` give the packets, ``_targets.py`` knows the containers.
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
+import errno
+import heapq
 import os
-from collections.abc import Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -21,26 +21,40 @@ import av
 
 from wordframe.disk import one_line, replacing
 from wordframe.errors import VideoError, WordframeError
+from wordframe.video._copying import CannotCopyError, CopiedPictures, CopiedSound, open_for_export, sound_of
+from wordframe.video._encoding import EncodedPictures, EncodedSound
 from wordframe.video._opening import VideoPath
+from wordframe.video._picture import VideoInfo
 from wordframe.video._reader import Reader
-from wordframe.video.decode import open_frames
-from wordframe.video.sampling import per_second
+from wordframe.video._targets import Way, check_target, encoders, open_target, places
+from wordframe.video.decode import probe
 
-_MAX_HELD_PACKETS = 64
-"""More without a decoding time than any codec reorders: the file has none."""
-_FRAME_RATES = (25.0, 60.0)
-"""Of an encoded moment: where the source names none, and at most."""
+_CODEC_NAMES = {
+    "libx264": "H.264",
+    "libvpx-vp9": "VP9",
+    "aac": "AAC",
+    "libopus": "Opus",
+    "libmp3lame": "MP3",
+    "mp2": "MP2",
+    "mpeg4": "MPEG-4",
+}
+_DISK_ERRORS = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EROFS})
+"""No other way of writing helps against these."""
 
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What was written: ``[start, end)`` of the source in seconds, copied or encoded again, with sound or without."""
+    """What was written: ``[start, end)`` of the source in seconds. Time 0 of the target is ``start_seconds``.
+
+    is_copy: the pictures are the source's, bit for bit. notes: in words, whatever was done to it beside cutting.
+    """
 
     target: Path
     start_seconds: float
     end_seconds: float
     is_copy: bool
     has_sound: bool
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.start_seconds < self.end_seconds:
@@ -49,8 +63,22 @@ class ExportReport:
             )
 
 
-class _CannotCopyError(Exception):
-    """The packets do not go into the target as they are."""
+@dataclass(frozen=True)
+class _Moment:
+    """What is asked for, and what the source has: codecs by name, ``sound`` None if there is none; ``is_joined``: its
+    times start anew inside, and the reader has put those of the pictures, and of nothing else, on one clock."""
+
+    source: Path
+    start_seconds: float
+    end_seconds: float
+    info: VideoInfo
+    codec: str
+    sound: str | None
+    is_joined: bool
+
+
+class _CannotHoldError(Exception):
+    """No way leads into this container."""
 
 
 def export_moment(
@@ -60,12 +88,15 @@ def export_moment(
     end_seconds: float,
     *,
     overwrite: bool = False,
-    copy: bool = True,
+    copy: bool | Collection[str] = True,
+    other_container: bool = False,
 ) -> ExportReport:
     """Write ``[start, end)`` of a video to ``target``, whose suffix names the container (.mp4, .mkv, .mov, .webm …).
 
     Args:
-        copy: copy where it can be done; False encodes in any case.
+        copy: copy where it can be done; False encodes in any case; names of codecs: only these are copied.
+        other_container: where that of ``target`` cannot hold the moment well, write an .mkv or .mp4 beside it; the
+            report has its name.
 
     Raises:
         VideoError: the source cannot be read, or the moment lies outside of it.
@@ -73,183 +104,149 @@ def export_moment(
     """
     if not 0 <= start_seconds < end_seconds < float("inf"):
         raise WordframeError(f"a moment needs 0 <= start < end, got {start_seconds} s to {end_seconds} s")
-    source_path, target_path = Path(os.fsdecode(source)), Path(os.fsdecode(target))
-    _check_target(source_path, target_path, overwrite=overwrite)
-    try:
-        with replacing(target_path) as part:
-            try:
-                if not copy:
-                    raise _CannotCopyError
-                report = _copy(source_path, part, start_seconds, end_seconds)
-                _check_decodes(part)
-            except _CannotCopyError:
-                report = _encode(source_path, part, start_seconds, end_seconds)  # over what the copy left of itself
-    # in this order: many of the library's errors are errors of the system, too, and then say what the system said
-    except OSError as error:
-        raise WordframeError(f"{one_line(target)} cannot be written: {error.strerror or error}") from error
-    except (ValueError, av.FFmpegError) as error:
-        line = f"a {target_path.suffix} file cannot hold this moment, neither copied nor as H.264; use .mp4 or .mkv"
-        raise WordframeError(f"{one_line(target)} cannot be written: {line}") from error
-    return replace(report, target=target_path)
+    source_path, wanted = Path(os.fsdecode(source)), Path(os.fsdecode(target))
+    moment: _Moment | None = None
+    for place, ways in places(wanted, other_container=other_container):
+        check_target(source_path, place, overwrite=overwrite)
+        moment = moment or _moment(source_path, start_seconds, end_seconds)
+        try:
+            with replacing(place) as part:
+                report = _written(moment, part, [way for way in ways if _is_open(way, moment, copy)])
+        except _CannotHoldError:
+            continue
+        except (OSError, av.FFmpegError) as error:
+            raise WordframeError(f"{one_line(place)} cannot be written: {error.strerror or error}") from error
+        if place != wanted:
+            moved = f"an {place.suffix} since a {one_line(wanted.suffix)} file cannot hold it"
+            report = replace(report, notes=(moved, *report.notes))
+        return replace(report, target=place)
+    line = f"a {one_line(wanted.suffix)} file cannot hold this moment, neither copied nor encoded anew"
+    raise WordframeError(f"{one_line(target)} cannot be written: {line}; use .mp4 or .mkv")
 
 
-def _check_target(source: Path, target: Path, *, overwrite: bool) -> None:
-    if target.exists():
-        if source.exists() and target.samefile(source):
-            raise WordframeError(f"{one_line(target)} is the source itself; name another target")
-        if not overwrite:
-            raise WordframeError(f"{one_line(target)} exists already; name another target, or allow overwriting it")
-        if target.is_dir():
-            raise WordframeError(f"{one_line(target)} is a folder; name a file in it")
-    if not target.parent.is_dir():
-        raise WordframeError(f"{one_line(target.parent)} is not a folder; make it first")
-    try:
-        av.ContainerFormat(_format_of(target), "w")
-    except (ValueError, KeyError):
-        suffix = one_line(target.suffix)
-        raise WordframeError(f"{one_line(target)}: '{suffix}' names no video container; use .mp4 or .mkv") from None
-
-
-def _format_of(target: Path) -> str:
-    names = {".mkv": "matroska", ".m4v": "mp4", ".ts": "mpegts", ".mpg": "mpeg"}
-    suffix = target.suffix.lower()
-    return names.get(suffix, suffix[1:])
-
-
-def _open_part(part: Path) -> Any:
-    return av.open(f"file:{part.absolute()}", "w", format=_format_of(part))
-
-
-def _check_decodes(part: Path) -> None:
-    # A container may take a codec's packets and drop what the decoder needs to start (headers kept elsewhere): nothing
-    # but a decoded frame shows that the copy is good.
-    try:
-        open_frames(part, ()).close()
-    except VideoError as error:
-        raise _CannotCopyError from error
-
-
-def _check_moment(reader: Reader, source: Path, start_seconds: float) -> None:
-    duration = reader.duration_seconds()
+def _moment(source: Path, start_seconds: float, end_seconds: float) -> _Moment:
+    info = probe(source)
+    duration = info.duration_seconds
     if duration is not None and start_seconds >= duration:
         line = f"the moment starts at {start_seconds:g} s, but the video ends at {duration:.3f} s"
         raise VideoError(f"{one_line(source)}: {line}")
+    reader = open_for_export(source)
+    sound = sound_of(reader)
+    codec, sound_codec = reader.codec.codec.canonical_name, None if sound is None else sound.codec.canonical_name
+    is_joined = bool(reader.joins)
+    reader.container.close()
+    return _Moment(source, start_seconds, end_seconds, info, codec, sound_codec, is_joined)
 
 
-def _copy(source: Path, part: Path, start_seconds: float, end_seconds: float) -> ExportReport:
-    reader = Reader(source, threads=1, keep_sound=True)
+def _is_open(way: tuple[Way, Way], moment: _Moment, copy: bool | Collection[str]) -> bool:
+    """Whether pictures and sound may go this way."""
+    if moment.is_joined and way != ("encode", "none"):
+        return False
+    for codec, taken in zip((moment.codec, moment.sound), way, strict=True):
+        if codec is None and taken != "none":
+            return False
+        if taken == "copy" and (copy is False or (copy is not True and codec not in copy)):
+            return False
+    return True
+
+
+def _written(moment: _Moment, part: Path, ways: list[tuple[Way, Way]]) -> ExportReport:
+    """The best way that works; each writes over what the one before left of itself."""
+    cannot_copy = ""
+    for pictures, sound in ways:
+        if pictures == "copy" and cannot_copy:
+            continue
+        try:
+            report = _cut(moment, part, pictures, sound)
+            if pictures == "copy":
+                _check_copy(part, moment.info)
+        except CannotCopyError as error:
+            cannot_copy = f": {error}"
+        except (OSError, ValueError, av.FFmpegError) as error:  # a codec that the container does not take
+            if getattr(error, "errno", None) in _DISK_ERRORS:
+                raise
+        else:
+            return replace(report, notes=_notes(moment, part, pictures, sound, cannot_copy))
+    raise _CannotHoldError
+
+
+def _notes(moment: _Moment, part: Path, pictures: Way, sound: Way, reason: str) -> tuple[str, ...]:
+    encoder, sound_encoder = (_CODEC_NAMES.get(name, name) for name in encoders(part))
+    notes = []
+    if pictures == "encode":
+        notes.append(f"pictures encoded anew from {moment.codec} as {encoder}{reason}")
+    if sound == "encode":
+        notes.append(f"sound encoded anew from {moment.sound} as {sound_encoder}")
+    if sound == "none" and moment.sound is not None:
+        reason = "its times start anew inside the file" if moment.is_joined else "it cannot be read"
+        notes.append(f"its sound ({moment.sound}) is left out: {reason}")
+    return tuple(notes)
+
+
+def _cut(moment: _Moment, part: Path, pictures_way: Way, sound_way: Way) -> ExportReport:
+    with contextlib.ExitStack() as files:
+        span = moment.start_seconds, moment.end_seconds
+        pictures: CopiedPictures | EncodedPictures
+        if pictures_way == "copy":
+            pictures = CopiedPictures(moment.source, *span)
+        else:
+            pictures = EncodedPictures(moment.source, *span, encoders(part)[0])
+        files.callback(pictures.close)
+        tracks: list[Any] = [pictures]
+        if sound_way != "none":
+            span = pictures.start_seconds, moment.end_seconds
+            copied = sound_way == "copy"
+            sound = (
+                CopiedSound(moment.source, *span) if copied else EncodedSound(moment.source, *span, encoders(part)[1])
+            )
+            files.callback(sound.close)
+            tracks.append(sound)
+        has_sound = _mux(tracks, part)
+        return ExportReport(part, pictures.start_seconds, pictures.end_seconds, pictures_way == "copy", has_sound)
+
+
+def _mux(tracks: list[Any], part: Path) -> bool:
+    """Write all packets in the order of their decoding; whether there was sound among them."""
+    has_sound = False
+    with open_target(part) as output:
+        for track in tracks:
+            track.add_to(output)
+        output.start_encoding()
+        for packet in heapq.merge(*(track.packets() for track in tracks), key=_decoded_at):
+            has_sound |= packet.stream.type == "audio"
+            output.mux(packet)
+    return has_sound
+
+
+def _decoded_at(packet: Any) -> float:
+    return float((packet.dts if packet.dts is not None else packet.pts or 0) * packet.time_base)
+
+
+def _check_copy(part: Path, source: VideoInfo) -> None:
+    """Decode the first picture: nothing else shows what a container dropped, or that a keyframe was none.
+
+    Raises:
+        CannotCopyError: the copy does not begin with a clean picture, or has another shape or orientation.
+    """
     try:
-        _check_moment(reader, source, start_seconds)
-        sound = next((stream for stream in reader.container.streams.audio if stream.codec_context is not None), None)
-        # a container that does not take the sound's codec may take the video's
-        for chosen in (sound, None) if sound is not None else (None,):
-            with contextlib.suppress(ValueError, av.FFmpegError):
-                return _copy_streams(reader, chosen, part, start_seconds, end_seconds)
-        raise _CannotCopyError
+        info = probe(part)
+    except VideoError as error:
+        raise CannotCopyError("a copy of it cannot be decoded") from error
+    if info.rotation_degrees != source.rotation_degrees:
+        raise CannotCopyError("the container does not say which way is up")
+    if max(abs(info.width - source.width), abs(info.height - source.height)) > 1:  # rounded, each in its own way
+        raise CannotCopyError("the container does not keep the shape of its pixels")
+    reader = Reader(part, threads=1)
+    try:
+        stamps: list[int | None] = []
+        for planned in reader:
+            stamps.append(planned.packet.pts)
+            if frames := reader.codec.decode(planned.packet):
+                break
+        else:
+            frames = reader.codec.decode(None)
+        # with a rolling refresh of the picture the decoder holds back what is not whole yet
+        if not frames or not frames[0].key_frame or (frames[0].pts is not None and frames[0].pts != stamps[0]):
+            raise CannotCopyError("its keyframes are no whole pictures")
     finally:
         reader.container.close()
-
-
-def _copy_streams(
-    reader: Reader, sound: Any | None, part: Path, start_seconds: float, end_seconds: float
-) -> ExportReport:
-    packets = _packets_of_moment(reader, sound, start_seconds, end_seconds)
-    first = next(packets, None)
-    if first is None:
-        raise _CannotCopyError
-    origin = first.pts * first.time_base  # both streams move by the same time, or sound and picture would part
-    end = Fraction(0)
-    has_sound = False
-    with _open_part(part) as output:
-        streams = {stream.index: output.add_stream_from_template(stream) for stream in (reader.stream, sound) if stream}
-        for packet in itertools.chain([first], packets):
-            has_sound |= packet.stream_index != reader.stream.index
-            if packet.stream_index == reader.stream.index:
-                end = max(end, (packet.pts + (packet.duration or 0)) * packet.time_base)
-            # From 0 on. The first decoding times become negative where frames are reordered, which containers take.
-            shift = round(origin / packet.time_base)
-            packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
-            packet.stream = streams[packet.stream_index]
-            output.mux(packet)
-    start_of_file = reader.seconds(0)
-    return ExportReport(part, max(0.0, float(origin) + start_of_file), float(end) + start_of_file, True, has_sound)
-
-
-def _packets_of_moment(reader: Reader, sound: Any | None, start_seconds: float, end_seconds: float) -> Iterator[Any]:
-    """Video packets from the keyframe at or before the start up to the end, and the sound between; with both times."""
-    video, container = reader.stream, reader.container
-    container.seek(reader.ticks(start_seconds), stream=video)
-    stop = reader.ticks(end_seconds) * video.time_base
-    begin: Fraction | None = None
-    video_ended = False
-    for packet in _with_decoding_times(container.demux([video] if sound is None else [video, sound]), video.index):
-        seconds = packet.dts * packet.time_base  # decoding times ascend in the file; display times do not
-        if packet.stream_index == video.index:
-            if begin is None:
-                # The seek went by the file's index, which may be wrong, or hold decoding times and land too late.
-                if not packet.is_keyframe or packet.pts > reader.ticks(start_seconds):
-                    raise _CannotCopyError
-                begin = packet.pts * packet.time_base
-            video_ended |= seconds >= stop
-            # sound may be stored behind its picture: when that is complete, read on for a second
-            if seconds >= stop + 1 or (video_ended and sound is None):
-                return
-            if not video_ended:
-                yield packet
-        elif begin is not None and begin <= seconds < stop:
-            yield packet
-
-
-def _with_decoding_times(packets: Iterator[Any], video_index: int) -> Iterator[Any]:
-    """Packets with both times. Matroska leaves the first decoding times out: they are counted back from the next."""
-    held: list[Any] = []
-    for packet in packets:
-        if not packet.size:  # PyAV's mark for the end of a stream
-            continue
-        if packet.pts is None:
-            if packet.stream_index == video_index:
-                raise _CannotCopyError
-            continue
-        if packet.stream_index != video_index:
-            packet.dts = packet.pts if packet.dts is None else packet.dts  # sound is not reordered
-            if not held:  # sound beside held pictures is left out: hundredths of a second, at the start of the file
-                yield packet
-            continue
-        if packet.dts is None:
-            held.append(packet)
-            if len(held) > _MAX_HELD_PACKETS:
-                raise _CannotCopyError
-            continue
-        for steps_before, earlier in zip(range(len(held), 0, -1), held, strict=True):
-            earlier.dts = packet.dts - steps_before * max(1, packet.duration or 1)
-            yield earlier
-        held = []
-        yield packet
-
-
-def _encode(source: Path, part: Path, start_seconds: float, end_seconds: float) -> ExportReport:
-    with open_frames(source, lambda info: _times(info.frame_rate, start_seconds, end_seconds)) as frames:
-        duration = frames.info.duration_seconds
-        end_seconds = end_seconds if duration is None else min(end_seconds, duration)
-        rate = Fraction(min(frames.info.frame_rate or _FRAME_RATES[0], _FRAME_RATES[1])).limit_denominator(
-            1001
-        )  # NTSC's 30000/1001
-        number = 0
-        with _open_part(part) as output:
-            stream = output.add_stream("libx264", rate=rate, options={"crf": "18"})
-            for number, frame in enumerate(frames):
-                picture = av.VideoFrame.from_ndarray(frame.rgb, format="rgb24")
-                width, height = max(2, picture.width // 2 * 2), max(2, picture.height // 2 * 2)
-                if number == 0:
-                    # even sides and half colour resolution: what every player and browser decodes
-                    stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-                picture = picture.reformat(width, height, "yuv420p")
-                picture.pts, picture.time_base = number, 1 / rate
-                output.mux(stream.encode(picture))
-            output.mux(stream.encode())
-    end = min(end_seconds, start_seconds + float((number + 1) / rate))
-    return ExportReport(part, start_seconds, end, False, False)
-
-
-def _times(frame_rate: float | None, start_seconds: float, end_seconds: float) -> Iterator[float]:
-    return per_second(min(frame_rate or _FRAME_RATES[0], _FRAME_RATES[1]), start_seconds, end_seconds)

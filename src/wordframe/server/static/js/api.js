@@ -11,7 +11,7 @@ export class Problem extends Error {
   }
 }
 
-async function ask(path, options = {}, patience = PATIENCE) {
+async function answerTo(path, options = {}, patience = PATIENCE) {
   let answer;
   try {
     answer = await fetch(API + path, options);
@@ -21,12 +21,14 @@ async function ask(path, options = {}, patience = PATIENCE) {
   }
   if (answer.status === 503 && patience > 0 && answer.headers.has("Retry-After")) {
     await new Promise((done) => setTimeout(done, 1000 * Number(answer.headers.get("Retry-After"))));
-    return ask(path, options, patience - 1);
+    return answerTo(path, options, patience - 1);
   }
-  if (answer.ok) return answer.json();
+  if (answer.ok) return answer;
   const told = await answer.json().catch(() => ({}));
   throw new Problem(answer.status, told.detail ?? `The server answered ${answer.status}.`);
 }
+
+const ask = async (path, options) => (await answerTo(path, options)).json();
 
 function parameters(values) {
   const given = Object.entries(values).filter(([, value]) => value !== "" && value !== null && value !== undefined);
@@ -44,7 +46,16 @@ export const stopIndexing = () => ask("/index", { method: "DELETE" });
 export const video = (id, signal) => ask(`/videos/${encodeURIComponent(id)}`, { signal });
 
 export const thumbnailUrl = (segment) => `${API}/segments/${encodeURIComponent(segment)}/thumbnail`;
-export const clipUrl = (segment, start, end) => `${API}/segments/${segment}/clip?start=${start}&end=${end}`;
+
+/** A moment as a file, with the seconds of the video that it shows (a copy starts at a keyframe) and what was done to it. */
+export async function clip(segment, start, end, signal) {
+  const answer = await answerTo(`/segments/${encodeURIComponent(segment)}/clip?${parameters({ start, end })}`, { signal });
+  const told = (name) => answer.headers.get(`Clip-${name}`) ?? "";
+  return {
+    file: await answer.blob(), notes: told("Notes"),
+    start_seconds: Number(told("Start-Seconds")), end_seconds: Number(told("End-Seconds")),
+  };
+}
 
 export function videos(state, { limit, cursor, signal } = {}) {
   return ask(`/videos?${parameters({ ...filters(state), limit, cursor })}`, { signal });

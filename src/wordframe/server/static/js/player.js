@@ -28,6 +28,7 @@ function end() {
   open.controller.abort();
   open.player.removeAttribute("src");
   open.player.load();
+  forgetClip();
   dialog.replaceChildren();
   open = null;
 }
@@ -134,7 +135,7 @@ function start(at, play) {
 async function unplayable() {
   const now = open;
   const { video, clip } = now;
-  const reason = await refusal(clip ? clipUrl(clip) : video.media_url);
+  const reason = clip ? "" : await refusal(video.media_url);
   if (open !== now) return;
   now.player.removeAttribute("src");
   if (reason || clip) {
@@ -159,14 +160,32 @@ async function refusal(url) {
   }
 }
 
-function playClip(at) {
+async function playClip(at) {
+  const now = open;
   const found = nearest(at);
   if (!found) return;
-  open.clip = found;
-  open.wanted = Math.max(0, at - found.start_seconds);
-  tell(el("p", {}, `A clip of ${span(found)}, made for your browser.`));
-  open.player.src = clipUrl(found);
-  open.player.play().catch(() => {});
+  tell(el("p", {}, "Cutting the moment…"));
+  try {
+    const clip = await cut(found, now);
+    if (open !== now) return;
+    forgetClip();
+    now.clip = { ...clip, url: URL.createObjectURL(clip.file) };
+    now.wanted = Math.max(0, at - clip.start_seconds);
+    tell(el("p", {}, `A clip of ${span(clip)}, made for your browser${clip.notes && `: ${clip.notes}`}.`));
+    now.player.src = now.clip.url;
+    now.player.play().catch(() => {});
+  } catch (error) {
+    if (open === now && error.name !== "AbortError") tell(el("p", { class: "problem" }, error.message));
+  }
+}
+
+/** A moment as the server cuts it, a minute at most. */
+const cut = (found, { controller }) =>
+  api.clip(found.segment_id, found.start_seconds, Math.min(found.end_seconds, found.start_seconds + 60), controller.signal);
+
+function forgetClip() {
+  if (open.clip) URL.revokeObjectURL(open.clip.url);
+  open.clip = null;
 }
 
 /** Where the player's own zero lies in the video. */
@@ -281,7 +300,6 @@ function nearest(time) {
 
 /** The moment that is shown now. */
 const moment = () => nearest(position());
-const clipUrl = (found) => api.clipUrl(found.segment_id, found.start_seconds, Math.min(found.end_seconds, found.start_seconds + 60));
 
 function actionsOf() {
   return el("div", { class: "actions" },
@@ -308,16 +326,15 @@ async function save() {
   const found = moment();
   tell(el("p", {}, "Cutting the moment…"));
   try {
-    const answer = await fetch(clipUrl(found));
-    if (!answer.ok) throw new Error((await answer.json()).detail);
+    const clip = await cut(found, now);
     if (open !== now) return;
-    const url = URL.createObjectURL(await answer.blob());
+    const url = URL.createObjectURL(clip.file);
     const name = `${now.video.name.replace(/\.[^.]*$/, "")}_${found.start_seconds}-${found.end_seconds}s.mp4`;
     el("a", { href: url, download: name }).click();
     setTimeout(() => URL.revokeObjectURL(url), 10000);
-    tell(el("p", {}, `Saved as ${name}.`));
+    tell(el("p", {}, `Saved as ${name}: ${span(clip)} of the video${clip.notes && `, ${clip.notes}`}.`));
   } catch (error) {
-    tell(el("p", { class: "problem" }, error.message));
+    if (open === now && error.name !== "AbortError") tell(el("p", { class: "problem" }, error.message));
   }
 }
 
