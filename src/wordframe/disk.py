@@ -21,8 +21,10 @@ from filelock import FileLock, Timeout
 __all__ = [
     "content_hash",
     "display_path",
+    "failure_line",
     "hold_lock",
     "one_line",
+    "remove_unfinished",
     "replacing",
     "short_hash",
     "shown_command",
@@ -33,6 +35,7 @@ __all__ = [
 
 _KEPT_OF_NAME = 32
 """Characters: a file system takes 255 bytes, and a character may be four."""
+_MAX_LINE = 300
 
 
 @contextlib.contextmanager
@@ -48,8 +51,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    writer = f"{os.getpid()}-{threading.get_ident():x}"
-    part = path.with_name(f".{path.stem[:_KEPT_OF_NAME]}.{writer}.part{path.suffix}")
+    part = path.with_name(f"{_beginning(path, os.getpid())}{threading.get_ident():x}.part{path.suffix}")
     try:
         yield part
         sync(part)
@@ -59,6 +61,19 @@ def replacing(path: str | Path) -> Iterator[Path]:
         raise
     # Without this a power cut can undo the rename although the content is safe.
     sync(path.parent)
+
+
+def _beginning(path: Path, process: int) -> str:
+    return f".{path.stem[:_KEPT_OF_NAME]}.{process}-"
+
+
+def remove_unfinished(path: str | Path, process: int) -> None:
+    """Remove what a process that died left beside ``path``, which it was ``replacing``."""
+    path = Path(path)
+    beginning = _beginning(path, process)
+    with contextlib.suppress(OSError):
+        for left in [each for each in path.parent.iterdir() if each.name.startswith(beginning)]:
+            left.unlink(missing_ok=True)
 
 
 def write_whole(path: str | Path, content: str | bytes) -> None:
@@ -162,3 +177,15 @@ def shown_command(*words: str | Path) -> str:
     """
     texts = [str(word) for word in words]
     return one_line(subprocess.list2cmdline(texts) if os.name == "nt" else shlex.join(texts))
+
+
+def failure_line(path: str | bytes | Path, error: BaseException) -> str:
+    """One line that names the file and the error.
+
+    >>> failure_line("a.mp4", RuntimeError("out of memory\\nat frame 3")), failure_line("a.mp4", MemoryError())
+    ('a.mp4: RuntimeError: out of memory', 'a.mp4: MemoryError')
+    """
+    line = next(iter(str(error).strip().splitlines()), "")
+    told = f": {one_line(line)}" if line else ""
+    reason = f"{one_line(path)}: {type(error).__name__}{told}"
+    return reason if len(reason) <= _MAX_LINE else f"{reason[:_MAX_LINE]}…"

@@ -48,6 +48,10 @@ class VideoError(WordframeError):
     """A file that cannot be read as a video."""
 
 
+class DecoderError(WordframeError):
+    """The process that decodes videos cannot be started: no video's fault."""
+
+
 class LibraryError(WordframeError):
     """A library that cannot be opened, is in use by another indexer, or was made with other settings."""
 

@@ -311,7 +311,7 @@ class TestNotAVideo:
         for name in ("photo.png", "photo.jpg", "photo.webp", "photo.mp4"):
             kind = {"jpg": "jpeg", "ebp": "webp"}.get(name[-3:], "png")
             Image.fromarray(picture(0, 64, 48)).save(tmp_path / name, format=kind)
-            self.expect(tmp_path / name, "is a picture or a text")
+            self.expect(tmp_path / name, "cannot be read as a video: it is a picture, a text, a playlist")
 
     def test_sound(self, tmp_path: Path) -> None:
         path = tmp_path / "sound.m4a"

@@ -16,7 +16,7 @@ from typing import Any
 from wordframe.data.benchmarks import Split
 from wordframe.data.captions import match_videos
 from wordframe.errors import VideoError
-from wordframe.video import VideoInfo, open_frames, per_second
+from wordframe.video import VideoInfo, open_frames_apart, per_second
 
 MAX_WORDS = 75
 """CLIP's 77 token positions less start and end; a word takes one position or more."""
@@ -120,7 +120,7 @@ def _look(path: Path, deep: bool) -> tuple[bool, str | None]:
         return per_second(1.0, 0.0, info.duration_seconds) if deep else iter([0.0])
 
     try:
-        with open_frames(str(path), times, short_side=64) as frames:
+        with open_frames_apart(str(path), times, short_side=64) as frames:
             for _ in frames:
                 pass
             return False, frames.problem

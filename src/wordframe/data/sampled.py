@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 from wordframe.errors import VideoError
-from wordframe.video import WHOLE_VIDEO, Frame, FrameRule, VideoInfo, VideoPath, open_frames, per_second
+from wordframe.video import WHOLE_VIDEO, Frame, FrameRule, VideoInfo, VideoPath, open_frames_apart, per_second
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -110,7 +110,7 @@ def read_sampled(
     expected = _seconds(info.duration_seconds, num_frames, rule)
     if not expected or len(frames) < len(expected):
         # tiny pictures: only their number is wanted
-        with open_frames(path, per_second(1.0, 0.0, rule.end_seconds), short_side=16) as stream:
+        with open_frames_apart(path, per_second(1.0, 0.0, rule.end_seconds), short_side=16) as stream:
             count = sum(1 for _ in stream)
         frames, _, later_problem = _read(path, lambda _: _seconds(count, num_frames, rule), short_side)
         problem = problem or later_problem
@@ -180,7 +180,7 @@ def in_order(
 def _read(
     path: VideoPath, times: Callable[[VideoInfo], Iterable[float]], short_side: int | None
 ) -> tuple[list[Frame], VideoInfo, str | None]:
-    with open_frames(path, times, short_side=short_side) as stream:
+    with open_frames_apart(path, times, short_side=short_side) as stream:
         frames = list(stream)
         return frames, stream.info, stream.problem
 

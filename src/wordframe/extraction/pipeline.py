@@ -1,13 +1,16 @@
 """Decodes and encodes videos at the same time, in bounded memory; what goes wrong with one costs that one alone.
 
     jobs ──► decoder threads ──► frames (bounded) ──► encoder threads ──► chunks of features (bounded) ──► caller
-             one video each      across videos        batches
+               │      ▲          across videos        batches
+               ▼      │
+             a process each, which reads the files
 
-PyAV and torch release the interpreter lock in their loops, so threads are enough. On a CPU there is one decoder and
-one encoder thread a core, each running on one core: whichever side is slower gets the machine, and the sum of both is
-what the time is spent on. On a GPU one encoder thread feeds the device and the cores decode. Frames that hardly differ
-from an encoded one may take its feature; that is decided while decoding, so it saves their preprocessing, too, and does
-not depend on batches and threads.
+FFmpeg runs in processes of its own, one a decoder thread (``wordframe.video.Decoders``), so a file that makes it crash
+or loop is one Failure. All else is done by threads: torch releases the interpreter lock in its loops. On a CPU there is
+one decoder and one encoder thread a core, each running on one core: whichever side is slower gets the machine, and the
+sum of both is what the time is spent on. On a GPU one encoder thread feeds the device and the cores decode. Frames that
+hardly differ from an encoded one may take its feature; that is decided before preprocessing, so it saves this, too, and
+does not depend on batches and threads.
 Neighbours: ``_results.py`` (what comes out, and how it waits), ``_repeats.py`` (which frames hardly differ); frames
 come from ``wordframe.video``, features from a ``wordframe.encoders.Encoder``; the library's indexer and the evaluation
 of a folder are the callers.
@@ -24,9 +27,9 @@ import torch
 from numpy.typing import NDArray
 
 from wordframe.cores import usable_cores
-from wordframe.disk import one_line
+from wordframe.disk import failure_line, one_line
 from wordframe.encoders import Encoder
-from wordframe.errors import EncoderError, VideoError
+from wordframe.errors import DecoderError, EncoderError, VideoError
 from wordframe.extraction._repeats import Repeats
 from wordframe.extraction._results import (
     CallerGoneError,
@@ -40,13 +43,12 @@ from wordframe.extraction._results import (
     Video,
     WaitingFrame,
 )
-from wordframe.video import MAX_REPEATS, Frame, FrameStream, VideoInfo, open_frames, open_keyframes
+from wordframe.video import MAX_REPEATS, Decoders, Frame, FramesApart, VideoInfo
 
 _POLL_SECONDS = 0.1
 _BATCH_WAIT_SECONDS = 0.05
 _RESULT_BYTES = 32 << 20
 """Results a core that wait for the caller: seconds of work, as much as a commit of the library takes."""
-_MAX_REASON = 300
 _LARGEST = float(np.finfo(np.float16).max)
 """Features are kept in float16, where larger numbers are infinite."""
 
@@ -76,6 +78,7 @@ class _Pipeline:
         # twice what is being encoded: a batch waits ready whenever one is done
         self._frames: queue.Queue[WaitingFrame | None] = queue.Queue(2 * batch_size * encoders)
         self._results = Results(_RESULT_BYTES * decoders)
+        self._decoders = Decoders()
         self._stop = threading.Event()
         # daemons: a program that ends while its iterator is open must not hang on them
         self._decoding = [self._thread(self._decode) for _ in range(decoders)]
@@ -107,6 +110,7 @@ class _Pipeline:
         finally:
             self._stop.set()
             self._results.close()
+            self._decoders.close()  # a thread may be waiting for a frame that never comes
             for thread in started:
                 thread.join()
             torch.set_num_threads(threads_before)  # a part of what the threads set is the whole process's (MKL)
@@ -144,10 +148,12 @@ class _Pipeline:
             video = Video(job)
             try:
                 self._decode_video(video)
-            except (CallerGoneError, EncoderError):
+            except (CallerGoneError, EncoderError, DecoderError):
                 raise
+            except VideoError as error:
+                self._fail(video, str(error))  # complete by itself
             except Exception as error:
-                self._fail(video, _reason(job.path, error))
+                self._fail(video, failure_line(job.path, error))
 
     def _next_job(self) -> Job | None:
         with self._jobs_lock:
@@ -159,13 +165,13 @@ class _Pipeline:
                 self._jobs_error = error
                 return None
 
-    def _open(self, job: Job) -> FrameStream:
-        if self._times is None:
-            return open_keyframes(job.path, short_side=self._encoder.short_side, threads=job.threads)
+    def _open(self, job: Job) -> FramesApart:
         # one picture that stays costs once: neither its features nor its thumbnails are worth storing 3,600 times
         most = MAX_REPEATS if self._reuse else None
         short_side = self._encoder.short_side
-        return open_frames(job.path, self._times, short_side=short_side, threads=job.threads, max_repeats=most)
+        return self._decoders.open_frames(
+            job.path, self._times, short_side=short_side, threads=job.threads, max_repeats=most
+        )
 
     def _decode_video(self, video: Video) -> None:
         job, encoder = video.job, self._encoder
@@ -242,7 +248,7 @@ class _Pipeline:
         except Exception as error:
             if len(batch) == 1:
                 video = batch[0].encoding.video
-                return self._fail(video, _reason(video.job.path, error))
+                return self._fail(video, failure_line(video.job.path, error))
             for frame in batch:  # a batch is of many videos: alone each frame shows whether it is at fault
                 self._encode_batch([frame])
             return
@@ -262,20 +268,6 @@ class _Pipeline:
             wanted = (len(batch), self._encoder.dimension)
             raise ValueError(f"the encoder must give features of shape {wanted}, it gave {tuple(given.shape)}")
         return np.asarray(given.numpy(), np.float32)
-
-
-def _reason(path: str, error: Exception) -> str:
-    """One line that names the file and the error.
-
-    >>> _reason("a.mp4", RuntimeError("out of memory\\nat frame 3")), _reason("a.mp4", MemoryError())
-    ('a.mp4: RuntimeError: out of memory', 'a.mp4: MemoryError')
-    """
-    if isinstance(error, VideoError):
-        return str(error)  # complete by itself
-    line = next(iter(str(error).strip().splitlines()), "")
-    told = f": {one_line(line)}" if line else ""
-    reason = f"{one_line(path)}: {type(error).__name__}{told}"
-    return reason if len(reason) <= _MAX_REASON else f"{reason[:_MAX_REASON]}…"
 
 
 def extract(

@@ -126,14 +126,14 @@ def clip_query(encoder: Encoder, path: str | Path) -> TextFeatures:
         VideoError: it is missing or no video.
     """
 
-    from wordframe.video import open_frames, per_second, uniform  # brings the decoder, which no sentence needs
+    from wordframe.video import open_frames_apart, per_second, uniform  # brings the decoder, which no sentence needs
 
     def times(info: VideoInfo) -> list[float]:
         if info.duration_seconds is None:
             return list(per_second(1.0, 0.0, float(CLIP_FRAMES)))
         return list(uniform(0.0, info.duration_seconds, CLIP_FRAMES))
 
-    with open_frames(str(path), times, short_side=encoder.short_side) as frames:
+    with open_frames_apart(str(path), times, short_side=encoder.short_side) as frames:
         features = torch.cat([encoder.encode_frames(frame.rgb[None]) for frame in frames])
     return as_query(features)
 

@@ -20,7 +20,7 @@ from wordframe.library import Snapshot, VideoEntry, ids_clause
 from wordframe.server.presentation import container_type, picture_version
 from wordframe.server.problems import ProblemError
 from wordframe.server.served import ServedLibrary
-from wordframe.video import export_moment
+from wordframe.video import export_moment_apart
 
 MAX_CLIP_SECONDS = 60.0
 PLAYABLE_CODECS = ("h264", "av1", "vp9", "aac", "mp3", "opus", "flac")
@@ -101,7 +101,7 @@ def clip(served: ServedLibrary, segment_id: str, start: float | None, end: float
     handle, target = tempfile.mkstemp(prefix="wordframe-", suffix=".mp4")
     os.close(handle)
     try:
-        report = export_moment(path, target, begin, stop, overwrite=True, copy=PLAYABLE_CODECS)
+        report = export_moment_apart(path, target, begin, stop, overwrite=True, copy=PLAYABLE_CODECS)
     except BaseException:
         os.unlink(target)
         raise

@@ -1,11 +1,10 @@
 """Reading the packets of a file: checked, silent, bounded, on one clock.
 
-Only local, regular files are opened, and nothing else is read on their behalf (a playlist cannot reach the network).
 Times are seconds from the start of the file, exact to the file's ticks. Errors of reading are counted and stepped
 over; a damaged index can neither loop nor make the reader read more than a small multiple of the file. Where a format's
 times may start anew inside a file, it is read through for its times alone first, and all are put on one clock.
-Neighbours: ``decode.py`` decodes the packets, ``_plan.py`` says which, ``export.py`` copies them. ``_streams.py``
-chooses the film, ``_clock.py`` joins times, ``_limits.py`` bounds all of it.
+Neighbours: ``decode.py`` decodes the packets, ``_plan.py`` says which, ``export.py`` copies them. ``_opening.py`` opens
+the file, ``_streams.py`` chooses the film, ``_clock.py`` joins times, ``_limits.py`` bounds all of it.
 """
 
 from __future__ import annotations
@@ -13,11 +12,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import stat
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import av
@@ -36,6 +33,7 @@ from wordframe.video._limits import (
     MAX_PIXELS,
     MAX_READ_ERRORS,
 )
+from wordframe.video._opening import VideoPath, open_container
 from wordframe.video._plan import PlannedPacket
 from wordframe.video._streams import choose_stream
 
@@ -49,8 +47,6 @@ _SEEK_MARGINS_SECONDS = (1.0, 10.0)
 _GENERATE_TIMES = 0x1
 """AVFMT_FLAG_GENPTS, which PyAV sets: it takes the order of storage for the order of display, so an AVI with B-frames
 would be shown out of order. Without it such packets have no display time, and the decoder puts the frames in order."""
-
-VideoPath = Path | str | bytes
 
 
 def available_decoders() -> dict[str, bool]:
@@ -69,42 +65,9 @@ def decoder_version() -> str:
     return f"PyAV {av.__version__}, FFmpeg {av.ffmpeg_version_info}"
 
 
-def _open_container(path: VideoPath) -> Any:
-    """An open PyAV container of a local, regular file; nothing but local files is ever read on its behalf."""
-    name = os.path.abspath(os.fsdecode(path))
-    # Asked before the library is: a named pipe would block it for ever, and its own errors say less than the system's.
-    try:
-        status = os.stat(name)
-        if stat.S_ISDIR(status.st_mode):
-            raise VideoError(f"{one_line(path)} is a folder, not a video")
-        if not stat.S_ISREG(status.st_mode):
-            raise VideoError(f"{one_line(path)} is not a regular file")
-        if status.st_size == 0:
-            raise VideoError(f"{one_line(path)} is empty (0 bytes)")
-        with open(name, "rb"):
-            pass
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise VideoError(f"{one_line(path)} cannot be opened: {reason}") from error
-    try:
-        return av.open(
-            f"file:{name}",  # by itself a name may read as a protocol or an option: "http:x.mp4"
-            options={"max_pixels": str(MAX_PIXELS)},  # for the decoders that it opens by itself to see what is inside
-            container_options={"protocol_whitelist": "file"},
-            metadata_errors="replace",  # titles in old encodings are no reason to refuse a video
-        )
-    # MemoryError is the library's, for a header that asks for more than there is, not ours
-    except (av.FFmpegError, ValueError, OSError, MemoryError) as error:
-        raise VideoError(f"{one_line(path)} cannot be read as a video: {_reason(error)}") from error
-
-
-def _reason(error: BaseException) -> str:
-    return getattr(error, "strerror", None) or type(error).__name__
-
-
 def _open_film(path: VideoPath) -> tuple[Any, Any]:
     """A container that stands at its start, and the stream in it that is the film."""
-    container = _open_container(path)
+    container = open_container(path)
     try:
         container.flags &= ~_GENERATE_TIMES
         stream, is_at_start = choose_stream(path, container)
@@ -113,7 +76,7 @@ def _open_film(path: VideoPath) -> tuple[Any, Any]:
         if not is_at_start:
             index = stream.index
             container.close()
-            container = _open_container(path)
+            container = open_container(path)
             container.flags &= ~_GENERATE_TIMES
             stream = container.streams[index]
     except BaseException:
@@ -239,7 +202,7 @@ class Reader:
             self.container.seek(0, unsupported_byte_offset=True)
         except av.FFmpegError as error:
             self.container.close()
-            raise VideoError(f"{one_line(path)} cannot be read a second time: {_reason(error)}") from error
+            raise VideoError(f"{one_line(path)} cannot be read a second time: {error.strerror}") from error
 
     def seconds(self, stamp: int) -> float:
         """A timestamp of the video stream on the file's clock."""

@@ -16,8 +16,6 @@ from wordframe.disk import one_line
 from wordframe.errors import VideoError
 from wordframe.video._limits import MAX_PIXELS
 
-_NOT_VIDEO_FORMATS = frozenset({"image2", "tty", "bin", "xbin", "adf", "idf"})
-"""Single pictures, and text drawn as a video: the library takes any .txt for the latter."""
 _FEW_FRAMES, _SHORT = 1 / 100, 1 / 2
 """A stream with fewer frames than this part of the most, or shorter than this part of the longest, is beside the film.
 Angles of one film differ by less."""
@@ -41,8 +39,6 @@ def choose_stream(path: str | Any, container: Any) -> tuple[Any, bool]:
     Raises:
         VideoError: there is none, or none that can be decoded.
     """
-    if container.format.name in _NOT_VIDEO_FORMATS or container.format.name.endswith("_pipe"):
-        raise VideoError(f"{one_line(path)} is a picture or a text ({container.format.name}), not a video")
     still = Disposition.attached_pic | Disposition.timed_thumbnails
     streams = [stream for stream in container.streams.video if not stream.disposition & still]
     if not streams:

@@ -33,9 +33,10 @@ from wordframe.video._limits import (
     Allowance,
     spread,
 )
+from wordframe.video._opening import VideoPath
 from wordframe.video._picture import Frame, Orientation, VideoInfo, fit_short_side, orientation, shown_size
 from wordframe.video._plan import KEYFRAME_SECONDS, DecodePlan, KeyframePlan, Step, WantedTimes
-from wordframe.video._reader import NeedsPlainReadingError, Reader, VideoPath
+from wordframe.video._reader import NeedsPlainReadingError, Reader
 
 _CODECS_THAT_SKIP_EXACTLY = frozenset({"h264", "hevc", "mpeg4", "mpeg2video", "mpeg1video"})
 """Their decoders leave out, when asked, just the pictures that no other refers to. Others ignore the question."""

@@ -23,8 +23,9 @@ from wordframe.disk import one_line, replacing
 from wordframe.errors import VideoError, WordframeError
 from wordframe.video._copying import CannotCopyError, CopiedPictures, CopiedSound, open_for_export, sound_of
 from wordframe.video._encoding import EncodedPictures, EncodedSound
+from wordframe.video._opening import VideoPath
 from wordframe.video._picture import VideoInfo
-from wordframe.video._reader import Reader, VideoPath
+from wordframe.video._reader import Reader
 from wordframe.video._targets import Way, check_target, encoders, open_target, places
 from wordframe.video.decode import probe
 

@@ -1,0 +1,63 @@
+"""The one place where a file is opened: local, regular, in a container that holds its own content.
+
+A playlist, a session description or an image sequence is a small text or a name that makes FFmpeg open other files and
+addresses, whatever the file's ending. So two lists say what may happen: the protocols by which FFmpeg may open anything
+at all (``file``), and the containers that it may interpret, none of which names other files. QuickTime can (external
+data references); FFmpeg follows them only when asked to, and is not asked.
+Neighbours: ``_reader.py`` reads the packets of what is opened here.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import av
+
+from wordframe.disk import one_line
+from wordframe.errors import VideoError
+from wordframe.video._limits import MAX_PIXELS
+
+CONTAINERS = (
+    "mov mp4 matroska webm avi mpegts mpeg mpegvideo asf asf_o flv live_flv kux ogg rm ivr dv mxf mxf_opatom gxf lxf "
+    "nut nsv nuv wtv ty pva dhav ifv iv8 yuv4mpegpipe mjpeg mpjpeg smjpeg ivf obu av1 m4v h261 h263 h264 hevc vvc evc "
+    "apv vc1 vc1test dirac dnxhd cavsvideo avs2 avs3 gif apng mp3 wav flac aac"
+).split()
+"""FFmpeg's names of the formats that are read. The last four are sound, so that a song is told as such."""
+
+VideoPath = Path | str | bytes
+
+
+def open_container(path: VideoPath) -> Any:
+    """An open PyAV container of a local, regular file; no other file and no address is ever opened on its behalf."""
+    name = os.path.abspath(os.fsdecode(path))
+    # Asked before the library is: a named pipe would block it for ever, and its own errors say less than the system's.
+    try:
+        status = os.stat(name)
+        if stat.S_ISDIR(status.st_mode):
+            raise VideoError(f"{one_line(path)} is a folder, not a video")
+        if not stat.S_ISREG(status.st_mode):
+            raise VideoError(f"{one_line(path)} is not a regular file")
+        if status.st_size == 0:
+            raise VideoError(f"{one_line(path)} is empty (0 bytes)")
+        with open(name, "rb"):
+            pass
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise VideoError(f"{one_line(path)} cannot be opened: {reason}") from error
+    try:
+        return av.open(
+            f"file:{name}",  # by itself a name may read as a protocol or an option: "http:x.mp4"
+            options={"max_pixels": str(MAX_PIXELS)},  # for the decoders that it opens by itself to see what is inside
+            container_options={"protocol_whitelist": "file", "format_whitelist": ",".join(CONTAINERS)},
+            metadata_errors="replace",  # titles in old encodings are no reason to refuse a video
+        )
+    except av.ArgumentError as error:  # what the library says of a format that is not on the list
+        told = "it is a picture, a text, a playlist or another container that is not read, or damaged"
+        raise VideoError(f"{one_line(path)} cannot be read as a video: {told}") from error
+    # MemoryError is the library's, for a header that asks for more than there is, not ours
+    except (av.FFmpegError, ValueError, OSError, MemoryError) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise VideoError(f"{one_line(path)} cannot be read as a video: {reason}") from error
