@@ -42,6 +42,7 @@ def benchmarks(clips: Path, annotations: Path | None, library: Path) -> dict[str
         "decode": (clips,),
         "runtime": (clips,),
         "indexing": (clips,),
+        "apart": (clips,),
         "frame_costs": (),
         "memory": (clips,),
         "search_latency": (),

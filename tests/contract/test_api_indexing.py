@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -40,7 +41,7 @@ def over(client: TestClient) -> dict[str, Any]:
 def program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A file that runs in the place of the Python that would index; to be written by the test."""
     path = tmp_path / "program"
-    monkeypatch.setattr(sys, "executable", str(path))
+    monkeypatch.setattr("wordframe.server.indexing.sys", SimpleNamespace(executable=str(path)))
     return path
 
 
