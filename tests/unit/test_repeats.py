@@ -107,12 +107,12 @@ class TallyEncoder(ColourEncoder):
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Test pictures, 1 to 40 s each: the picture shown changes all over."""
+    """Test pictures, 1 to 12 s each, as often as one picture is looked at: the picture shown changes all over."""
     folder = tmp_path_factory.mktemp("repeats")
     times = {
-        "a": [0.0, 3.0, 5.0, 6.0, 30.0, 31.0],
+        "a": [0.0, 3.0, 5.0, 6.0, 17.0, 18.0],
         "b": [float(number) for number in range(12)],
-        "c": [0.0, 40.0, 41.0],
+        "c": [0.0, 12.0, 13.0],
     }
     return {name: write_video(folder / f"{name}.mkv", seconds=seconds) for name, seconds in times.items()}
 
