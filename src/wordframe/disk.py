@@ -10,6 +10,8 @@ import contextlib
 import hashlib
 import json
 import os
+import shlex
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +27,7 @@ __all__ = [
     "remove_unfinished",
     "replacing",
     "short_hash",
+    "shown_command",
     "sync",
     "write_whole",
 ]
@@ -164,6 +167,16 @@ def one_line(text: str | bytes | Path) -> str:
     'two\\\\nlines.mp4'
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in display_path(text))
+
+
+def shown_command(*words: str | Path) -> str:
+    """A command that somebody may copy into a shell, whatever stands in its words.
+
+    >>> shown_command("wordframe", "search", "a dog", "--library", "my library")
+    "wordframe search 'a dog' --library 'my library'"
+    """
+    texts = [str(word) for word in words]
+    return one_line(subprocess.list2cmdline(texts) if os.name == "nt" else shlex.join(texts))
 
 
 def failure_line(path: str | bytes | Path, error: BaseException) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+_SHOWN = 60
+
 
 def counted(number: int, noun: str) -> str:
     """A number of things, for messages.
@@ -20,6 +22,26 @@ def counted(number: int, noun: str) -> str:
 
 class WordframeError(Exception):
     """Something a user can mend. The message is complete by itself."""
+
+
+def whole_text(text: str, what: str) -> str:
+    """The same text, if each of its characters is whole.
+
+    Python and JSON can hold halves of characters (lone surrogates), and a command line gives its bytes that are no
+    UTF-8 as such. No encoder takes them, nor does anything that is sent.
+
+    Raises:
+        WordframeError: it names ``what``.
+
+    >>> whole_text("a dog 🐕", "the query")
+    'a dog 🐕'
+    """
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise WordframeError(
+            f"{what} {text[:_SHOWN]!a} holds half a character (a lone surrogate, or a byte that is no UTF-8); "
+            "write it anew"
+        )
+    return text
 
 
 class VideoError(WordframeError):

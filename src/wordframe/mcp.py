@@ -233,7 +233,7 @@ def _checked(kind: type[Request], **values: Any) -> Request:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(step) for step in first["loc"])
-        raise WordframeError(f"{place}: {first['msg']}") from None
+        raise WordframeError(f"{place}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
 def _page_for_agent(found: wire.SearchResult, source: Source) -> dict[str, Any]:
@@ -243,6 +243,7 @@ def _page_for_agent(found: wire.SearchResult, source: Source) -> dict[str, Any]:
             {
                 "video_id": item.video_id,
                 "path": item.path,
+                **({"copies": list(item.copies)} if item.copies else {}),
                 "score": round(item.score, 6),
                 "weak": item.weak,
                 "moments": [_moment_for_agent(moment, source) for moment in item.moments],

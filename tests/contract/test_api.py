@@ -110,6 +110,16 @@ def test_explanations_come_with_the_search_or_alone(client: TestClient) -> None:
     assert "explanation" not in json.dumps(get(client, "/search", text="green")["items"][0]["moments"])
 
 
+@pytest.mark.parametrize("half", ["\\ud83d", "\\ud83d!", "\\udc15"])
+def test_half_a_character_is_told(client: TestClient, half: str) -> None:
+    sent: dict[str, Any] = {"headers": {"Content-Type": "application/json"}}
+    searched = client.post("/api/v1/search", content=f'{{"text": "a dog {half}"}}', **sent)
+    assert problem_of(searched, 400).startswith("the body is no JSON (half a character, ")
+    address = f"/api/v1/videos/{video_id(client, 'red.mp4')}/rank-texts"
+    ranked = client.post(address, content=f'{{"texts": ["a cat", "a dog {half}"]}}', **sent)
+    assert problem_of(ranked, 422).startswith(f"texts.1: the text 'a dog {half}' holds half a character")
+
+
 def test_like_a_segment_and_like_a_picture(client: TestClient) -> None:
     blue = video_id(client, "blue.mp4")
     assert names(get(client, "/search", like=f"{blue}-00000"))[0] == "blue.mp4"

@@ -188,6 +188,51 @@ def test_pruning_spares_what_was_not_looked_at(tmp_path: Path, videos: Path, enc
     summary = library.index([other, videos], prune=True)
     assert (len(summary.indexed), summary.pruned, len(library.videos())) == (1, [], 4)
     assert summary.failed == {str(videos): f"{videos}: no such file or directory"}
+    summary = library.index([videos], prune=True, force=True)
+    assert (names(summary.pruned), len(library.videos())) == (["blue.mp4", "green.mp4", "red.mp4"], 1)
+
+
+@pytest.mark.parametrize("left", [[], [".hidden"], ["lost+found", "System Volume Information"]])
+def test_an_empty_folder_keeps_its_videos_until_forced(
+    tmp_path: Path, videos: Path, encoder: ColourEncoder, left: list[str]
+) -> None:
+    """As the place of a drive that is not mounted: nothing but what the system put there."""
+    drive = tmp_path / "media" / "drive"
+    drive.parent.mkdir()
+    videos.rename(drive)
+    library = open_library(tmp_path, encoder)
+    library.index([drive])
+    shutil.rmtree(drive)
+    for name in left:
+        (drive / name).mkdir(parents=True)
+    drive.mkdir(exist_ok=True)
+    summary = library.index([drive], prune=True)
+    assert (summary.pruned, summary.missing, len(library.videos())) == ([], [], 3)
+    assert {place: names(paths) for place, paths in summary.away.items()} == {
+        str(drive): ["blue.mp4", "green.mp4", "red.mp4"]
+    }
+    summary = library.index([drive], prune=True, force=True)
+    assert (len(summary.pruned), summary.away, library.videos()) == (3, {}, [])
+
+
+def test_an_empty_folder_within_keeps_its_own_and_the_rest_is_pruned(
+    tmp_path: Path, videos: Path, encoder: ColourEncoder
+) -> None:
+    write_scenes(videos / "usb" / "day one" / "white.mp4", ("white", 1))
+    write_scenes(videos / "old" / "black.mp4", ("black", 1))
+    library = open_library(tmp_path, encoder)
+    library.index([videos])
+    shutil.rmtree(videos / "usb" / "day one")  # its place stays, empty
+    shutil.rmtree(videos / "old")
+    (videos / "red.mp4").unlink()
+    summary = library.index([videos])
+    assert {place: names(paths) for place, paths in summary.away.items()} == {str(videos / "usb"): ["white.mp4"]}
+    assert names(summary.missing) == ["black.mp4", "red.mp4"]
+    summary = library.index([videos], prune=True)
+    assert (names(summary.pruned), list(summary.away)) == (["black.mp4", "red.mp4"], [str(videos / "usb")])
+    assert "white.mp4" in names(entry.path for entry in library.videos())
+    write_scenes(videos / "usb" / "day one" / "white.mp4", ("white", 1))  # plugged in again
+    assert library.index([videos], prune=True).away == {}
 
 
 def test_a_bad_file_costs_one_line_and_is_not_tried_again(tmp_path: Path, videos: Path, encoder: ColourEncoder) -> None:

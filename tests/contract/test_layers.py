@@ -33,7 +33,7 @@ ALONE = {
     "uvicorn": {"cli"},
     "mcp": {"mcp.py"},
     "httpx": {"client"},
-    "PIL": {"video", "encoders/preprocess.py", "search/queries.py"},
+    "PIL": {"video", "encoders/preprocess.py", "search/_picture.py"},
 }
 
 

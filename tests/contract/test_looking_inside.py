@@ -139,7 +139,7 @@ def test_find_and_explain_see_one_state_whatever_is_committed_in_between(tmp_pat
     query = encode(snapshot, Query(text="red"))
     (hit,) = search(snapshot, query)
     video.unlink()
-    library.index(tmp_path / "videos", prune=True)
+    library.index(tmp_path / "videos", prune=True, force=True)
     assert engine.snapshot().num_videos == 0
     (again,) = search(snapshot, query, explained=True)
     assert again.explanation is not None

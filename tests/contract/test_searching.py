@@ -5,16 +5,20 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import lancedb
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from tests.colours import COLOURS, ColourEncoder, write_scenes
 from wordframe.errors import LibraryError, WordframeError
+from wordframe.features import TextFeatures
 from wordframe.library import Library, SegmentEntry, Snapshot, VideoEntry, run_centroids
 from wordframe.search import (
     EncodedQuery,
@@ -301,6 +305,32 @@ def test_ties_are_broken_by_path_and_none_is_lost(tmp_path: Path) -> None:
     assert len({hit.score for hit in hits}) == 1
 
 
+@pytest.mark.parametrize("shortlist", [1, 2, 300])
+def test_copies_of_a_film_are_one_result_with_its_places(tmp_path: Path, shortlist: int) -> None:
+    videos = tmp_path / "videos"
+    red = write_scenes(videos / "red.mp4", ("red", 2), ("white", 2))
+    for place in ("holiday/red.mp4", "backup/2020/red again.mp4"):
+        (videos / place).parent.mkdir(parents=True)
+        shutil.copy(red, videos / place)
+    write_scenes(videos / "blue.mp4", ("blue", 2))
+    write_scenes(videos / "green.mp4", ("green", 2))
+    library = Library.open(tmp_path / "library", encoder=ColourEncoder())
+    library.index([videos])
+    engine = SearchEngine(library)
+    places = sorted(str(videos / place) for place in ("backup/2020/red again.mp4", "holiday/red.mp4", "red.mp4"))
+
+    for exact in (False, True):
+        hits = engine.search("red", top=3, shortlist=shortlist, exact=exact)
+        assert [len(hit.copies) for hit in hits] == [2, 0, 0]
+        assert sorted([hits[0].path, *hits[0].copies]) == places
+        assert {moment.segment_id.rpartition("-")[0] for moment in hits[0].moments} == {hits[0].video_id}
+    (hit,) = engine.search("red", top=1, filters=Filters(folder=str(videos / "holiday")))
+    assert (hit.path, hit.copies) == (str(videos / "holiday" / "red.mp4"), ())
+    (hit,) = engine.search("red", top=1, filters=Filters(path="*again.mp4"))
+    assert (hit.path, hit.copies) == (places[0], ())
+    assert hit.to_json()["copies"] == []
+
+
 def test_recall_of_the_shortlist_is_measured_against_everything(many: tuple[Snapshot, np.ndarray]) -> None:
     snapshot, _ = many
     wide = shortlist_recall(snapshot, QUERIES, top=10, shortlist=100)
@@ -322,6 +352,17 @@ def test_recall_reads_each_segment_once_for_all_sentences(many: tuple[Snapshot, 
     snapshot, _ = many
     shortlist_recall(snapshot, plain_sentences(20), shortlist=100)
     assert sum(scored) == snapshot.num_segments
+
+
+def test_a_query_that_becomes_no_number_is_told(library: Library) -> None:
+    class Spoilt(ColourEncoder):
+        def encode_text(self, sentences: Sequence[str]) -> TextFeatures:
+            made = super().encode_text(sentences)
+            return TextFeatures(made.sentence * torch.nan, made.words, made.word_mask)
+
+    engine = SearchEngine(Library.open(library.folder, encoder=Spoilt()))
+    with pytest.raises(WordframeError, match="the encoder makes something of this query that is not a number: its wei"):
+        engine.search("red")
 
 
 def test_a_damaged_feature_is_told(tmp_path: Path) -> None:

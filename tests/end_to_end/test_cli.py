@@ -96,6 +96,29 @@ def test_only_new_trouble_fails_a_run(tmp_path: Path, capsys: pytest.CaptureFixt
     assert run("--strict")[:2] == (0, "0 videos indexed · 1 unchanged")
 
 
+def test_an_unmounted_drive_is_told_and_nothing_of_it_forgotten(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    video = write_scenes(tmp_path / "drive" / "red.mp4", ("red", 1))
+    there = write_scenes(tmp_path / "home" / "blue.mp4", ("blue", 1))
+    command = ["index", str(video.parent), str(there.parent), "--library", str(tmp_path / "library")]
+
+    def run(*options: str) -> tuple[int, str, list[str]]:
+        status = main([*command, *options])
+        shown = capsys.readouterr()
+        return status, lines(shown.out)[0], lines(shown.err)
+
+    assert run()[0] == 0
+    video.unlink()
+    told = f"not forgotten: 1 video of {video.parent}, which is empty now: is a drive not mounted? (--prune --force"
+    status, out, (err,) = run()
+    assert (status, out, err.startswith(told)) == (0, "0 videos indexed · 1 unchanged", True)
+    status, out, (err,) = run("--prune")
+    assert (status, out, err.startswith(told)) == (1, "0 videos indexed · 1 unchanged", True)
+    assert run("--prune", "--force") == (0, "0 videos indexed · 1 unchanged · 1 forgotten", [])
+    assert main([*command, "--force"]) == 2
+
+
 def test_search_prints_one_block_a_video(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["search", "a red picture", "--library", str(place / "library"), "--moments", "1"]) == 0
     out = [line for line in lines(capsys.readouterr().out) if line[:3].strip().isdigit()]

@@ -256,6 +256,36 @@ def test_missing_files_unknown_names_and_columns_are_told(tmp_path: Path) -> Non
         list(folder.rows(["MSRVTT_JSFUSION_test.csv"], ["video_id", "caption"]))
 
 
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ("ret0,m0,v0,a man, a woman and a dog talk\n", "line 2: has 5 cells, the header 4; quote a caption that holds"),
+        ("ret0,m0,v0\n", "line 2: has 3 cells, the header 4"),
+        (
+            'ret0,m0,v0,"a man\nret1,m1,v1,a cat\n',
+            "line 2: is not CSV (unexpected end of data); check the quotes there",
+        ),
+        ('ret0,m0,v0,"a man" walks\n', "line 2: is not CSV ("),
+        (
+            'ret0,m0,v0,a dog\nret1,m1,v1,"a man\nret2,m2,v2,a cat\nret3,m3,v3,a cow"\n',
+            "line 3: a quote is open there until line 5, over 'ret2,m2,v2,a cat', which looks like a row of its own",
+        ),
+    ],
+)
+def test_rows_that_lost_a_quote_are_refused_with_their_line(tmp_path: Path, rows: str, told: str) -> None:
+    file = tmp_path / "MSRVTT_JSFUSION_test.csv"
+    file.write_text(f"key,vid_key,video_id,sentence\n{rows}", encoding="utf-8")
+    with pytest.raises(AnnotationError) as caught:
+        load_benchmark("msrvtt_9k_1ka", tmp_path, splits=["test"])
+    assert str(caught.value).startswith(f"{file}: {told}")
+
+
+def test_the_unquoted_comma_that_was_made_for_this(shared: Path) -> None:
+    folder = shared / "hard_files" / "msrvtt_unquoted_comma"
+    with pytest.raises(AnnotationError, match="line 2: has 5 cells, the header 4"):
+        load_benchmark("msrvtt_9k_1ka", folder, splits=["test"])
+
+
 def test_only_the_files_of_the_asked_splits_are_read(shared: Path) -> None:
     found = load_benchmark("activitynet", shared / "annotations", splits=["test"])
     assert [file.name for file in found.files] == ["activitynet_val_1.json"]

@@ -36,7 +36,7 @@ def test_every_method_of_the_client_is_told() -> None:
 
 
 def test_the_limits_are_those_of_the_code() -> None:
-    from wordframe.search.queries import MAX_IMAGE_PIXELS
+    from wordframe.search._picture import MAX_IMAGE_PIXELS
     from wordframe.server.guard import MAX_IMAGE_BYTES, MAX_JSON_BYTES
     from wordframe.server.media import MAX_CLIP_SECONDS, RangedFile
 

@@ -108,11 +108,17 @@ def check_only_c_fails(results: Iterable[Chunk | Failure], reason: str) -> None:
 
 class CyanTrouble(ColourEncoder):
     """Raises for cyan frames, in preprocessing or for the whole batch they are in; without an error their features
-    are NaN."""
+    are NaN, or another ``value``."""
 
-    def __init__(self, *, preprocessing: Exception | None = None, encoding: Exception | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        preprocessing: Exception | None = None,
+        encoding: Exception | None = None,
+        value: float = float("nan"),
+    ) -> None:
         super().__init__()
-        self._preprocessing, self._encoding = preprocessing, encoding
+        self._preprocessing, self._encoding, self._value = preprocessing, encoding, value
 
     def preprocess(self, frames: RgbFrames) -> torch.Tensor:
         if self._preprocessing is not None and is_cyan(frames):
@@ -125,7 +131,7 @@ class CyanTrouble(ColourEncoder):
         if self._encoding is not None and hit.any():
             raise self._encoding
         features = super().encode_pixels(pixels)
-        return features.masked_fill(hit[:, None], torch.nan) if self._preprocessing is None else features
+        return features.masked_fill(hit[:, None], self._value) if self._preprocessing is None else features
 
 
 class TestTroubleOfOneVideo:
@@ -162,8 +168,11 @@ class TestTroubleOfOneVideo:
         check_only_c_fails(results, "RuntimeError: bad pixels")
 
     @pytest.mark.parametrize("batch_size", [1, 4, 64])
-    def test_in_its_features(self, videos: dict[str, Path], batch_size: int) -> None:
-        results = extract(jobs_of(videos), CyanTrouble(), times=each_half_second, batch_size=batch_size)
+    @pytest.mark.parametrize("value", [float("nan"), float("-inf"), 70_000.0])
+    def test_in_its_features(self, videos: dict[str, Path], batch_size: int, value: float) -> None:
+        """Also where float16, in which they are kept, would make infinity of them."""
+        encoder = CyanTrouble(value=value)
+        results = extract(jobs_of(videos), encoder, times=each_half_second, batch_size=batch_size)
         check_only_c_fails(results, "the features of the frame at 0.")
 
     def test_late_in_a_long_video(self, videos: dict[str, Path]) -> None:
@@ -210,6 +219,14 @@ class TestTroubleOfAll:
     def check_all_fail(self, results: Iterable[Chunk | Failure], videos: dict[str, Path], reason: str) -> None:
         told = {result.key: result.reason for result in results if isinstance(result, Failure)}
         assert told == {name: f"{path}: {reason}" for name, path in videos.items()}
+
+    def test_weights_that_are_not_numbers(self, videos: dict[str, Path]) -> None:
+        class Spoilt(ColourEncoder):
+            def encode_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
+                return super().encode_pixels(pixels) * torch.nan
+
+        results = extract(jobs_of(videos), Spoilt(), times=lambda info: [0.0])
+        self.check_all_fail(results, videos, "the features of the frame at 0 s are not finite in float16")
 
     def test_a_broken_encoder(self, videos: dict[str, Path]) -> None:
         class Broken(ColourEncoder):

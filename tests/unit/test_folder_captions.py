@@ -90,7 +90,30 @@ def test_a_caption_may_hold_line_breaks(tmp_path: Path) -> None:
             "line 2: has 3 cells, the header 2; quote a caption that holds",
         ),
         ("c.csv", 'file,caption\na.mp4,""\n', "line 2: the caption of 'a.mp4' is empty"),
-        ("c.csv", 'file,caption\na.mp4,"a cat\n', "is not CSV (unexpected end of data); check the quotes there"),
+        (
+            "c.csv",
+            'file,caption\na.mp4,"a cat\n',
+            "line 2: is not CSV (unexpected end of data); check the quotes there",
+        ),
+        ("c.csv", 'file,caption\na.mp4,"a cat" runs\nb.mp4,a dog\n', "line 2: is not CSV ("),
+        ("c.csv", 'file,caption\n\na.mp4,"a cat\nb.mp4,a dog\nc.mp4,a "cow"\n', "line 3: is not CSV ("),
+        (
+            "c.csv",
+            'file,caption\na.mp4,"a cat\nb.mp4,a dog\nc.mp4,a cow"\n',
+            "line 2: a quote is open there until line 4, over 'b.mp4,a dog', which looks like a row of its own; check",
+        ),
+        ("c.csv", "file,caption,Caption\na.mp4,a cat,b\n", "line 1: there are two columns 'caption'; rename or remove"),
+        (
+            "c.json",
+            '{\n"a.mp4": "half \\ud83d"}',
+            "line 2: 'half \\ud83d' holds half a character (a lone surrogate); write",
+        ),
+        ("c.json", '{"a.mp4": ["x", {"\\uDC00": 1}]}', "line 1: '\\udc00' holds half a character"),
+        (
+            "c.jsonl",
+            '\n{"file": "\\ud83d\\ud83d.mp4", "caption": "x"}',
+            "line 2: '\\ud83d\\ud83d.mp4' holds half a char",
+        ),
         ("c.csv", "id,text\n1,a cat\n", "line 1: is neither a header with the columns 'file' and 'caption' nor"),
         ("c.csv", "a.mp4,a cat\nb.mp4,a dog, brown\n", "line 2: has 3 cells; without a header there are two"),
     ],
@@ -101,6 +124,23 @@ def test_what_cannot_be_understood_is_told(tmp_path: Path, name: str, content: s
         read_captions(file)
     assert str(told.value).startswith(f"{file}: ")
     assert "\n" not in str(told.value)
+
+
+def test_whole_characters_that_are_written_in_halves_are_read(tmp_path: Path) -> None:
+    given = {"a.mp4": "a dog \\ud83d\\udc15", "b.mp4": "a path \\\\ud83d"}
+    text = "{" + ", ".join(f'"{name}": "{caption}"' for name, caption in given.items()) + "}"
+    assert read_captions(written(tmp_path, "c.json", text)) == {"a.mp4": ["a dog 🐕"], "b.mp4": ["a path \\ud83d"]}
+
+
+def test_captions_of_several_lines_are_read(tmp_path: Path) -> None:
+    text = 'file,caption\na.mp4,"First he runs.\nThen he falls."\n'
+    assert read_captions(written(tmp_path, "c.csv", text)) == {"a.mp4": ["First he runs.\nThen he falls."]}
+
+
+def test_the_captions_that_were_made_for_this(shared: Path) -> None:
+    file = shared / "hard_files" / "captions_lone_surrogate.json"
+    with pytest.raises(AnnotationError, match="line 1: 'lone"):
+        read_captions(file)
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_short_side() -> None:
     assert Preprocessing(height=64, width=96, resize="squash").short_side == 96
 
 
-NORMAL = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
+NORMAL = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "resample": 3}
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_the_forms_a_configuration_takes(config: dict[str, Any], expected: tuple
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"resample": 0}, r"resample = 0, allowed: 2 \(bilinear\), 3 \(bicubic\)"),
+        ({"resample": 0}, r"resample = 0, it must be 2 \(bilinear\) or 3 \(bicubic\)"),
         ({"rescale_factor": 1 / 127.5}, "only models that resize frames and scale them by 1/255"),
         ({"do_resize": False}, "only models that resize frames"),
         ({"image_mean": None}, "image_mean must hold three numbers, got None"),
@@ -124,6 +124,13 @@ def test_the_forms_a_configuration_takes(config: dict[str, Any], expected: tuple
 def test_configurations_that_are_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(EncoderError, match=message):
         Preprocessing.from_config({**NORMAL, "size": 224, "crop_size": 224, **change})
+
+
+@pytest.mark.parametrize("entry", ["image_mean", "image_std", "resample", "size"])
+def test_no_entry_that_changes_pixels_has_a_default(entry: str) -> None:
+    whole = {**NORMAL, "size": 224, "crop_size": 224}
+    with pytest.raises(EncoderError, match=f"preprocessor: {entry}"):
+        Preprocessing.from_config({key: value for key, value in whole.items() if key != entry})
 
 
 def test_values_that_are_refused() -> None:

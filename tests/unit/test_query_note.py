@@ -33,6 +33,72 @@ FOREIGN = [
         "कुत्ता",
     ),
 ]
+UNSEEN = {
+    "German": [
+        "eine Frau kocht in der Küche",
+        "Kinder spielen Fußball im Park",
+        "ein rotes Auto fährt durch die Stadt",
+        "Schnee fällt auf die Berge",
+        "der Koch schneidet eine Zwiebel",
+        "Katze auf dem Sofa",
+        "Sonnenuntergang am See",
+    ],
+    "French": [
+        "une femme cuisine dans la cuisine",
+        "une voiture rouge traverse la ville",
+        "la neige tombe sur les montagnes",
+        "le cuisinier coupe un oignon",
+        "chat sur le canapé",
+        "coucher de soleil sur le lac",
+        "des gens applaudissent",
+    ],
+    "Spanish": [
+        "una mujer cocina en la cocina",
+        "niños juegan al fútbol en el parque",
+        "un coche rojo cruza la ciudad",
+        "la nieve cae sobre las montañas",
+        "gato en el sofá",
+        "atardecer en el lago",
+        "gente aplaudiendo en un concierto",
+    ],
+    "Russian": [
+        "женщина готовит на кухне",
+        "дети играют в футбол",
+        "красная машина едет по городу",
+        "снег падает на горы",
+        "кошка на диване",
+        "закат над озером",
+        "повар режет лук",
+    ],
+    "Chinese": [
+        "一个女人在厨房做饭",
+        "孩子们在公园踢足球",
+        "红色的汽车",
+        "雪落在山上",
+        "沙发上的猫",
+        "湖上的日落",
+        "厨师切洋葱",
+    ],
+    "Japanese": [
+        "女性が台所で料理している",
+        "公園でサッカーをする子供たち",
+        "赤い車が街を走る",
+        "山に雪が降る",
+        "ソファの上の猫",
+        "湖の夕日",
+        "シェフが玉ねぎを切る",
+    ],
+    "Arabic": [
+        "امرأة تطبخ في المطبخ",
+        "أطفال يلعبون كرة القدم",
+        "سيارة حمراء في المدينة",
+        "الثلج يتساقط على الجبال",
+        "قطة على الأريكة",
+        "غروب الشمس فوق البحيرة",
+        "الطباخ يقطع البصل",
+    ],
+}
+"""Written after the rules were, and not looked at for them."""
 ENGLISH = [
     *(
         "dog",
@@ -74,6 +140,12 @@ def test_other_languages_are_told(offline: Encoder, text: str) -> None:
     told = query_note(offline, text)
     assert told is not None
     assert told.startswith("this seems to be no English, which is all that the encoder reads: say it in English, or ")
+
+
+@pytest.mark.parametrize("language", UNSEEN)
+def test_sentences_that_the_rules_were_not_made_for_are_told(offline: Encoder, language: str) -> None:
+    told = [(query_note(offline, text) or "").startswith("this seems to be no English") for text in UNSEEN[language]]
+    assert sum(told) >= 6, told
 
 
 @pytest.mark.parametrize("text", ENGLISH)

@@ -189,6 +189,7 @@ class TestDeaths:
 
     def test_a_process_that_died_while_it_was_idle_is_no_videos_fault(self, tmp_path: Path) -> None:
         path = write_video(tmp_path / "a.mp4")
+        end_idle_decoders()  # those of other tests
         with open_frames_apart(path, [0.0]) as frames:
             list(frames)
         (worker,) = psutil.Process().children()

@@ -80,3 +80,7 @@ def test_a_shared_file_whose_still_is_the_default(shared: Path) -> None:
         given = [frame.rgb for frame in frames]
     assert len(given) == 24
     assert not any(np.array_equal(one, other) for one, other in itertools.pairwise(given))
+
+
+def test_a_codec_has_its_own_name_and_not_its_decoders(shared: Path) -> None:
+    assert probe(shared / "hard_files" / "export_av1_never_copied.webm").codec == "av1"

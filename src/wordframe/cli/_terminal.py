@@ -5,12 +5,14 @@ Bars and warnings go to standard error, which is quiet where it is no terminal; 
 
 from __future__ import annotations
 
+import codecs
 import contextlib
+import io
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from wordframe.disk import one_line
+from wordframe.disk import one_line, shown_command
 from wordframe.errors import WordframeError, counted
 
 if TYPE_CHECKING:
@@ -111,6 +113,25 @@ def heat_strip(values: Sequence[float], width: int = _STRIP_WIDTH) -> str:
     return "".join(_LEVELS[round(value / top * (len(_LEVELS) - 1))] for value in bins)
 
 
+# Encodings -----------------------------------------------------------------------------------------------------------
+
+_PLAIN = dict(zip(f"{_LEVELS}–·×…“”’", '_.:-=+*#-*x.""\'', strict=True))
+
+
+def print_as_the_terminal_can() -> None:
+    """What a terminal's encoding lacks (cp1252, cp932, ASCII) becomes something like it or ``?``, never a traceback."""
+    codecs.register_error("wordframe", _likeness)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # None where there is no terminal at all
+            stream.reconfigure(errors="wordframe")
+
+
+def _likeness(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    lacking = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(character, "?") for character in lacking), error.end
+
+
 # What goes on --------------------------------------------------------------------------------------------------------
 
 
@@ -118,10 +139,11 @@ def warn_if_unprepared(snapshot: Snapshot, model: str, *, untrained: bool) -> No
     """A line on standard error where searches with the model have to make what could be stored."""
     missing = len(snapshot.unprepared())
     if missing:
-        command = f"wordframe prepare {model}{' --untrained' if untrained else ''} --library {snapshot.folder}"
+        words = ["wordframe", "prepare", model, *(["--untrained"] if untrained else [])]
+        command = shown_command(*words, "--library", snapshot.folder)
         print(
             f"not prepared for {one_line(model)}: {counted(missing, 'segment')} of {snapshot.num_segments:,}; searches "
-            f"are slower and may miss something until: {one_line(command)}",
+            f"are slower and may miss something until: {command}",
             file=sys.stderr,
         )
 

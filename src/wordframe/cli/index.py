@@ -28,6 +28,10 @@ def index(
     ] = None,
     runtime: RuntimeOption = "auto",
     prune: Annotated[bool, typer.Option("--prune", help="Forget videos whose files are gone.")] = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="With --prune: also those of empty folders, as of a drive that is not mounted."),
+    ] = False,
     retry: Annotated[bool, typer.Option("--retry", help="Try unchanged files again that failed before.")] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Fail also for unchanged files that could not be read before.")
@@ -70,10 +74,18 @@ def index(
             "index takes no --model: an encoder (--encoder) makes a library's features, whatever scores them; "
             "--model goes with search, serve and evaluate, and wordframe prepare MODEL stores what a model needs"
         )
+    if force and not prune:
+        raise typer.BadParameter("--force goes with --prune: it forgets videos also where a whole folder is empty")
     opened = Library.open(library, encoder=encoder, runtime=runtime)
     with indexing_progress() as on_progress:
         summary = opened.index(
-            paths, prune=prune, retry=retry, every_frame=every_frame, sampling=sampling, on_progress=on_progress
+            paths,
+            prune=prune,
+            force=force,
+            retry=retry,
+            every_frame=every_frame,
+            sampling=sampling,
+            on_progress=on_progress,
         )
     if json:
         print_json(asdict(summary))
@@ -82,13 +94,15 @@ def index(
         print_summary(summary, library)
     if summary.interrupted:
         raise typer.Exit(130)
-    if summary.failed or not summary.videos_met or (strict and summary.known_failures):
+    refused = prune and bool(summary.away)
+    if summary.failed or refused or not summary.videos_met or (strict and summary.known_failures):
         raise typer.Exit(1)
 
 
 def print_problems(summary: IndexSummary) -> None:
     """What did not go well, a line each on standard error."""
     from wordframe.disk import one_line
+    from wordframe.errors import counted
 
     for path, problem in sorted(summary.partly.items()):
         print(f"partly indexed: {one_line(path)}: {one_line(problem)}", file=sys.stderr)
@@ -102,6 +116,12 @@ def print_problems(summary: IndexSummary) -> None:
         print(f"no longer prepared for {one_line(model)}: {one_line(reason)}", file=sys.stderr)
     for path in summary.missing:
         print(f"file is gone: {one_line(path)} (--prune forgets it)", file=sys.stderr)
+    for place, paths in summary.away.items():
+        print(
+            f"not forgotten: {counted(len(paths), 'video')} of {one_line(place)}, which is empty now: is a drive not "
+            "mounted? (--prune --force forgets them)",
+            file=sys.stderr,
+        )
     if summary.interrupted:
         print("interrupted: what was finished is kept; the same command goes on from here", file=sys.stderr)
     elif not summary.videos_met and not summary.failed:
@@ -111,7 +131,7 @@ def print_problems(summary: IndexSummary) -> None:
 def print_summary(summary: IndexSummary, library: Path) -> None:
     """What was done, on standard output."""
     from wordframe.cli._terminal import duration
-    from wordframe.disk import one_line
+    from wordframe.disk import one_line, shown_command
     from wordframe.errors import counted
 
     parts = [f"{counted(len(summary.indexed), 'video')} indexed"]
@@ -143,4 +163,4 @@ def print_summary(summary: IndexSummary, library: Path) -> None:
         if segments:
             print(f"{counted(segments, 'segment')} prepared for {one_line(model)}")
     if summary.indexed:
-        print(f'Search it with: wordframe search "a sentence" --library {library}')
+        print(f'Search it with: wordframe search "a sentence" {shown_command("--library", library)}')

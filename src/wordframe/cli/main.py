@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import typer
 
 from wordframe import __version__
+from wordframe.cli._terminal import print_as_the_terminal_can
 from wordframe.cli.data import cache, data
 from wordframe.cli.doctor import doctor
 from wordframe.cli.encoders import encoders
@@ -100,4 +101,5 @@ def entry_point() -> None:
     # Read when torch loads. Threads of OpenMP that wait for work spin by default, which takes the cores from whoever
     # has work where others use them, too (docs/evaluation.md has figures of two busy cores).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    print_as_the_terminal_can()
     sys.exit(main())

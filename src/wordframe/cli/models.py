@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wordframe.cli.options import JsonOption, print_json
-from wordframe.disk import one_line
+from wordframe.disk import one_line, shown_command
 from wordframe.errors import CheckpointError, counted
 
 if TYPE_CHECKING:
@@ -194,5 +194,5 @@ def _tell(model: TextVideoModel, to: Path) -> None:
         rest = f" and {more:,} more (--json lists all)" if more > 0 else ""
         print(f"{counted(len(model.leftovers), 'tensor')} in the file not used: {shown}{rest}", file=sys.stderr)
     print(f"It holds no vocabulary yet: put vocab.json and merges.txt of any OpenAI CLIP into {place}, then")
-    print(f"  wordframe index VIDEOS --library NEW_FOLDER --encoder {place}")
-    print(f'  wordframe search "a sentence" --library NEW_FOLDER --model {place}')
+    print(f"  wordframe index VIDEOS --library NEW_FOLDER {shown_command('--encoder', to)}")
+    print(f'  wordframe search "a sentence" --library NEW_FOLDER {shown_command("--model", to)}')

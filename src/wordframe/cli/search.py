@@ -122,6 +122,8 @@ def _show(hits: list[Hit], level: BackgroundScores, shares: Shares) -> None:
             print(f"{'':5}{nothing}from here on no better than chance; other words may find more")
         span = f"{timecode(hit.start_seconds)} – {timecode(hit.end_seconds)}"
         print(f"{hit.rank:>3}  {hit.score:6.3f}  {span:<{width}}  {one_line(hit.path)}")
+        for copy in hit.copies:
+            print(f"{'':13}the same file as {one_line(copy)}")
         if len(hit.moments) > 1:
             others = ", ".join(
                 f"{timecode(m.start_seconds)} – {timecode(m.end_seconds)} ({m.score:.3f})" for m in hit.moments[1:]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 import sys
 import threading
 import time
@@ -19,7 +18,7 @@ import typer
 
 from wordframe.cli.options import library_option
 from wordframe.cli.serve import link_to, listen, open_in_browser, run
-from wordframe.disk import one_line
+from wordframe.disk import one_line, shown_command
 from wordframe.errors import WordframeError, counted
 
 if TYPE_CHECKING:
@@ -158,13 +157,12 @@ def _progress(status: schemas.IndexStatus) -> IndexProgress:
 
 
 def _how_to_go_on(start: str, library: Path, *, finished: bool) -> str:
-    place = shlex.quote(str(library))
     lines = [
         "Ended. The library is kept; go on with:"
         if finished
         else "Ended before all was indexed. What was finished is kept; go on with:",
-        f"  wordframe try {shlex.quote(start)} --library {place}",
-        f"  wordframe serve --library {place} --open",
-        f'  wordframe search "a dog runs on the beach" --library {place}',
+        f"  {shown_command('wordframe', 'try', start, '--library', library)}",
+        f"  {shown_command('wordframe', 'serve', '--library', library, '--open')}",
+        f'  wordframe search "a dog runs on the beach" {shown_command("--library", library)}',
     ]
-    return "\n".join(map(one_line, lines))
+    return "\n".join(lines)

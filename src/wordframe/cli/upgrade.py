@@ -97,7 +97,7 @@ def _change_encoder(library: Path, encoder: str, allow_missing: bool, json: bool
 
 
 def _tell(change: EncoderChange, library: Path, json: bool) -> None:
-    from wordframe.disk import one_line
+    from wordframe.disk import one_line, shown_command
     from wordframe.errors import counted
 
     if change.summary is None:
@@ -114,7 +114,7 @@ def _tell(change: EncoderChange, library: Path, json: bool) -> None:
     for model in change.models_gone:
         print(
             f"no longer prepared for {one_line(model)}: it was for {one_line(change.before)}; if it takes the features "
-            f"of {one_line(change.after)}: wordframe prepare {one_line(model)} --library {one_line(library)}",
+            f"of {one_line(change.after)}: {shown_command('wordframe', 'prepare', model, '--library', library)}",
             file=sys.stderr,
         )
     if not json:

@@ -35,6 +35,7 @@ _IMAGE_TYPES = {
     ".bmp": "image/bmp",
     ".tif": "image/tiff",
     ".tiff": "image/tiff",
+    ".avif": "image/avif",
 }
 _STRANGE = "this is not what a wordframe server of this version answers"
 Answer = TypeVar("Answer", bound=BaseModel)
@@ -225,6 +226,11 @@ class Client:
         for left in reversed(range(_TRIES)):
             try:
                 answer = self._http.request(method, API + path, **options)
+            except UnicodeEncodeError as error:
+                raise WordframeError(
+                    f"{error.object[error.start : error.end]!a} is half a character (a lone surrogate, or a byte that "
+                    "is no UTF-8), which cannot be sent; write the text anew"
+                ) from None
             except httpx.HTTPError as error:
                 # not asked again: the server may have begun what was asked for, and a wrong address stays wrong
                 raise ServerError(f"{self.url}: no answer ({error}); is wordframe serve running?") from None

@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from wordframe import search
+from wordframe.errors import WordframeError, whole_text
 from wordframe.search import Explanation as Explanation
 from wordframe.search import Seconds
 from wordframe.search import WordAttention as WordAttention
@@ -35,7 +36,15 @@ MAX_TEXTS = 100
 MAX_ID = 128
 ID_PATTERN = r"^[A-Za-z0-9_-]+$"
 
-Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
+
+def _whole(text: object) -> object:
+    try:
+        return whole_text(text, "the text") if isinstance(text, str) else text
+    except WordframeError as error:
+        raise ValueError(str(error)) from None  # pydantic's word for a value that is not allowed
+
+
+Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT), BeforeValidator(_whole)]
 SegmentId = Annotated[str, Field(min_length=1, max_length=MAX_ID, pattern=ID_PATTERN)]
 Include = Literal["explanation"]
 Explains = Literal["sentence", "words", "parts"]
@@ -164,6 +173,7 @@ class SearchItem(search.Hit):
 
     path: str
     moments: tuple[Moment, ...]
+    copies: tuple[str, ...] = ()
     video: VideoSummary
     weak: bool
 

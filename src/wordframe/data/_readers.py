@@ -8,13 +8,11 @@ and the split's name and gives each video's captions by its id. ``benchmarks.py`
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from wordframe.data.captions import parse_json, read_text
+from wordframe.data._text_files import csv_table, parse_json, read_text
 from wordframe.errors import AnnotationError, counted
 
 Captions = dict[str, tuple[str, ...]]
@@ -61,19 +59,18 @@ class AnnotationFolder:
     def rows(self, names: Sequence[str], columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
         """Cells of the named columns of a CSV file with a header."""
         file, text = self._text(names)
-        reader = csv.DictReader(io.StringIO(text, newline=""))
-        there = reader.fieldnames or ()
-        missing = [repr(column) for column in columns if column not in there]
-        if missing:
-            raise AnnotationError(
-                f"{file}: has no column {' and no column '.join(missing)}; the first line must name "
-                f"{', '.join(columns)}, it names {', '.join(there) or 'nothing'}"
-            )
-        for row in reader:
-            cells = tuple(row[column] for column in columns)
-            if None in cells:
-                raise AnnotationError(f"{file} line {reader.line_num}: has too few cells")
-            yield cells
+        try:
+            table = csv_table(text, ",")
+            places = [table.column(column) for column in columns]
+            missing = [repr(column) for column, place in zip(columns, places, strict=True) if place is None]
+            if missing:
+                raise AnnotationError(
+                    f"has no column {' and no column '.join(missing)}; the first line must name "
+                    f"{', '.join(columns)}, it names {', '.join(table.header) or 'nothing'}"
+                )
+            yield from (tuple(row[place] for place in places if place is not None) for _, row in table.rows)
+        except AnnotationError as error:
+            raise AnnotationError(f"{file}: {error}") from error
 
     def ids(self, names: Sequence[str], column: str) -> list[str]:
         """The ids of one column of a CSV file; one that stands twice is refused."""

@@ -4,14 +4,12 @@
 silence: what cannot be understood is refused with its place, and so is a caption without a word; a caption whose video
 is not there is listed, and so is a video without a caption; a name that could mean two videos is refused. The same
 caption given twice stays two queries, as in MSVD, where several people said the same of a video.
-Neighbours: ``benchmarks.py`` makes splits of them and of the published files, ``check.py`` looks at the videos.
+Neighbours: ``_text_files.py`` reads JSON and CSV, ``benchmarks.py`` makes splits of them and of the published files,
+``check.py`` looks at the videos.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import os
 import re
 import unicodedata
@@ -21,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from wordframe.data._text_files import CsvTable, csv_lines, csv_table, parse_json, read_text
 from wordframe.errors import AnnotationError, counted
 from wordframe.video import VIDEO_SUFFIXES
 
@@ -66,36 +65,6 @@ def read_captions(captions_file: str | os.PathLike[str]) -> dict[str, list[str]]
     if not captions:
         raise AnnotationError(f"{file}: there is no caption in it; add at least one video with its caption")
     return captions
-
-
-def read_text(file: Path) -> str:
-    """The text of a UTF-8 file, with or without a byte order mark."""
-    try:
-        return file.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise AnnotationError(f"cannot be read: {error.strerror}; check the path and its permissions") from error
-    except UnicodeDecodeError as error:
-        raise AnnotationError(f"is not UTF-8 (byte {error.start}); save it as UTF-8") from error
-
-
-def parse_json(text: str, line: int = 1) -> Any:
-    """JSON in which no key stands twice: a plain parser would keep the last and lose the others."""
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for key, value in pairs:
-            if key in found:
-                raise AnnotationError(f"{key!r} stands there twice; put all its captions into one list")
-            found[key] = value
-        return found
-
-    try:
-        return json.loads(text, object_pairs_hook=unique)
-    except json.JSONDecodeError as error:
-        where = f"line {line + error.lineno - 1}, column {error.colno}"
-        raise AnnotationError(f"{where}: is not JSON ({error.msg}); mend it there") from error
-    except (RecursionError, ValueError) as error:  # nested too deep, or a number of thousands of digits
-        raise AnnotationError(f"line {line}: holds something no caption file needs ({error}); remove it") from error
 
 
 def _json_rows(text: str) -> Iterator[Row]:
@@ -155,21 +124,9 @@ def _csv_rows(text: str) -> Iterator[Row]:
     first = text.partition("\n")[0]
     # a spreadsheet of a country with decimal commas separates by semicolons
     header_delimiter = next((d for d in ",;\t" if _is_header(first.rstrip("\r").split(d))), None)
-    rows = csv_lines(text, header_delimiter or ",")
     if header_delimiter is None:
-        return _headerless_rows(list(rows))
-    return _header_rows(rows)
-
-
-def csv_lines(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Each row that is not blank, with the line it ends on."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    try:
-        for row in reader:
-            if any(cell.strip() for cell in row):
-                yield reader.line_num, row
-    except csv.Error as error:
-        raise AnnotationError(f"line {reader.line_num}: is not CSV ({error}); check the quotes there") from error
+        return _headerless_rows(list(csv_lines(text, ",")))
+    return _header_rows(csv_table(text, header_delimiter))
 
 
 def _names(row: Iterable[str]) -> list[str]:
@@ -180,16 +137,12 @@ def _is_header(row: list[str]) -> bool:
     return any(key in _names(row) for key in _FILE_KEYS) and any(key in _names(row) for key in _CAPTION_KEYS)
 
 
-def _header_rows(rows: Iterator[tuple[int, list[str]]]) -> Iterator[Row]:
-    line, header = next(rows)
-    columns = {name: index for index, name in enumerate(_names(header))}
-    video = _only(columns, _FILE_KEYS, f"line {line}")
-    caption = _only(columns, _CAPTION_KEYS, f"line {line}")
-    for line, row in rows:
-        if len(row) != len(header):
-            raise AnnotationError(
-                f"line {line}: has {len(row)} cells, the header {len(header)}; quote a caption that holds the separator"
-            )
+def _header_rows(table: CsvTable) -> Iterator[Row]:
+    names = (*_FILE_KEYS, *_CAPTION_KEYS)
+    columns = {name: place for name in names if (place := table.column(name)) is not None}
+    video = _only(columns, _FILE_KEYS, f"line {table.line}")
+    caption = _only(columns, _CAPTION_KEYS, f"line {table.line}")
+    for line, row in table.rows:
         yield f"line {line}", row[video].strip(), row[caption]
 
 

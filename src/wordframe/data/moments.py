@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wordframe.data.captions import csv_lines, parse_json, read_text
+from wordframe.data._text_files import csv_table, parse_json, read_text
 from wordframe.disk import content_hash
 from wordframe.errors import AnnotationError, counted
 
@@ -216,20 +216,16 @@ def _reading(
 def _csv_entries(text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     first = text.partition("\n")[0]
     delimiter = max(",;\t", key=first.count)  # a spreadsheet of a country with decimal commas separates by semicolons
-    rows = csv_lines(text, delimiter)
-    line, header = next(rows, (1, []))
-    names = [cell.strip().lower() for cell in header]
+    table = csv_table(text, delimiter)
+    names = [cell.lower() for cell in table.header]
     places = {
-        key: next((names.index(name) for name in known if name in names), None) for key, known in _COLUMNS.items()
+        key: next((place for name in known if (place := table.column(name)) is not None), None)
+        for key, known in _COLUMNS.items()
     }
     missing = [key for key, place in places.items() if place is None]
     if missing:
-        raise AnnotationError(_missing_message(f"line {line}", missing, names))
-    for line, row in rows:
-        if len(row) != len(header):
-            raise AnnotationError(
-                f"line {line}: has {len(row)} cells, the header {len(header)}; quote a caption that holds the separator"
-            )
+        raise AnnotationError(_missing_message(f"line {table.line}", missing, names))
+    for line, row in table.rows:
         yield f"line {line}", {key: row[place] for key, place in places.items() if place is not None}
 
 

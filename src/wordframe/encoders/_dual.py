@@ -38,6 +38,7 @@ class ModelType:
         pad_with_zero: padded positions carry id 0, as in OpenAI's code, whatever the tokenizer's padding token.
         patches: the image tower takes a list of patches instead of an image.
         projection: the layer that brings token states into the common space.
+        pools_first: a sentence is its first token, as in BERT; otherwise its end token.
         other_languages: its sentences may be in others than English.
     """
 
@@ -47,6 +48,7 @@ class ModelType:
     pad_with_zero: bool = False
     patches: bool = False
     projection: str = "text_projection"
+    pools_first: bool = False
     other_languages: bool = False
 
 
@@ -58,11 +60,13 @@ MODEL_TYPES = {
     "metaclip_2": ModelType(other_languages=True),
     "siglip": ModelType(fixed_length=True, projection="text_model.head"),
     "siglip2": ModelType(fixed_length=True, patches=True, projection="text_model.head", other_languages=True),
-    "chinese_clip": ModelType(mask_padding=True, other_languages=True),
-    "altclip": ModelType(mask_padding=True, other_languages=True),
+    "chinese_clip": ModelType(mask_padding=True, pools_first=True, other_languages=True),
+    "altclip": ModelType(mask_padding=True, pools_first=True, other_languages=True),
 }
 
 
+_END_BY_HIGHEST_ID = 2
+"""The end token of older configurations of CLIP, which is none: transformers then takes the highest id."""
 _NOT_OF_THE_MODEL = ("transformers_version", "architectures", "dtype", "torch_dtype", "_name_or_path")
 """Entries of a configuration that tell of its file."""
 
@@ -171,6 +175,14 @@ class Backbone(nn.Module):
             block = _BLOCK.search(name)
             if "embeddings." in name or "pre_layrnorm." in name or (block and int(block[1]) < count):
                 parameter.requires_grad_(False)
+
+    def pooled_place(self, ids: Sequence[int]) -> int:
+        """The place, in a sentence's token ids without padding, of the one that stands for the sentence; of models that
+        pool the end token."""
+        end = self.model.config.text_config.eos_token_id
+        if self.type_name == "clip" and end == _END_BY_HIGHEST_ID:
+            return max(range(len(ids)), key=ids.__getitem__)
+        return ids.index(end) if end in ids else 0  # transformers takes the first one where there is none
 
     def encode_ids(self, input_ids: Tensor, mask: Tensor) -> TextFeatures:
         """Token ids ``(T, W)`` and their mask ``(T, W)`` into features."""

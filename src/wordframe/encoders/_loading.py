@@ -24,7 +24,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wordframe.encoders._dual import Backbone, model_type_of, quiet_transformers
+from wordframe.encoders._agreement import need_vocabulary, refuse_strangers
+from wordframe.encoders._dual import Backbone, quiet_transformers
 from wordframe.encoders._hub import fetch, split_revision
 from wordframe.encoders._torchscript import is_torchscript, read_torchscript
 from wordframe.encoders.backbone import ClipBackbone, ClipSizes
@@ -85,10 +86,15 @@ def load_clip(name: str, *, tokenizer: str | Path | None = None) -> ClipParts:
         raise EncoderError(f"{name} is no weights file; allowed endings: {', '.join(_WEIGHT_SUFFIXES)}")
     if path.is_file():
         with quiet_transformers():
-            return _load_file(path, tokenizer)
+            return _agreeing(_load_file(path, tokenizer))
     folder, lasting = _find_folder(name)  # outside the block: a download shows its bars
     with quiet_transformers():
-        return _load_folder(folder, lasting, tokenizer)
+        return _agreeing(_load_folder(folder, lasting, tokenizer))
+
+
+def _agreeing(parts: ClipParts) -> ClipParts:
+    refuse_strangers(parts.name, parts.towers, parts.tokenizer)
+    return parts
 
 
 def _load_file(path: Path, tokenizer: str | Path | None) -> ClipParts:
@@ -142,7 +148,7 @@ def _refuse_unsupported(folder: Path) -> dict[str, Any]:
     if settings is None:
         raise EncoderError(f"{folder} holds no config.json: it is no model in transformers' format")
     if settings.get("format") != _CHECKPOINT_FORMAT:
-        model_type_of(settings.get("model_type", "unknown"))
+        need_vocabulary(folder, settings.get("model_type", "unknown"))
     return settings
 
 
@@ -210,15 +216,20 @@ def backbone_of(description: Mapping[str, Any], weights: dict[str, Tensor] | Non
 
 def _load_preprocessing(folder: Path) -> Preprocessing:
     """From the processor's file, where newer versions of transformers keep it, or the image processor's own."""
-    config = (_read_json(folder / "processor_config.json") or {}).get("image_processor")
-    config = config or _read_json(folder / "preprocessor_config.json")
+    file = folder / "processor_config.json"
+    if (config := (_read_json(file) or {}).get("image_processor")) is None:
+        file = folder / "preprocessor_config.json"
+        config = _read_json(file)
     if config is None:
         raise EncoderError(f"{folder} holds no preprocessor_config.json: it does not say how frames become pixels")
-    if "max_num_patches" in config:
-        # SigLIP 2 with free aspect: a square of all its patches, so that frames of any shape fit one batch
-        side = config["patch_size"] * math.isqrt(config["max_num_patches"])
-        config = {**config, "size": {"height": side, "width": side}}
-    return Preprocessing.from_config(config)
+    try:
+        if "max_num_patches" in config:
+            # SigLIP 2 with free aspect: a square of all its patches, so that frames of any shape fit one batch
+            side = config["patch_size"] * math.isqrt(config["max_num_patches"])
+            config = {**config, "size": {"height": side, "width": side}}
+        return Preprocessing.from_config(config)
+    except (EncoderError, ValueError, TypeError, KeyError) as error:
+        raise EncoderError(f"{file}: {str(error) or repr(error)}") from error
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
@@ -312,6 +323,7 @@ def load_tokenizer(weights: Path, folder: str | Path | None, *, model_type: str 
 def _tokenizer_beside(weights: Path, place: Path, model_type: str) -> Any:
     """As ``_own_tokenizer``, of a checkpoint of ours, where ``save_pretrained`` wrote it under its own class."""
     try:
+        need_vocabulary(place, model_type)
         return _own_tokenizer(place, model_type)
     except Exception as error:  # transformers raises many types where files are missing or damaged
         raise EncoderError(

@@ -15,7 +15,7 @@ it, ``models`` builds on it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -191,6 +191,10 @@ class ClipBackbone(Backbone):
         if not self.in_half:
             store_in_half(self.model)
             self.in_half = True
+
+    def pooled_place(self, ids: Sequence[int]) -> int:
+        """That of the highest id, the end token's."""
+        return max(range(len(ids)), key=ids.__getitem__)
 
     def encode_ids(self, input_ids: Tensor, mask: Tensor) -> TextFeatures:
         """Token ids ``(T, W)`` and their mask ``(T, W)`` into features."""

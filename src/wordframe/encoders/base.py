@@ -15,10 +15,24 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from wordframe.errors import whole_text
 from wordframe.features import TextFeatures
 
 RgbFrames = NDArray[np.uint8]
 """Decoded frames ``(N, height, width, 3)``, RGB, all of one size."""
+
+
+def check_sentences(sentences: Sequence[str]) -> None:
+    """What ``encode_text`` refuses, whatever the encoder.
+
+    Raises:
+        ValueError: a string stands for a list of them.
+        WordframeError: a sentence holds half a character.
+    """
+    if isinstance(sentences, str):
+        raise ValueError("sentences must be a sequence of strings, got one string; put it in a list")
+    for sentence in sentences:
+        whole_text(sentence, "the sentence")
 
 
 class Encoder(ABC):

@@ -23,7 +23,7 @@ from torch import Tensor
 from wordframe.encoders._dual import Backbone, SentenceTokenizer
 from wordframe.encoders._loading import ClipParts, load_clip
 from wordframe.encoders._runtime import ImageTower, choose_runtime
-from wordframe.encoders.base import Encoder, RgbFrames
+from wordframe.encoders.base import Encoder, RgbFrames, check_sentences
 from wordframe.encoders.preprocess import Preprocessing
 from wordframe.errors import EncoderError
 from wordframe.features import TextFeatures
@@ -150,8 +150,7 @@ class ClipEncoder(Encoder):
 
     def encode_text(self, sentences: Sequence[str]) -> TextFeatures:
         """``T`` sentences into features on the CPU, float32; ``W`` is the longest one's number of positions."""
-        if isinstance(sentences, str):
-            raise ValueError("sentences must be a sequence of strings, got one string; put it in a list")
+        check_sentences(sentences)
         if not sentences:
             no_words = torch.empty(0, 0, self.dimension)
             return TextFeatures(torch.empty(0, self.dimension), no_words, torch.empty(0, 0, dtype=torch.bool))

@@ -27,7 +27,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from wordframe.encoders._class_directions import FILE, load_directions, read_in_classes
 from wordframe.encoders._minilm import DIMENSION, MAX_WORDS, TOKENIZER, WEIGHTS, PackagedFile, SentenceEncoder
 from wordframe.encoders._runtime import ImageTower, choose_runtime
-from wordframe.encoders.base import Encoder, RgbFrames
+from wordframe.encoders.base import Encoder, RgbFrames, check_sentences
 from wordframe.encoders.preprocess import Preprocessing
 from wordframe.errors import EncoderError
 from wordframe.features import TextFeatures
@@ -162,8 +162,7 @@ class OfflineEncoder(Encoder):
 
     def encode_text(self, sentences: Sequence[str]) -> TextFeatures:
         """``T`` sentences into features on the CPU, float32; ``W`` is the longest one's number of positions."""
-        if isinstance(sentences, str):
-            raise ValueError("sentences must be a sequence of strings, got one string; put it in a list")
+        check_sentences(sentences)
         text = self._text_side()(sentences)
         return TextFeatures(read_in_classes(text.sentence, self._directions), text.words, text.word_mask)
 

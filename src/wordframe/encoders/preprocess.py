@@ -127,9 +127,10 @@ class Preprocessing:
         Raises:
             EncoderError: it lacks an entry, or asks for something else than resizing, cropping and normalising.
         """
-        interpolation = _PILLOW_FILTERS.get(config.get("resample", 3))
+        interpolation = _PILLOW_FILTERS.get(config.get("resample", -1))  # model types differ in what is usual
         if interpolation is None:
-            raise EncoderError(f"preprocessor: resample = {config['resample']}, allowed: 2 (bilinear), 3 (bicubic)")
+            told = config.get("resample", "missing")
+            raise EncoderError(f"preprocessor: resample = {told}, it must be 2 (bilinear) or 3 (bicubic)")
         scaled = config.get("do_rescale", True) and math.isclose(config.get("rescale_factor", 1 / 255), 1 / 255)
         if not scaled or not config.get("do_resize", True):
             raise EncoderError("preprocessor: only models that resize frames and scale them by 1/255 are supported")

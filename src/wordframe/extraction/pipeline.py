@@ -49,6 +49,8 @@ _POLL_SECONDS = 0.1
 _BATCH_WAIT_SECONDS = 0.05
 _RESULT_BYTES = 32 << 20
 """Results a core that wait for the caller: seconds of work, as much as a commit of the library takes."""
+_LARGEST = float(np.finfo(np.float16).max)
+"""Features are kept in float16, where larger numbers are infinite."""
 
 
 class _Pipeline:
@@ -252,11 +254,11 @@ class _Pipeline:
             return
         for frame, feature in zip(batch, features, strict=True):
             video = frame.encoding.video
-            if np.isfinite(feature).all():
+            if (np.abs(feature) <= _LARGEST).all():  # what is not a number is not, either
                 for chunk in frame.encoding.deliver(feature):
                     self._put_result(video, chunk)
             else:
-                told = f"the features of the frame at {frame.encoding.seconds:g} s are not finite"
+                told = f"the features of the frame at {frame.encoding.seconds:g} s are not finite in float16"
                 self._fail(video, f"{one_line(video.job.path)}: {told}")
 
     def _features(self, batch: list[WaitingFrame]) -> NDArray[np.float32]:
@@ -283,9 +285,10 @@ def extract(
     """Frame features of many videos, in the order in which they are done.
 
     Whatever goes wrong with one video (reading it, ``times``, ``keep``, preprocessing, encoding, features that are not
-    finite) is its Failure; the others go on. An error of the encoder or of the caller's functions that strikes every
-    video therefore comes as a Failure of each. An error of ``jobs`` is raised once the videos drawn before are done.
-    Ctrl-C, an exit and an encoder that cannot be loaded end the run: what is finished comes, then they are raised.
+    finite in float16) is its Failure; the others go on. An error of the encoder or of the caller's functions that
+    strikes every video therefore comes as a Failure of each. An error of ``jobs`` is raised once the videos drawn
+    before are done. Ctrl-C, an exit and an encoder that cannot be loaded end the run: what is finished comes, then they
+    are raised.
 
     Args:
         jobs: drawn one by one from the decoder threads (under a lock), so it may do a little work of its own.

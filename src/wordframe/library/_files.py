@@ -169,3 +169,17 @@ def is_below(path: str, folder: str) -> bool:
     (True, False)
     """
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def vacated(path: str, root: str) -> str | None:
+    """The folder that a missing file's absence may be due to: the nearest that is there, from the file up to ``root``,
+    if it is empty but for what systems put there. So looks the place of a drive that is not mounted."""
+    folder = os.path.dirname(path)
+    while not os.path.lexists(folder) and folder != root and is_below(folder, root):
+        folder = os.path.dirname(folder)
+    try:
+        with os.scandir(folder) as entries:
+            kept = any(not each.name.startswith(".") and each.name.lower() not in _SYSTEM_FOLDERS for each in entries)
+    except OSError:  # gone itself, or not to be looked into: the walk has told so
+        return None
+    return None if kept or not is_below(folder, root) else folder

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from wordframe.disk import write_whole
+from wordframe.disk import shown_command, write_whole
 from wordframe.encoders import Encoder
 from wordframe.errors import LibraryError
 
@@ -79,7 +78,7 @@ class Manifest:
         """Raise LibraryError unless ``encoder`` is the one whose features the library holds."""
         if encoder.fingerprint == self.fingerprint:
             return
-        command = f"wordframe upgrade --encoder {shlex.quote(encoder.name)} --library {shlex.quote(str(folder))}"
+        command = shown_command("wordframe", "upgrade", "--encoder", encoder.name, "--library", folder)
         if encoder.name == self.encoder:
             made = f"another version of the encoder {self.encoder!r} (fingerprint {self.fingerprint}) than is here"
         else:
@@ -92,7 +91,7 @@ class Manifest:
 def _other_format(folder: Path, version: object) -> str:
     found = f"{folder}: made with library format {version}, this wordframe reads format {FORMAT}; "
     if isinstance(version, int) and OLDEST_FORMAT <= version < FORMAT:
-        return found + f"bring it up to date with: wordframe upgrade --library {folder}"
+        return found + f"bring it up to date with: {shown_command('wordframe', 'upgrade', '--library', folder)}"
     if isinstance(version, int) and version > FORMAT:
         return found + "use a newer wordframe"
     return found + "index its videos into a new folder"

@@ -25,6 +25,7 @@ FACT_COLUMNS = (
     "end_seconds",
     "segment_index",
     "num_segments",
+    "content_hash",
 )
 _ROW_OVERHEAD_BYTES = 2000
 """What a row's facts and the objects around its arrays take, about."""
@@ -32,7 +33,7 @@ _ROW_OVERHEAD_BYTES = 2000
 
 @dataclass(frozen=True)
 class SegmentFacts:
-    """What a search shows of a segment. path, duration_seconds, num_segments: of its video."""
+    """What a search shows of a segment. path, duration_seconds, num_segments, content_hash: of its video."""
 
     segment_id: str
     video_id: str
@@ -42,6 +43,12 @@ class SegmentFacts:
     end_seconds: float
     segment_index: int
     num_segments: int
+    content_hash: str
+
+    @property
+    def content(self) -> str:
+        """What copies of a video share: the hash, or the video's id where none was given."""
+        return self.content_hash or self.video_id
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from wordframe.cores import usable_cores
 from wordframe.encoders import Encoder
 from wordframe.extraction import Chunk, Failure, extract
-from wordframe.library._files import Findings, FoundFile, find_videos, is_below
+from wordframe.library._files import Findings, FoundFile, find_videos, is_below, vacated
 from wordframe.library._plan import IndexPlan, make_plan
 from wordframe.library._rows import SegmentEntry, VideoEntry, segment_rows
 from wordframe.library._segmenting import segments_of_chunk
@@ -65,8 +65,12 @@ class Indexer:
         self._sizes: dict[str, int] = {}
         self._notes: dict[str, str] = {}
 
-    def run(self, paths: Sequence[str], *, prune: bool = False, retry: bool = False) -> IndexSummary:
+    def run(
+        self, paths: Sequence[str], *, prune: bool = False, force: bool = False, retry: bool = False
+    ) -> IndexSummary:
         """Index everything below ``paths``, absolute; ``prune`` forgets videos there whose files are gone.
+
+        Those of a folder that is empty now stay, as of a drive that is not mounted, unless ``force`` is given, too.
 
         When ``should_stop`` says so, the run ends in order: what is done is committed, the summary says interrupted.
         """
@@ -82,7 +86,7 @@ class Indexer:
             self._follow(plan)
             self._read(plan)
         if not self._should_stop():
-            self._look_for_missing(paths, findings, prune)
+            self._look_for_missing(paths, findings, prune=prune, force=force)
         self._write_failures(findings, plan, failed_before)
         self._summary.interrupted = self._should_stop()
         if not self._summary.interrupted:  # merging files may take a while, and the next run does it
@@ -251,17 +255,19 @@ class Indexer:
 
     # What is no longer there -----------------------------------------------------------------------------------------
 
-    def _look_for_missing(self, roots: Sequence[str], findings: Findings, prune: bool) -> None:
+    def _look_for_missing(self, roots: Sequence[str], findings: Findings, *, prune: bool, force: bool) -> None:
         """A video is gone if it lies below a given path that could be read, and was not met there."""
         met = {file.path for file in findings.files}
-        gone = [
-            path
-            for path in self._known
-            if path not in met
-            and not os.path.exists(path)
-            and any(is_below(path, root) for root in roots)
-            and not any(is_below(path, place) for place in findings.unreadable)
-        ]
+        unknown = [place for place in findings.unreadable if not force or os.path.lexists(place)]
+        gone = []
+        for path in self._known:
+            root = next((root for root in roots if is_below(path, root)), None)
+            if root is None or path in met or os.path.exists(path) or any(is_below(path, place) for place in unknown):
+                continue
+            if not force and (place := vacated(path, root)) is not None:
+                self._summary.away.setdefault(place, []).append(path)
+            else:
+                gone.append(path)
         if prune:
             self._store.delete([self._known.pop(path).video_id for path in gone])
         (self._summary.pruned if prune else self._summary.missing).extend(gone)

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from cachetools import LRUCache
 
+from wordframe.disk import shown_command
 from wordframe.encoders import Encoder, load_encoder
 from wordframe.errors import LibraryError, WordframeError
 from wordframe.interrupts import interrupts_noted
@@ -225,6 +226,7 @@ class Library:
         paths: str | Path | Sequence[str | Path],
         *,
         prune: bool = False,
+        force: bool = False,
         retry: bool = False,
         every_frame: bool = False,
         sampling: str | None = None,
@@ -236,9 +238,9 @@ class Library:
         prepared for a model is prepared for the new videos, too.
 
         Args:
-            prune: forget videos below ``paths`` whose files are gone.
-            retry: try files again that failed before and have not changed.
-            every_frame: encode also frames that hardly differ from the last encoded one; else they take its feature.
+            prune: forget videos below ``paths`` whose files are gone; of empty folders only with ``force``.
+            retry: try unchanged files again that failed before. every_frame: encode also frames that hardly differ from
+                the last encoded one; else they take its feature.
             sampling: ``seconds`` or ``keyframes`` (``_sampling.py``); kept for later runs, which it is the default of.
             on_progress: called in this thread after each result.
 
@@ -249,9 +251,8 @@ class Library:
 
         places = expanded(paths)
         there = [place for place in places if os.path.lexists(place)]
-        if not there:
-            named = ", ".join(places) or "no path was given"
-            raise LibraryError(f"{named}: no such file or folder; name what is to be indexed")
+        if not there and not (prune and force):
+            raise LibraryError(f"{', '.join(places) or 'no path'}: no such file or folder; name what is to be indexed")
         with self.locked():
             self._open_for_writing()
             add_roots(self.folder, there)
@@ -271,7 +272,7 @@ class Library:
                     on_progress=tell,
                     should_stop=interrupted.is_set,
                 )
-                summary = indexer.run(places, prune=prune, retry=retry)
+                summary = indexer.run(places, prune=prune, force=prune and force, retry=retry)
                 if not summary.interrupted:
                     self._prepare_known(summary, interrupted.is_set)
                 finish(summary)
@@ -376,7 +377,8 @@ class Library:
             try:
                 model = self.load_model(entry.name, untrained=entry.untrained)
                 if table_name(model) != entry.table:
-                    raise LibraryError(f"it has other weights by now; wordframe prepare {entry.name} follows them")
+                    command = shown_command("wordframe", "prepare", entry.name)
+                    raise LibraryError(f"it has other weights by now; {command} follows them")
                 summary.prepared[entry.name] = self._fill(model, lambda done, total: None, should_stop)
             except WordframeError as error:
                 summary.not_prepared[entry.name] = str(error)

@@ -152,6 +152,14 @@ class Snapshot:
         """Some videos; those that are not here are left out."""
         return {video.video_id: video for video in self._table.videos(ids_clause("video_id", video_ids))}
 
+    @cached_property
+    def copies(self) -> dict[str, list[str]]:
+        """The ids of the videos of each content that several have, by its hash."""
+        by_content: dict[str, list[str]] = {}
+        for row in self.select("segment_index = 0", ["video_id", "content_hash"]):
+            by_content.setdefault(row["content_hash"], []).append(row["video_id"])
+        return {content: ids for content, ids in by_content.items() if content and len(ids) > 1}
+
     def video(self, video_id: str) -> VideoEntry:
         """A video by its id.
 

@@ -1,4 +1,4 @@
-"""From scored segments to videos with their best moments.
+"""From scored segments to videos with their best moments; copies of a file are one video.
 
 Neighbours: ``search.py`` scores, ``results.py`` is what comes out.
 """
@@ -19,20 +19,22 @@ class Scores:
 
     def __init__(self) -> None:
         self._codes: dict[str, int] = {}
+        self._videos: dict[str, None] = {}
         self._blocks: list[tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]] = []
 
     @property
     def num_videos(self) -> int:
-        """How many videos have a scored segment."""
+        """How many videos have a scored segment; copies of one count once."""
         return len(self._codes)
 
     def videos(self) -> list[str]:
-        """Their ids."""
-        return list(self._codes)
+        """The ids of all, copies included."""
+        return list(self._videos)
 
-    def add(self, row_ids: Sequence[int], video_ids: Sequence[str], scores: NDArray[np.float32]) -> None:
+    def add(self, row_ids: Sequence[int], facts: Sequence[SegmentFacts], scores: NDArray[np.float32]) -> None:
         """Note the scores of some segments."""
-        codes = [self._codes.setdefault(video_id, len(self._codes)) for video_id in video_ids]
+        self._videos.update(dict.fromkeys(fact.video_id for fact in facts))
+        codes = [self._codes.setdefault(fact.content, len(self._codes)) for fact in facts]
         self._blocks.append((np.array(row_ids, np.int64), np.array(codes, np.int32), scores))
 
     def of_best_videos(self, top: int) -> dict[int, float]:
@@ -51,15 +53,17 @@ class Scores:
 
 
 def group_by_video(facts: Sequence[SegmentFacts], scores: Sequence[float], *, top: int, moments: int) -> list[Hit]:
-    """Hits from scored segments: videos by their best segment; ties by path, then time.
+    """Hits from scored segments: videos by their best segment; ties by path, then time. Of copies the first is shown.
 
     The peak of each moment is its start, until somebody looks into its frames.
     """
     ordered = sorted(zip(facts, scores, strict=True), key=lambda pair: (-pair[1], pair[0].path, pair[0].start_seconds))
-    by_video: dict[str, list[tuple[SegmentFacts, float]]] = {}
+    by_content: dict[str, list[tuple[SegmentFacts, float]]] = {}
     for pair in ordered:
-        by_video.setdefault(pair[0].video_id, []).append(pair)
-    return [_hit(rank, segments, moments) for rank, segments in enumerate(list(by_video.values())[:top], start=1)]
+        found = by_content.setdefault(pair[0].content, [])
+        if not found or found[0][0].video_id == pair[0].video_id:
+            found.append(pair)
+    return [_hit(rank, segments, moments) for rank, segments in enumerate(list(by_content.values())[:top], start=1)]
 
 
 def _hit(rank: int, segments: Sequence[tuple[SegmentFacts, float]], moments: int) -> Hit:

@@ -5,7 +5,6 @@ An image or a clip becomes a text of one word whose features are those of the pi
 
 from __future__ import annotations
 
-import io
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,18 +14,16 @@ import torch
 from torch import Tensor
 
 from wordframe.encoders import Encoder
-from wordframe.errors import WordframeError
+from wordframe.errors import WordframeError, whole_text
 from wordframe.features import TextFeatures
 from wordframe.library import Snapshot
 from wordframe.models import fit_text, kept_words
+from wordframe.search._picture import read_picture
 
 if TYPE_CHECKING:
     from wordframe.video import VideoInfo
 
 MAX_QUERY_CHARACTERS = 512
-MAX_IMAGE_PIXELS = 64_000_000
-IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
-"""Formats that are read; Pillow knows others that start programs."""
 CLIP_FRAMES = 12
 
 
@@ -73,7 +70,7 @@ def encode(snapshot: Snapshot, query: Query) -> EncodedQuery:
         text = check_query(query.text)
         tokens = encoder.tokens(text)
         words = tuple(tokens[place] for place in kept_words(len(tokens), max_words))
-        return EncodedQuery(fit_text(encoder.encode_text([text]), max_words), words, text)
+        return EncodedQuery(_finite(fit_text(encoder.encode_text([text]), max_words)), words, text)
     if query.image is not None:
         features = image_query(encoder, query.image)
     elif query.clip is not None:
@@ -82,19 +79,28 @@ def encode(snapshot: Snapshot, query: Query) -> EncodedQuery:
         assert query.like is not None
         video = snapshot.frames([snapshot.segment_row(query.like)])
         features = as_query(video.frames[0][video.frame_mask[0]])
-    return EncodedQuery(features, ("the query",))
+    return EncodedQuery(_finite(features), ("the query",))
+
+
+def _finite(features: TextFeatures) -> TextFeatures:
+    if not bool(features.sentence.isfinite().all() and features.words.isfinite().all()):
+        raise WordframeError(
+            "the encoder makes something of this query that is not a number: its weights are damaged, or overflow; "
+            "wordframe doctor tries it"
+        )
+    return features
 
 
 def check_query(text: str) -> str:
     """The query without surrounding blanks, full-width letters and the like as plain ones (Unicode's NFKC).
 
     Raises:
-        WordframeError: it is empty or longer than 512 characters.
+        WordframeError: it is empty, longer than 512 characters, or holds half a character.
 
     >>> check_query("  a red car "), check_query("ａ　ｄｏｇ")
     ('a red car', 'a dog')
     """
-    stripped = unicodedata.normalize("NFKC", text).strip()
+    stripped = unicodedata.normalize("NFKC", whole_text(text, "the query")).strip()
     if not stripped:
         raise WordframeError('the query is empty; describe what the video shows, such as "a dog on a beach"')
     if len(stripped) > MAX_QUERY_CHARACTERS:
@@ -105,28 +111,12 @@ def check_query(text: str) -> str:
 
 
 def image_query(encoder: Encoder, picture: str | Path | bytes) -> TextFeatures:
-    """A picture file, or its content, upright as its EXIF data says.
+    """A picture file, or its content; see ``read_picture``.
 
     Raises:
-        WordframeError: the file is missing, no picture, damaged, or larger than 64 million pixels.
+        WordframeError: as ``read_picture``.
     """
-    import numpy as np
-    from PIL import Image, ImageOps
-
-    name = "the picture" if isinstance(picture, bytes) else str(picture)
-    try:
-        with Image.open(io.BytesIO(picture) if isinstance(picture, bytes) else picture, formats=IMAGE_FORMATS) as image:
-            if image.width * image.height > MAX_IMAGE_PIXELS:
-                raise WordframeError(f"{name}: {image.width} × {image.height} pixels are too many; scale it down")
-            image.draft("RGB", (4 * encoder.short_side, 4 * encoder.short_side))
-            pixels = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except FileNotFoundError:
-        raise WordframeError(f"{name}: no such file") from None
-    except WordframeError:
-        raise
-    except Exception as error:  # Pillow's plug-ins raise anything on damaged files
-        raise WordframeError(f"{name}: cannot be read as a picture ({error})") from None
-    return _as_text(encoder.encode_frames(pixels[None]))
+    return _as_text(encoder.encode_frames(read_picture(picture, short_side=encoder.short_side)[None]))
 
 
 def clip_query(encoder: Encoder, path: str | Path) -> TextFeatures:

@@ -86,7 +86,8 @@ class Moment(Result):
 class Hit(Result):
     """One video; ``start_seconds``, ``end_seconds`` and ``score`` are those of its best moment, ``moments[0]``.
 
-    explanation: why that moment fits, if it was asked for.
+    copies: other files of the same content, as far as they pass the filters; explanation: why that moment fits, if it
+    was asked for.
     """
 
     rank: int
@@ -97,6 +98,7 @@ class Hit(Result):
     video_id: str
     duration_seconds: Seconds
     moments: tuple[Moment, ...]
+    copies: tuple[FilePath, ...] = ()
     explanation: Explanation | None = None
 
     @model_serializer(mode="wrap")

@@ -86,6 +86,7 @@ def search(
     hits = group_by_video(facts, list(rows.values()), top=top, moments=moments)
     row_of = dict(zip((fact.segment_id for fact in facts), rows, strict=True))
     hits = widen_moments(snapshot, _with_peaks(snapshot, query, hits, row_of), row_of)
+    hits = _with_copies(snapshot, hits, {fact.video_id: fact.content_hash for fact in facts}, where)
     if not explained:
         return hits
     best = [row_of[hit.moments[0].segment_id] for hit in hits]
@@ -132,7 +133,7 @@ def _score_into(scores: Scores, snapshot: Snapshot, query: EncodedQuery, row_ids
     for start in range(0, len(row_ids), BLOCK_SEGMENTS):
         block = row_ids[start : start + BLOCK_SEGMENTS]
         facts, found = score_segments(snapshot, query, block)
-        scores.add(block, [fact.video_id for fact in facts], found)
+        scores.add(block, facts, found)
 
 
 @torch.inference_mode()
@@ -276,6 +277,18 @@ def _with_peaks(snapshot: Snapshot, query: EncodedQuery, hits: Sequence[Hit], ro
         )
         for hit in hits
     ]
+
+
+def _with_copies(snapshot: Snapshot, hits: Sequence[Hit], contents: dict[str, str], where: str | None) -> list[Hit]:
+    """The hits with where else the same file lies; ``contents``: the hash of each video's content, by its id."""
+    copies = {hit.video_id: snapshot.copies.get(contents[hit.video_id], []) for hit in hits}
+    wanted = [each for ids in copies.values() for each in ids]
+    if not wanted:
+        return list(hits)
+    clause = ids_clause("video_id", wanted)
+    paths = {video.video_id: video.path for video in snapshot.videos(f"{clause} AND ({where})" if where else clause)}
+    others = {one: sorted(paths[each] for each in ids if each != one and each in paths) for one, ids in copies.items()}
+    return [hit.model_copy(update={"copies": tuple(others[hit.video_id])}) for hit in hits]
 
 
 def _unit(text: TextFeatures) -> Tensor:

@@ -21,7 +21,7 @@ _CODECS = {
     "h264": "avc1.640028",
     "hevc": "hvc1.1.6.L93.B0",
     "av1": "av01.0.05M.08",
-    "libdav1d": "av01.0.05M.08",  # a decoder's name for it
+    "libdav1d": "av01.0.05M.08",  # its decoder, which older libraries name
     "vp8": "vp8",
     "vp9": "vp9",
     "mpeg4": "mp4v.20.8",
@@ -81,7 +81,11 @@ class Presenter:
 
     def item(self, hit: Hit, video: VideoEntry, *, weak: bool) -> wire.SearchItem:
         """A video found, with its moments and its file."""
-        shown = {"path": display_path(hit.path), "moments": [self.moment(moment, video) for moment in hit.moments]}
+        shown = {
+            "path": display_path(hit.path),
+            "copies": tuple(map(display_path, hit.copies)),
+            "moments": [self.moment(moment, video) for moment in hit.moments],
+        }
         return wire.SearchItem(**dict(hit) | shown, video=self.video(video), weak=weak)
 
     def thumbnail_url(self, segment_id: str, video: VideoEntry) -> str:

@@ -18,7 +18,7 @@ from wordframe.server.pool import WorkerPool
 from wordframe.server.problems import ProblemError
 from wordframe.server.served import ServedLibrary
 
-IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "image/tiff")
+IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "image/tiff", "image/avif")
 _PICTURES: dict[str, Any] = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in IMAGE_TYPES}
 PICTURE_BODY = {"requestBody": {"required": True, "content": _PICTURES}}
 """A body that is a picture, as the OpenAPI document has it. FastAPI would read and check the body itself if it knew."""
@@ -101,7 +101,10 @@ async def search_of_body(request: Request, parameters: SearchParameters) -> tupl
     except ValidationError as error:
         errors = error.errors(include_url=False, include_context=False)
         if errors[0]["type"] == "json_invalid":
-            raise ProblemError(400, "the body is no JSON") from None
+            told = errors[0]["msg"].removeprefix("Invalid JSON: ")
+            if "hex escape" in told:
+                told = f"half a character, {told}; write it anew"
+            raise ProblemError(400, f"the body is no JSON ({told})") from None
         raise RequestValidationError(errors) from None
 
 

@@ -195,7 +195,7 @@ class FrameStream:
         transposed = self._orientation.transposed
         return VideoInfo(
             container=self._reader.container.format.name,
-            codec=self._reader.codec.name,
+            codec=self._reader.codec.codec.canonical_name,
             width=height if transposed else width,
             height=width if transposed else height,
             rotation_degrees=self._orientation.rotation_degrees,

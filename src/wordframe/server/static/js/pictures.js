@@ -2,7 +2,7 @@
 
 import { byId } from "./dom.js";
 
-const KINDS = ["image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "image/tiff"];
+const KINDS = ["image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "image/tiff", "image/avif"];
 const MAX_BYTES = 10 * 1024 * 1024;
 const kept = new Map();
 
@@ -21,7 +21,7 @@ function nameOf(file) {
 export function setUp(search, say) {
   const take = (file) => {
     if (!file) return;
-    if (!KINDS.includes(file.type)) say("A picture is needed: JPEG, PNG, WebP, GIF, BMP or TIFF.");
+    if (!KINDS.includes(file.type)) say("A picture is needed: JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.");
     else if (file.size > MAX_BYTES) say("This picture is larger than 10 MB; scale it down.");
     else {
       const name = nameOf(file);

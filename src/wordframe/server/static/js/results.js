@@ -13,17 +13,17 @@ export function append(items, open, { weakShown }) {
         ? "Nothing stands out: from here on no better than chance. Other words may find more."
         : "From here on no better than chance.")));
     }
-    list.append(card(item.video, item.moments, open, item.weak));
+    list.append(card(item.video, item.moments, open, item));
   }
   return weakShown;
 }
 
 /** Cards of the videos themselves, where nothing is asked yet. */
 export function appendVideos(videos, open) {
-  byId("results").append(...videos.map((video) => card(video, [], open, false)));
+  byId("results").append(...videos.map((video) => card(video, [], open)));
 }
 
-function card(video, moments, open, weak) {
+function card(video, moments, open, { weak = false, copies = [] } = {}) {
   const first = moments[0];
   const start = first?.start_seconds ?? 0;
   const poster = el("button", {
@@ -42,6 +42,8 @@ function card(video, moments, open, weak) {
     el("div", { class: "about" },
       el("h2", { title: video.path }, video.name),
       el("p", { class: "folder", title: video.folder }, shortFolder(video.folder)),
+      copies.length ? el("p", { class: "folder", title: copies.join("\n") },
+        copies.length === 1 ? "the same file lies in another place" : `the same file lies in ${copies.length} other places`) : null,
       video.problem ? el("p", { class: "problem" }, `Read only in part: ${video.problem}`) : null,
       first && !weak ? el("p", { class: "found-by", "data-segment": first.segment_id, hidden: true }) : null,
       buttons.length ? el("div", { class: "moments" }, buttons) : null));
