@@ -110,6 +110,7 @@ class TestRefused:
         self.expect(source, tmp_path / "none" / "x.mp4", "is not a folder; make it first")
         self.expect(source, tmp_path / "x.docx", "'.docx' names no video container; use .mp4 or .mkv")
         self.expect(source, tmp_path / "x", "'' names no video container")
+        self.expect(source, tmp_path / "x.hls", "'.hls' names no video container")  # it would write other files, too
         assert (tmp_path / "there.mp4").read_bytes() == b"mine"
         assert not export_moment(source, tmp_path / "there.mp4", 0.0, 0.5, overwrite=True).has_sound
 

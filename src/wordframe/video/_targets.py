@@ -42,6 +42,8 @@ _ENCODERS = {
 _USUAL_ENCODERS = ("libx264", "aac")
 _TAKE_ENCODED = frozenset("mp4 mov 3gp 3g2 f4v matroska webm mpegts flv avi".split())
 """Containers that play well with what their encoders make; for others another one is chosen where that is allowed."""
+_WRITTEN = _TAKE_ENCODED | frozenset("mpeg vob asf ogg ogv nut mxf gxf rm ivf gif apng yuv4mpegpipe".split())
+"""Others name further files that they write: playlists and their parts, ``tee``."""
 _WAYS: tuple[tuple[Way, Way], ...] = (
     ("copy", "copy"),
     ("copy", "encode"),
@@ -107,6 +109,8 @@ def _format_of(target: Path) -> str:
 
 def _is_container(name: str) -> bool:
     """Whether files of this format can be written and say when each picture is shown."""
+    if name not in _WRITTEN:
+        return False
     try:
         flags = av.ContainerFormat(name, "w").flags
     except (ValueError, KeyError):
