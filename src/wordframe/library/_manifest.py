@@ -17,6 +17,7 @@ from pathlib import Path
 from wordframe.disk import write_whole
 from wordframe.encoders import Encoder
 from wordframe.errors import LibraryError
+from wordframe.library._copies import keep_copy
 
 MANIFEST_NAME = "wordframe.json"
 ROOTS_NAME = "roots.json"
@@ -50,7 +51,7 @@ class Manifest:
             LibraryError: the file is damaged, unreadable, or of a format that is not among ``formats``.
         """
         path = folder / MANIFEST_NAME
-        damaged = f"{path}: damaged; restore it from a backup or index into a new folder"
+        damaged = f"{path}: damaged; put it back with: wordframe doctor --library {folder} --verify --mend"
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError):
@@ -98,14 +99,17 @@ def _other_format(folder: Path, version: object) -> str:
     return found + "index its videos into a new folder"
 
 
-def write_json(path: Path, values: object) -> None:
-    """Write plain values as JSON, whole or not at all.
+def write_json(path: Path, values: object, *, copied: bool = True) -> None:
+    """Write plain values as JSON, whole or not at all; ``copied``: with a copy by which damage is seen and mended.
 
     Raises:
         LibraryError: the folder cannot be written, or the disk is full.
     """
+    text = json.dumps(values, indent=2) + "\n"
     try:
-        write_whole(path, json.dumps(values, indent=2) + "\n")
+        # the copy first: where a crash comes between, the file is mended forward
+        keep_copy(path.parent, path.name, text if copied else None)
+        write_whole(path, text)
     except OSError as error:
         raise LibraryError(f"{path.parent}: cannot be written ({(error.strerror or str(error)).lower()})") from None
 
