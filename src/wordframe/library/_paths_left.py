@@ -1,7 +1,7 @@
 """Which videos lay in damaged files, as far as those still tell.
 
-What a flipped bit makes of a file's inner structure may end the process that reads it, so another process reads it: this
-module, as a program that is given the library's folder and numbers of groups.
+What a flipped bit makes of a file's inner structure may end the process that reads it, so another process reads it:
+this module, as a program that is given the library's folder and numbers of groups.
 Neighbours: ``_verify.py`` asks, for people only; what is mended never depends on the answer.
 """
 

@@ -3,7 +3,7 @@
 A version of a table is a manifest; it names groups of rows (LanceDB's fragments), each with its files of data and one
 file that says which of its rows were deleted. Without the newest manifest the last whole one is the table. A group
 that misses a file is found by asking for one of its rows, and is deleted by row ids, whose upper 32 bits are its
-number: for that LanceDB opens no data. It opens the file of deleted rows, which is replaced first by one that says none.
+number: for that LanceDB opens no data. It opens the file of deleted rows, so one that says none is put there first.
 Of ``segments`` whole videos are kept; any other table can be made again, and goes altogether.
 Neighbours: ``_verify.py`` finds the damage, and asks what would be lost by the same code, on a copy made of links.
 """
