@@ -70,7 +70,8 @@ def _losses(found: dict[str, Any]) -> list[str]:
     if found["segments_lost"] or found["videos"]:
         shown = ", ".join(found["videos"][:5]) or "videos whose names cannot be read any more"
         more = f" and {len(found['videos']) - 5:,} more" if len(found["videos"]) > 5 else ""
-        lines.append(f"with them {counted(found['segments_lost'], 'segment')} are lost, of {shown}{more}")
+        verb = "is" if found["segments_lost"] == 1 else "are"
+        lines.append(f"with them {counted(found['segments_lost'], 'segment')} {verb} lost, of {shown}{more}")
     if found["went_back"]:
         lines.append("what was written to the segments last is lost; the state before it is whole")
     for table in found["tables_lost"]:

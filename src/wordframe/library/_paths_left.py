@@ -1,7 +1,7 @@
 """Which videos lay in damaged files, as far as those still tell.
 
 What a flipped bit makes of a file's inner structure may end the process that reads it, so another process reads it:
-this module, as a program that is given the library's folder and numbers of groups.
+this module, as a program that is given the library's folder and SQL conditions. It imports little, to begin soon.
 Neighbours: ``_verify.py`` asks, for people only; what is mended never depends on the answer.
 """
 
@@ -14,15 +14,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 _SECONDS = 60.0
-_GROUPS_AT_MOST = 1000
+_AT_MOST = 1000  # a command line has an end
 
 
-def paths_left(folder: Path, groups: Sequence[int]) -> set[str]:
-    """Paths of the videos in some groups of rows of ``segments``; what can be read of them within a minute."""
-    if not groups:
+def paths_left(folder: Path, clauses: Sequence[str]) -> set[str]:
+    """Paths of the videos of ``segments`` that SQL conditions let through; what can be read of them within a minute."""
+    if not clauses:
         return set()
-    numbers = map(str, groups[:_GROUPS_AT_MOST])
-    command = [sys.executable, "-m", __name__, os.fspath(folder), *numbers]
+    command = [sys.executable, "-m", __name__, os.fspath(folder), *clauses[:_AT_MOST]]
     try:
         told = subprocess.run(command, capture_output=True, timeout=_SECONDS, check=False).stdout
     except subprocess.TimeoutExpired as late:
@@ -30,16 +29,14 @@ def paths_left(folder: Path, groups: Sequence[int]) -> set[str]:
     return {os.fsdecode(path) for path in told.split(b"\0")[:-1]}
 
 
-def _main(folder: str, *groups: str) -> None:
+def _main(folder: str, *clauses: str) -> None:
     """Print the paths, each with a zero byte at its end, as they are found."""
     import lancedb
 
-    from wordframe.library._rescue import groups_clause
-
     segments = lancedb.connect(Path(folder, "tables")).open_table("segments")
-    for group in groups:
+    for clause in clauses:
         try:
-            found = segments.search().where(groups_clause([int(group)])).select(["path_bytes"]).to_arrow()
+            found = segments.search().where(clause).select(["path_bytes"]).to_arrow()
         except (OSError, RuntimeError, ValueError):
             continue
         for path in sorted(set(found["path_bytes"].to_pylist())):

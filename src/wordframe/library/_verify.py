@@ -31,7 +31,7 @@ from wordframe.library._durable import (
 )
 from wordframe.library._manifest import MANIFEST_NAME, Manifest
 from wordframe.library._paths_left import paths_left
-from wordframe.library._rescue import SEGMENTS, Loss, rescue
+from wordframe.library._rescue import SEGMENTS, Loss, groups_clause, rescue
 from wordframe.library._store import Store, library_errors
 from wordframe.library._swap import finish
 from wordframe.library._writing import COPIED_NAMES, writing
@@ -205,7 +205,9 @@ def _note_loss(folder: Path, table: str, loss: Loss, found: Verification) -> Non
         found.tables_lost.append(table)
     if table == SEGMENTS:
         found.went_back, found.segments_lost = loss.is_older, loss.rows
-        found.videos = sorted({video.path for video in loss.videos} | paths_left(folder, loss.groups))
+        found.videos = sorted(
+            {video.path for video in loss.videos} | paths_left(folder, [groups_clause([g]) for g in loss.groups])
+        )
 
 
 @contextlib.contextmanager
