@@ -28,7 +28,9 @@ from wordframe.library._vector_index import row_ids_of
 
 SEGMENTS = "segments"
 _AT_ONCE = 200
-_NONE_DELETED = pa.schema([("row_id", pa.uint32())])
+_NONE_DELETED = pa.record_batch(
+    {"row_id": pa.array([], pa.uint32())}, pa.schema([pa.field("row_id", pa.uint32(), False)])
+)
 _EMPTY_BITMAP = bytes([0x3A, 0x30, 0, 0, 0, 0, 0, 0])
 """A roaring bitmap without a member, in its portable format: a cookie and a count."""
 
@@ -100,8 +102,8 @@ def _write_none_deleted(path: Path) -> None:
     if path.suffix == ".bin":
         path.write_bytes(_EMPTY_BITMAP)
         return
-    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, _NONE_DELETED) as writer:
-        writer.write_table(_NONE_DELETED.empty_table())
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, _NONE_DELETED.schema) as writer:
+        writer.write_batch(_NONE_DELETED)  # LanceDB wants one batch
 
 
 def _without_data(handle: Any, *, read_all: bool) -> set[int]:
