@@ -51,7 +51,9 @@ class Manifest:
             LibraryError: the file is damaged, unreadable, or of a format that is not among ``formats``.
         """
         path = folder / MANIFEST_NAME
-        damaged = f"{path}: damaged; put it back with: wordframe doctor --library {folder} --verify --mend"
+        damaged = (
+            f"{path}: damaged; put it back with: wordframe doctor --library {shlex.quote(str(folder))} --verify --mend"
+        )
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError):
