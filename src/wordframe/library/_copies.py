@@ -1,20 +1,21 @@
 """Small files of a library that can be told to be whole, and copies of those that nothing else could make again.
 
-A file with a check holds a hash of its values, and is taken for damaged unless it is, byte for byte, what would be
-written now. ``copies.json`` holds the texts of the others (``wordframe.json``, ``roots.json`` …): whichever of the two
-is damaged, the other is not.
+A file with a check holds a hash of its values as they are written, and is damaged if any of its bytes is another.
+``copies.json`` holds the texts of the others (``wordframe.json``, ``roots.json`` …): whichever of the two is damaged, the
+other is not.
 Neighbours: ``_manifest.py`` writes the texts, ``_durable.py`` a file with a check, ``_verify.py`` compares.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from wordframe.disk import short_hash, write_whole
+from wordframe.disk import write_whole
 
 COPIES_NAME = "copies.json"
 
@@ -25,22 +26,24 @@ def write_checked(path: Path, values: object) -> None:
     Raises:
         OSError: as ``wordframe.disk.replacing``.
     """
-    write_whole(path, _checked(values))
+    write_whole(path, _with_check(json.dumps(values).encode()))
 
 
 def read_checked(path: Path) -> Any:
     """The values of a file that ``write_checked`` wrote; None if it is not there, damaged, or was written otherwise."""
     try:
-        text = path.read_bytes().decode("ascii")
-        values = json.loads(text)["values"]
-        # the whole text, since a bit may also change what JSON does not mind, as in ends of lines
-        return values if text == _checked(values) else None
-    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        content = path.read_bytes()
+        body = content[_HEAD_BYTES:-_TAIL_BYTES]
+        return json.loads(body) if content == _with_check(body) else None
+    except (OSError, ValueError):
         return None
 
 
-def _checked(values: object) -> str:
-    return json.dumps({"check": short_hash(values), "values": values}) + "\n"
+def _with_check(body: bytes) -> bytes:
+    return b'{"check": "%b", "values": %b}\n' % (hashlib.sha256(body).hexdigest()[:16].encode(), body)
+
+
+_HEAD_BYTES, _TAIL_BYTES = _with_check(b"").index(b"}"), len(b"}\n")
 
 
 def read_copies(folder: Path) -> dict[str, str] | None:

@@ -20,7 +20,7 @@ import contextlib
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from wordframe.disk import content_hash, sync
@@ -105,7 +105,7 @@ class DurableTables:
 
 def note_durable(folder: Path, noted: Noted) -> None:
     """Note what is on the disk; nothing of a new library, before it has tables."""
-    write_checked(folder / DURABLE_NAME, asdict(noted))
+    write_checked(folder / DURABLE_NAME, {"versions": noted.versions, "digests": noted.digests})
 
 
 def go_back(folder: Path) -> None:
