@@ -1,8 +1,8 @@
 """Small files of a library that can be told to be whole, and copies of those that nothing else could make again.
 
 A file with a check holds a hash of its values as they are written, and is damaged if any of its bytes is another.
-``copies.json`` holds the texts of the others (``wordframe.json``, ``roots.json`` …): whichever of the two is damaged, the
-other is not.
+``copies.json`` holds the texts of the others (``wordframe.json``, ``roots.json`` …): whichever of the two is damaged,
+the other is not.
 Neighbours: ``_manifest.py`` writes the texts, ``_durable.py`` a file with a check, ``_verify.py`` compares.
 """
 
