@@ -357,7 +357,7 @@ def test_no_library_says_how_to_make_one(tmp_path: Path) -> None:
 def test_a_damaged_manifest_is_told(tmp_path: Path, videos: Path, encoder: ColourEncoder) -> None:
     open_library(tmp_path, encoder).index([videos])
     (tmp_path / "library" / "wordframe.json").write_text("{")
-    with pytest.raises(LibraryError, match=r"wordframe\.json: damaged; restore it"):
+    with pytest.raises(LibraryError, match=r"wordframe\.json: damaged; put it back with: wordframe doctor"):
         Library.open(tmp_path / "library")
 
 

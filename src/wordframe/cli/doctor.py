@@ -26,6 +26,13 @@ def doctor(
         Path | None,
         library_option("Also check this library."),
     ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read all of the library's files: is each as it was written?")
+    ] = False,
+    mend: Annotated[
+        bool,
+        typer.Option("--mend", help="With --verify: give up what is damaged, so that indexing makes it anew."),
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Check the installation and, if one is given, a library.
@@ -33,12 +40,23 @@ def doctor(
     For a library it counts videos, lists what is wrong with their files, and measures the share of the exact best
     segments that the first stage of a search finds.
 
+    With --verify every file of the library is read and compared with what was once written, so that a single flipped
+    bit is found; it fails if there is one. --mend keeps all videos that are whole, and says what to index again.
+
     Examples:
 
         wordframe doctor
 
         wordframe doctor --library my-library
+
+        wordframe doctor --library my-library --verify
+
+        wordframe doctor --library my-library --verify --mend
     """
+    if verify and library is None:
+        raise typer.BadParameter("--verify goes with --library")
+    if mend and not verify:
+        raise typer.BadParameter("--mend goes with --verify")
     findings: dict[str, Any] = {
         "installed": _installed(),
         "extras": {extra: all(map(find_spec, libraries)) for extra, libraries in EXTRAS.items()},
@@ -46,7 +64,7 @@ def doctor(
         "checks": _checks(),
     }
     if library is not None:
-        findings["library"] = _library(library)
+        findings["library"] = _verified(library, mend=mend) if verify else _library(library)
     if json:
         print_json(findings)
     else:
@@ -173,6 +191,20 @@ def _library(folder: Path) -> dict[str, Any]:
     return found
 
 
+def _verified(folder: Path, *, mend: bool) -> dict[str, Any]:
+    """What verifying found, and then the rest: damaged tables are not opened."""
+    from wordframe.cli._verified import verified
+
+    try:
+        found = verified(folder, mend=mend)
+    except WordframeError as error:
+        return {"folder": str(folder), "problem": str(error)}
+    if not found["is_in_order"]:
+        problem = f"{folder}: damaged" if found["damaged"] else f"{folder}: cannot be verified yet"
+        return {"folder": str(folder), "problem": problem, "verified": found}
+    return _library(folder) | {"verified": found}
+
+
 def _file_state(path: str, size: int, modified_ns: int) -> str:
     """``gone``, ``changed`` or ``same``, with one look at the file."""
     try:
@@ -200,9 +232,12 @@ def _extra(name: str, is_there: bool) -> str:
 
 def _show_library(found: dict[str, Any]) -> None:
     from wordframe.cli._terminal import duration
+    from wordframe.cli._verified import show_verified
     from wordframe.disk import one_line
     from wordframe.errors import counted
 
+    if "verified" in found:
+        show_verified(found["verified"])
     if "problem" in found:
         print(f"BROKEN:   library: {one_line(found['problem'])}")
         return

@@ -16,6 +16,9 @@ from ._store import FailureEntry as FailureEntry
 from ._store import ModelEntry as ModelEntry
 from ._store import ids_clause as ids_clause
 from ._vector_index import PLAIN_BYTES as PLAIN_BYTES
+from ._verify import Damage as Damage
+from ._verify import Verification as Verification
+from ._verify import verify as verify
 from .indexer import small_picture as small_picture
 from .library import Library as Library
 from .snapshot import MOST_KEPT_AT_ONCE as MOST_KEPT_AT_ONCE

@@ -7,6 +7,9 @@ writer syncs all new files and folders and then notes, whole and synced itself, 
 (``durable.json``). The first writer after a crash of the machine takes everything newer away; the videos of a few
 seconds are then indexed again.
 
+Beside the versions stands a digest of each file of the tables, made when the file was new. LanceDB never changes a file
+once it is written, so whatever has another digest later is damaged (``_verify.py``).
+
 That the machine went down is known by the boot's id that a writer leaves beside its process id. Where the system has
 none (only Linux tells), nothing is taken away.
 """
@@ -17,11 +20,15 @@ import contextlib
 import json
 import os
 import shutil
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from wordframe.disk import sync, write_whole
+from wordframe.disk import content_hash, sync
+from wordframe.library._copies import read_checked, write_checked
 
 DURABLE_NAME = "durable.json"
+HINT_NAME = "latest_version_hint.json"
+"""The one file of a table that LanceDB writes again and again. It is never relied on."""
 _HIGHEST = 2**64 - 1
 """A manifest is named by how far its version lies below this, so that the newest comes first in a listing."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -33,6 +40,26 @@ def boot_id() -> str:
         return _BOOT_ID.read_text(encoding="ascii").strip()
     except OSError:
         return ""
+
+
+@dataclass(frozen=True)
+class Noted:
+    """What is known to be on the disk.
+
+    versions: by table; digests: ``file_digest`` of each file of the tables by its path below ``tables``, with slashes.
+    """
+
+    versions: dict[str, int] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
+
+
+def file_digest(path: str | Path) -> str:
+    """What is noted of a file's content: 128 bits, in hex.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    return content_hash(path, "blake2b")
 
 
 class DurableTables:
@@ -48,50 +75,63 @@ class DurableTables:
         Raises:
             OSError: the disk is full or failing.
         """
-        folders = [self._folder, self._tables]
+        noted = read_noted(self._folder)
+        known = {} if noted is None else noted.digests
+        folders, digests = [self._folder, self._tables], {}
         for place, names, files in os.walk(self._tables):
             folders += [Path(place, name) for name in names]
             for file in files:
                 path = os.path.join(place, file)
                 with contextlib.suppress(FileNotFoundError):  # tidied up meanwhile
-                    status = os.stat(path)
-                    known = (path, status.st_ino, status.st_mtime_ns)
-                    if known not in self._synced:
-                        sync(path)
-                        self._synced.add(known)
+                    self._sync_once(path)
+                    if file != HINT_NAME:
+                        name = Path(path).relative_to(self._tables).as_posix()
+                        # one that was made before stays: a file that changed since is damaged
+                        digests[name] = known.get(name) or file_digest(path)
         # A folder's entries last: a name must never reach the disk before its content.
         for folder in reversed(folders):
             sync(folder)
-        versions = {table.stem: _newest(table) for table in self._tables.glob("*.lance")}
-        if versions != _read(self._folder):
-            note_durable(self._folder, versions)
+        now = Noted({table.stem: newest_version(table) for table in self._tables.glob("*.lance")}, digests)
+        if now != noted:
+            note_durable(self._folder, now)
+
+    def _sync_once(self, path: str) -> None:
+        status = os.stat(path)
+        known = (path, status.st_ino, status.st_mtime_ns)
+        if known not in self._synced:
+            sync(path)
+            self._synced.add(known)
 
 
-def note_durable(folder: Path, versions: dict[str, int]) -> None:
-    """Note which version each table has on the disk; none of a new library, before it has tables."""
-    write_whole(folder / DURABLE_NAME, json.dumps(versions, indent=2) + "\n")
+def note_durable(folder: Path, noted: Noted) -> None:
+    """Note what is on the disk; nothing of a new library, before it has tables."""
+    write_checked(folder / DURABLE_NAME, {"versions": noted.versions, "digests": noted.digests})
 
 
 def go_back(folder: Path) -> None:
     """Leave of the tables what was on the disk for certain when the power failed. The caller holds the lock."""
-    versions = _read(folder)
-    if versions is None:  # of a library that no writer of this format has touched
+    noted = read_noted(folder)
+    if noted is None:  # of a library that no writer of this format has touched
         return
     for table in (folder / "tables").glob("*.lance"):
-        if table.stem not in versions:
+        if table.stem not in noted.versions:
             shutil.rmtree(table)
             continue
         for manifest in _manifests(table):
-            if _version_of(manifest) > versions[table.stem]:
+            if _version_of(manifest) > noted.versions[table.stem]:
                 manifest.unlink()
-        (table / "_versions" / "latest_version_hint.json").unlink(missing_ok=True)
+        (table / "_versions" / HINT_NAME).unlink(missing_ok=True)
 
 
-def _read(folder: Path) -> dict[str, int] | None:
-    try:
-        versions: dict[str, int] = json.loads((folder / DURABLE_NAME).read_text(encoding="utf-8"))
-        return versions
-    except (OSError, ValueError):
+def read_noted(folder: Path) -> Noted | None:
+    """What is noted in a library's folder; None if nothing is, or the file is damaged."""
+    values = read_checked(folder / DURABLE_NAME)
+    if values is not None:
+        return Noted(**values)
+    try:  # before there were digests the versions stood alone
+        versions = json.loads((folder / DURABLE_NAME).read_text(encoding="utf-8"))
+        return Noted(versions) if all(isinstance(version, int) for version in versions.values()) else None
+    except (OSError, ValueError, AttributeError):
         return None
 
 
@@ -103,5 +143,6 @@ def _version_of(manifest: Path) -> int:
     return _HIGHEST - int(manifest.stem)
 
 
-def _newest(table: Path) -> int:
+def newest_version(table: Path) -> int:
+    """The newest version of the table in a folder, by its files; 0 if it has none."""
     return max(map(_version_of, _manifests(table)), default=0)

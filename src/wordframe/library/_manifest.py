@@ -7,6 +7,7 @@ that lies elsewhere, and can bring the library up to date without being told a p
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterable
@@ -16,6 +17,7 @@ from pathlib import Path
 from wordframe.disk import shown_command, write_whole
 from wordframe.encoders import Encoder
 from wordframe.errors import LibraryError
+from wordframe.library._copies import keep_copy, read_copies
 
 MANIFEST_NAME = "wordframe.json"
 ROOTS_NAME = "roots.json"
@@ -49,7 +51,8 @@ class Manifest:
             LibraryError: the file is damaged, unreadable, or of a format that is not among ``formats``.
         """
         path = folder / MANIFEST_NAME
-        damaged = f"{path}: damaged; restore it from a backup or index into a new folder"
+        command = shown_command("wordframe", "doctor", "--library", folder, "--verify", "--mend")
+        damaged = f"{path}: damaged; put it back with: {command}"
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError):
@@ -97,24 +100,30 @@ def _other_format(folder: Path, version: object) -> str:
     return found + "index its videos into a new folder"
 
 
-def write_json(path: Path, values: object) -> None:
-    """Write plain values as JSON, whole or not at all.
+def write_json(path: Path, values: object, *, copied: bool = True) -> None:
+    """Write plain values as JSON, whole or not at all; ``copied``: with a copy by which damage is seen and mended.
 
     Raises:
         LibraryError: the folder cannot be written, or the disk is full.
     """
+    text = json.dumps(values, indent=2) + "\n"
     try:
-        write_whole(path, json.dumps(values, indent=2) + "\n")
+        # the copy first: where a crash comes between, the file is mended forward
+        keep_copy(path.parent, path.name, text if copied else None)
+        write_whole(path, text)
     except OSError as error:
         raise LibraryError(f"{path.parent}: cannot be written ({(error.strerror or str(error)).lower()})") from None
 
 
 def read_roots(folder: Path) -> list[str]:
-    """The roots of the library in ``folder``, absolute, links not resolved; none where none were kept."""
-    try:
+    """The roots of the library in ``folder``, absolute, links not resolved; none where none were kept.
+
+    From the copy where the file is damaged: roots that are written next are these and more.
+    """
+    with contextlib.suppress(OSError, ValueError):
         return [str(root) for root in json.loads((folder / ROOTS_NAME).read_text(encoding="utf-8"))]
-    except (OSError, ValueError):
-        return []
+    copy = (read_copies(folder) or {}).get(ROOTS_NAME, "[]")
+    return [str(root) for root in json.loads(copy)]
 
 
 def add_roots(folder: Path, paths: Iterable[str]) -> None:

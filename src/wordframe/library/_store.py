@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from wordframe.disk import display_path
+from wordframe.disk import display_path, shown_command
 from wordframe.errors import LibraryError
 from wordframe.library._durable import DurableTables
 from wordframe.library._rows import SEGMENT_SCHEMA, VIDEO_NAMES, VideoEntry, segment_id, video_cells
@@ -48,6 +48,7 @@ _FAILURE_SCHEMA = pa.schema(
 _MODEL_SCHEMA = pa.schema(
     [("name", pa.string()), ("fingerprint", pa.string()), ("untrained", pa.bool_()), ("table", pa.string())]
 )
+_PANIC = "RustPanic"  # a class that LanceDB makes when it gives up on damaged bytes, and that nothing exports
 _DISK_LIMITS = {
     "no space left": "the disk is full",
     "os error 28": "the disk is full",
@@ -91,7 +92,9 @@ def library_errors(folder: Path, doing: str) -> Iterator[None]:
     """What LanceDB, Arrow and the disk raise within the block becomes a LibraryError in one line; ``doing``: a verb."""
     try:
         yield
-    except (OSError, RuntimeError, ValueError) as error:
+    except Exception as error:
+        if not isinstance(error, OSError | RuntimeError | ValueError) and type(error).__name__ != _PANIC:
+            raise
         text = " ".join(str(error).split())
         lower = text.lower()
         for sign, reason in _DISK_LIMITS.items():
@@ -99,7 +102,8 @@ def library_errors(folder: Path, doing: str) -> Iterator[None]:
                 raise LibraryError(f"{folder}: {reason}; free some space and run the command again") from None
         if "permission denied" in lower or "read-only file system" in lower:
             raise LibraryError(f"{folder}: no permission to {doing} the library") from None
-        raise LibraryError(f"{folder}: cannot {doing} the library's tables: {text[:300]}") from error
+        advice = f"what is damaged is found by: {shown_command('wordframe', 'doctor', '--verify', '--library', folder)}"
+        raise LibraryError(f"{folder}: cannot {doing} the library's tables: {text[:300]}; {advice}") from error
 
 
 class SegmentTable:

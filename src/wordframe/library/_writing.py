@@ -12,15 +12,20 @@ from pathlib import Path
 
 from wordframe.disk import hold_lock, sync, write_whole
 from wordframe.errors import LibraryError
-from wordframe.library._durable import DURABLE_NAME, boot_id, go_back, note_durable
-from wordframe.library._manifest import Manifest
+from wordframe.library._copies import COPIES_NAME, copy_missing
+from wordframe.library._durable import DURABLE_NAME, Noted, boot_id, go_back, note_durable
+from wordframe.library._manifest import MANIFEST_NAME, ROOTS_NAME, Manifest
+from wordframe.library._sampling import SAMPLING_NAME
 
 _LOCK_NAME = "indexing.lock"
 _OWNER_NAME = "indexing.pid"
 MARK_NAME = "upgrading.json"
 """Of a library that takes another's place; see ``_swap.py``."""
-OWN_NAMES = (_LOCK_NAME, _OWNER_NAME, DURABLE_NAME, MARK_NAME)
+OWN_NAMES = (_LOCK_NAME, _OWNER_NAME, DURABLE_NAME, COPIES_NAME, MARK_NAME)
 """Files that a folder may hold before it holds a library."""
+
+COPIED_NAMES = (MANIFEST_NAME, ROOTS_NAME, SAMPLING_NAME)
+"""What is worth a copy even where it was made before there were copies."""
 
 
 @contextlib.contextmanager
@@ -41,6 +46,7 @@ def writing(folder: Path) -> Iterator[None]:
             folder.mkdir(parents=True, exist_ok=True)
             stack.enter_context(hold_lock(folder / _LOCK_NAME, busy=busy))
             _mend_after_power_loss(folder, _words(owner))
+            copy_missing(folder, COPIED_NAMES)
             write_whole(owner, f"{os.getpid()} {boot_id()}\n")
         except OSError as error:
             raise LibraryError(f"{folder}: cannot be written ({(error.strerror or str(error)).lower()})") from None
@@ -73,6 +79,6 @@ def make_library(folder: Path, manifest: Manifest) -> None:
         raise LibraryError(
             f"{folder}: holds {strangers[0]!r} but no library; name a new or empty folder with --library"
         )
-    note_durable(folder, {})
+    note_durable(folder, Noted())
     manifest.write(folder)
     sync(folder.parent)

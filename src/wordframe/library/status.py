@@ -145,7 +145,8 @@ class StatusWriter:
             self._status = replace(self._status, state=state, beat=time.time(), **_failures(failed))
             values = asdict(self._status)
         with contextlib.suppress(LibraryError):
-            write_json(self._path, values)
+            # no copy while it changes: of a run that was killed nothing says what the file should hold
+            write_json(self._path, values, copied=state != "running")
 
 
 def _failures(failed: dict[str, str] | None) -> dict[str, Any]:
