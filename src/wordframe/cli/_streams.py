@@ -7,18 +7,21 @@ the result: if that cannot be written, the command has failed, unless its reader
 from __future__ import annotations
 
 import contextlib
+import io
 import os
-import select
 import sys
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from wordframe.disk import one_line
 
-__all__ = ["open_missing_streams", "output_fault", "tell"]
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+__all__ = ["output_fault", "prepare_streams", "tell"]
 
 
-def open_missing_streams() -> None:
-    """Put the null device in the place of standard streams that were closed.
+def prepare_streams() -> None:
+    """Put the null device in the place of standard streams that were closed, and watch standard output.
 
     Else the next files that are opened get their numbers, and what a C library says to standard error lands in a
     video or in a table.
@@ -31,6 +34,7 @@ def open_missing_streams() -> None:
             os.set_inheritable(number, True)
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+    _remember_output_faults()
 
 
 def tell(line: str) -> None:
@@ -44,7 +48,7 @@ def output_fault(out: TextIO) -> OSError | None:
     so that the interpreter, which tries once more at its end, has nothing to complain of."""
     try:
         out.flush()
-        fault = BrokenPipeError() if _is_left(out) else None
+        fault = getattr(getattr(getattr(out, "buffer", None), "raw", None), "fault", None)
     except OSError as error:
         fault = error
     if fault is not None:
@@ -53,12 +57,27 @@ def output_fault(out: TextIO) -> OSError | None:
     return fault
 
 
-def _is_left(out: TextIO) -> bool:
-    """Whether ``out`` is a pipe that nobody reads: with PYTHONUNBUFFERED nothing is left for a flush to fail with."""
-    if not hasattr(select, "poll"):
-        return False
-    with contextlib.suppress(OSError, ValueError):
-        poll = select.poll()
-        poll.register(out.fileno(), 0)
-        return any(event & select.POLLERR for _, event in poll.poll(0))
-    return False
+class _Output(io.FileIO):
+    """A file that remembers why it could not be written: Python's own forgets, and its error names no file."""
+
+    fault: OSError | None = None
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            self.fault = error
+            raise
+
+
+def _remember_output_faults() -> None:
+    if sys.stdout.isatty():  # is never full, and on Windows no ordinary file
+        return
+    before = sys.stdout
+    sys.stdout = io.TextIOWrapper(
+        io.BufferedWriter(_Output(before.fileno(), "wb", closefd=False)),
+        encoding=before.encoding,
+        errors=before.errors,
+        line_buffering=getattr(before, "line_buffering", False),
+        write_through=getattr(before, "write_through", False),
+    )

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import typer
 
 from wordframe import __version__
-from wordframe.cli._streams import open_missing_streams, output_fault, tell
+from wordframe.cli._streams import output_fault, prepare_streams, tell
 from wordframe.cli.data import cache, data
 from wordframe.cli.doctor import doctor
 from wordframe.cli.encoders import encoders
@@ -138,5 +138,5 @@ def entry_point() -> None:
     # Read when torch loads. Threads of OpenMP that wait for work spin by default, which takes the cores from whoever
     # has work where others use them, too (docs/evaluation.md has figures of two busy cores).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    open_missing_streams()
+    prepare_streams()
     sys.exit(main())
