@@ -1,9 +1,9 @@
 """SIGKILL at random moments of everything that writes: nothing lost or double, and equal to an undisturbed run.
 
 ``python -m tests.stress.kills [--kills 200] [--seed 0]``: a process that indexes, prunes, prepares, changes the
-encoder, exports or serves is killed after a random time; after each kill the library is opened, must be whole and hold every
-video that nobody took away, and the next operation goes on with it. At the end one ordinary run brings it up to date;
-its rows must be those of a library that was made in one go, and no file of a killed process may be left in it.
+encoder, exports or serves is killed after a random time; after each kill the library is opened, must be whole and hold
+every video that nobody took away, and the next operation goes on with it. At the end one ordinary run brings it up to
+date; its rows must be those of a library that was made in one go, and no file of a killed process may be left in it.
 """
 
 from __future__ import annotations
