@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from tests.colours import COLOURS, write_scenes
@@ -37,7 +38,7 @@ def prepare(place: Path) -> None:
 
 
 def upgrade(place: Path) -> None:
-    change_encoder(place / "library", encoder_of("other"))
+    change_encoder(place / "library", encoder_of("other"), allow_missing=True)
 
 
 def export(place: Path) -> None:
@@ -98,6 +99,7 @@ def fault_of(place: Path, operation: str, full: Callable[[], None], room: Callab
 def every_write(ground: Path, results: Results, steps: int) -> None:
     """The n-th write fails, with ``steps`` values of n spread over all."""
     library = ctypes.CDLL(None)
+    library.full_disk_from.argtypes = [ctypes.c_char_p, ctypes.c_long, ctypes.c_long]
     for operation in OPERATIONS:
         right, total = _undisturbed(ground, operation, library)
         for once in (0, 1):
@@ -105,14 +107,8 @@ def every_write(ground: Path, results: Results, steps: int) -> None:
                 name = f"{operation} / write {number} of {total} {'alone' if once else 'and on'}"
                 if name not in results.known:
                     place = _fresh(ground)
-                    folder = str(place).encode()
-                    fault = fault_of(
-                        place,
-                        operation,
-                        lambda folder=folder, number=number, once=once: library.full_disk_from(folder, number, once),
-                        lambda: library.full_disk_from(b"", 0, 0),
-                        right,
-                    )
+                    full = partial(library.full_disk_from, str(place).encode(), number, once)
+                    fault = fault_of(place, operation, full, partial(library.full_disk_from, b"", 0, 0), right)
                     results.note(name, {"operation": operation, "way": "write", "told": fault})
                     print(name, fault, flush=True)
 
@@ -154,9 +150,8 @@ def small_disks(ground: Path, results: Results, steps: int) -> None:
                     right = state(place, operation)
                     continue
                 used = shutil.disk_usage(place).used + step * 8192
-                fault = fault_of(
-                    place, operation, lambda used=used: _resize(place, used), lambda: _resize(place), right
-                )
+                full, room = partial(_resize, place, used), partial(_resize, place)
+                fault = fault_of(place, operation, full, room, right)
                 results.note(name, {"operation": operation, "way": "tmpfs", "told": fault})
                 print(name, fault, flush=True)
             finally:
