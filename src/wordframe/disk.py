@@ -16,11 +16,22 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-__all__ = ["content_hash", "display_path", "hold_lock", "one_line", "replacing", "short_hash", "sync", "write_whole"]
+__all__ = [
+    "content_hash",
+    "display_path",
+    "hold_lock",
+    "one_line",
+    "remove_unfinished",
+    "replacing",
+    "short_hash",
+    "sync",
+    "write_whole",
+]
 
 
 _KEPT_OF_NAME = 32
 """Characters: a file system takes 255 bytes, and a character may be four."""
+_UNFINISHED = "part"
 
 
 @contextlib.contextmanager
@@ -37,7 +48,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     writer = f"{os.getpid()}-{threading.get_ident():x}"
-    part = path.with_name(f".{path.stem[:_KEPT_OF_NAME]}.{writer}.part{path.suffix}")
+    part = path.with_name(f".{path.stem[:_KEPT_OF_NAME]}.{writer}.{_UNFINISHED}{path.suffix}")
     try:
         yield part
         sync(part)
@@ -47,6 +58,16 @@ def replacing(path: str | Path) -> Iterator[Path]:
         raise
     # Without this a power cut can undo the rename although the content is safe.
     sync(path.parent)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed processes left of ``replacing`` in a folder that the caller alone writes into.
+
+    Raises:
+        OSError: the folder cannot be read or written.
+    """
+    for part in folder.glob(f".*.*-*.{_UNFINISHED}*"):
+        part.unlink(missing_ok=True)
 
 
 def write_whole(path: str | Path, content: str | bytes) -> None:

@@ -138,5 +138,7 @@ def entry_point() -> None:
     # Read when torch loads. Threads of OpenMP that wait for work spin by default, which takes the cores from whoever
     # has work where others use them, too (docs/evaluation.md has figures of two busy cores).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Read when LanceDB loads: its warnings are for its own people. What fails is raised, and told in a line.
+    os.environ.setdefault("LANCEDB_LOG", "error")
     prepare_streams()
     sys.exit(main())

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from wordframe.disk import hold_lock, sync, write_whole
+from wordframe.disk import hold_lock, remove_unfinished, sync, write_whole
 from wordframe.errors import LibraryError
 from wordframe.library._durable import DURABLE_NAME, boot_id, go_back, note_durable
 from wordframe.library._manifest import Manifest
@@ -40,6 +40,7 @@ def writing(folder: Path) -> Iterator[None]:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             stack.enter_context(hold_lock(folder / _LOCK_NAME, busy=busy))
+            remove_unfinished(folder)
             _mend_after_power_loss(folder, _words(owner))
             write_whole(owner, f"{os.getpid()} {boot_id()}\n")
         except OSError as error:
