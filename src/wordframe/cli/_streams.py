@@ -10,12 +10,9 @@ import contextlib
 import io
 import os
 import sys
-from typing import TYPE_CHECKING, TextIO
+from typing import Any, TextIO
 
 from wordframe.disk import one_line
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
 
 __all__ = ["output_fault", "prepare_streams", "tell"]
 
@@ -62,7 +59,7 @@ class _Output(io.FileIO):
 
     fault: OSError | None = None
 
-    def write(self, data: ReadableBuffer, /) -> int:
+    def write(self, data: Any, /) -> int:
         try:
             return super().write(data)
         except OSError as error:
