@@ -14,9 +14,11 @@ none (only Linux tells), nothing is taken away.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
+import struct
 from pathlib import Path
 
 from wordframe.disk import sync, write_whole
@@ -24,6 +26,9 @@ from wordframe.disk import sync, write_whole
 DURABLE_NAME = "durable.json"
 _HIGHEST = 2**64 - 1
 """A manifest is named by how far its version lies below this, so that the newest comes first in a listing."""
+_FOOTER = struct.Struct("<16xQI8x4s")
+"""The end of a data file: where its list of buffers starts and how many there are; the list lies right before it."""
+_BYTES_OF_BUFFER = 16
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -46,7 +51,7 @@ class DurableTables:
         """Bring what was committed to the disk, and note its versions.
 
         Raises:
-            OSError: the disk is full or failing.
+            OSError: the disk is full or failing; what was committed may have been taken back.
         """
         folders = [self._folder, self._tables]
         for place, names, files in os.walk(self._tables):
@@ -57,6 +62,9 @@ class DurableTables:
                     status = os.stat(path)
                     known = (path, status.st_ino, status.st_mtime_ns)
                     if known not in self._synced:
+                        if _lost_a_write(path):
+                            go_back(self._folder)
+                            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
                         sync(path)
                         self._synced.add(known)
         # A folder's entries last: a name must never reach the disk before its content.
@@ -65,6 +73,21 @@ class DurableTables:
         versions = {table.stem: _newest(table) for table in self._tables.glob("*.lance")}
         if versions != _read(self._folder):
             note_durable(self._folder, versions)
+
+
+def _lost_a_write(path: str) -> bool:
+    """Whether a data file has no end, or is not as long as that says. LanceDB may commit such a file: where its last
+    write finds the disk full, the error is lost, and when there is room for the rest the version names a torn file."""
+    if Path(path).parent.name != "data" or not path.endswith(".lance"):
+        return False
+    with open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _FOOTER.size))
+        footer = file.read()
+    if len(footer) < _FOOTER.size:
+        return True
+    buffers_start, num_buffers, sign = _FOOTER.unpack(footer)
+    return sign != b"LANC" or size != buffers_start + _BYTES_OF_BUFFER * num_buffers + _FOOTER.size
 
 
 def note_durable(folder: Path, versions: dict[str, int]) -> None:
