@@ -212,10 +212,10 @@ def test_a_commit_whose_data_lost_a_write_is_taken_back(
     before = set(data.iterdir())
     sync = DurableTables.sync
 
-    def torn(tables: DurableTables) -> None:
+    def torn(tables: DurableTables, names: frozenset[str] | None = None) -> None:
         for path in set(data.iterdir()) - before:
             path.write_bytes(path.read_bytes()[:kept])
-        sync(tables)
+        sync(tables, names)
 
     with monkeypatch.context() as patch:
         patch.setattr(DurableTables, "sync", torn)

@@ -47,8 +47,15 @@ class DurableTables:
         self._folder, self._tables = folder, folder / "tables"
         self._synced: set[tuple[str, int, int]] = set()
 
-    def sync(self) -> None:
+    def files(self) -> frozenset[str]:
+        """All files there are: those of commits, and what killed or failed writers left."""
+        return frozenset(os.path.join(place, file) for place, _, files in os.walk(self._tables) for file in files)
+
+    def sync(self, before: frozenset[str] | None = None) -> None:
         """Bring what was committed to the disk, and note its versions.
+
+        Args:
+            before: the files before the commit; those that are new must be whole.
 
         Raises:
             OSError: the disk is full or failing; what was committed may have been taken back.
@@ -62,8 +69,9 @@ class DurableTables:
                     status = os.stat(path)
                     known = (path, status.st_ino, status.st_mtime_ns)
                     if known not in self._synced:
-                        if _lost_a_write(path):
+                        if before is not None and path not in before and _lost_a_write(path):
                             go_back(self._folder)
+                            os.unlink(path)
                             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
                         sync(path)
                         self._synced.add(known)
@@ -87,7 +95,7 @@ def _lost_a_write(path: str) -> bool:
     if len(footer) < _FOOTER.size:
         return True
     buffers_start, num_buffers, sign = _FOOTER.unpack(footer)
-    return sign != b"LANC" or size != buffers_start + _BYTES_OF_BUFFER * num_buffers + _FOOTER.size
+    return bool(sign != b"LANC" or size != buffers_start + _BYTES_OF_BUFFER * num_buffers + _FOOTER.size)
 
 
 def note_durable(folder: Path, versions: dict[str, int]) -> None:
