@@ -62,7 +62,7 @@ COMMANDS: dict[str, list[str]] = {
     "a wrong option": ["search", "green", "--nosuch"],
     "no library": ["search", "green", "--library", "nowhere"],
 }
-SERVERS = ("serve", "try")
+SERVERS = ("serve", "try", "mcp")  # which go on until they are ended; mcp where its input does not end
 
 
 @dataclass(frozen=True)

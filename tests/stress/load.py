@@ -216,8 +216,9 @@ def ask_all(
 
 
 def _right(kind: str) -> tuple[int, ...]:
-    """The statuses that an answer may have; a video may be gone or changed since it was found (404, 409, 410)."""
-    return (404, 422) if kind == "wrong" else (200, 206, 404, 409, 410)
+    """The statuses that an answer may have; a video may be gone or changed since it was found (404, 409, 410),
+    or shorter than the range (416)."""
+    return (404, 422) if kind == "wrong" else (200, 206, 404, 409, 410, 416)
 
 
 def report(counts: Counter[tuple[str, int]], seen: list[dict[str, float]], faults: list[str]) -> int:
