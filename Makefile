@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TESTS ?=
 
-.PHONY: help install browser demo test test-slow test-lowest lint docs public-names recipe-table wheel-check mutants bench clean
+.PHONY: help install browser demo test test-slow test-lowest lint docs public-names recipe-table wheel-check mutants stress bench clean
 
 help:  ## list what can be made
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/'
@@ -77,6 +77,12 @@ wheel-check: $(READY)  ## build the wheel, install it without extras elsewhere, 
 mutants: $(READY)  ## change the code in small ways and see whether the tests notice (PACKAGES="search" SAMPLE=40 SEED=0 MINUTES=60)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt cosmic-ray coverage
 	$(BIN)/python -m tests.mutants $(PACKAGES) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))
+
+# What a stopped run knows already is kept in build/stress. Mounts need root, writes that fail a C compiler: what cannot
+# be had is left out, and said.
+STRESS := conditions kills full_disk load
+stress: $(READY)  ## kills, full disks, odd conditions and a day's load, for hours (STRESS="kills load" does some)
+	@status=0; for part in $(STRESS); do $(BIN)/python -m tests.stress.$$part || status=1; done; exit $$status
 
 bench: $(READY)  ## measured comparisons into benchmarks/results, over an hour (CLIPS=folder with captions.json, ANNOTATIONS=folder for all)
 	$(BIN)/python benchmarks/run_all.py $(if $(CLIPS),--clips $(CLIPS)) $(if $(ANNOTATIONS),--annotations $(ANNOTATIONS)) $(if $(ONLY),--only $(ONLY))

@@ -24,6 +24,7 @@ __all__ = [
     "failure_line",
     "hold_lock",
     "one_line",
+    "remove_all_unfinished",
     "remove_unfinished",
     "replacing",
     "short_hash",
@@ -36,6 +37,7 @@ __all__ = [
 _KEPT_OF_NAME = 32
 """Characters: a file system takes 255 bytes, and a character may be four."""
 _MAX_LINE = 300
+_UNFINISHED = "part"
 
 
 @contextlib.contextmanager
@@ -51,7 +53,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{_beginning(path, os.getpid())}{threading.get_ident():x}.part{path.suffix}")
+    part = path.with_name(f"{_beginning(path, os.getpid())}{threading.get_ident():x}.{_UNFINISHED}{path.suffix}")
     try:
         yield part
         sync(part)
@@ -74,6 +76,16 @@ def remove_unfinished(path: str | Path, process: int) -> None:
     with contextlib.suppress(OSError):
         for left in [each for each in path.parent.iterdir() if each.name.startswith(beginning)]:
             left.unlink(missing_ok=True)
+
+
+def remove_all_unfinished(folder: Path) -> None:
+    """Remove what killed processes left of ``replacing`` in a folder that the caller alone writes into.
+
+    Raises:
+        OSError: the folder cannot be read or written.
+    """
+    for part in folder.glob(f".*.*-*.{_UNFINISHED}*"):
+        part.unlink(missing_ok=True)
 
 
 def write_whole(path: str | Path, content: str | bytes) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+import tempfile
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -123,3 +124,13 @@ def test_a_run_has_the_runtime_that_the_server_was_given(tmp_path: Path, program
         after_a_run(client)
     given = (tmp_path / "given").read_text()
     assert given == f"-m wordframe index --library {library} --runtime torch -- {video.parent}\n"
+
+
+def test_a_run_needs_no_place_for_temporary_files(
+    tmp_path: Path, program: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library, _ = one_video(tmp_path)
+    write(program, "exit 3")
+    with serving(library, allow_index=True) as client:
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+        assert after_a_run(client)["problem"] == "it ended with the status 3 and no word"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -244,6 +245,14 @@ def test_a_file_is_checked_without_looking_at_every_root(tmp_path: Path, monkeyp
         monkeypatch.setattr(os.path, "realpath", lambda path, **given: (resolved.append(path), real(path, **given))[1])
         assert client.get(place).status_code == 200
         assert 1 <= len(resolved) <= 3
+
+
+def test_nowhere_for_a_clip_is_told(client: TestClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A full or missing folder for temporary files is an answer, and no traceback in the server's log."""
+    segment = get(client, "/search", text="red")["items"][0]["moments"][0]["segment_id"]
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    told = problem_of(client.get(f"/api/v1/segments/{segment}/clip"), 503)
+    assert told == "the server's machine cannot do this now: no such file or directory"
 
 
 def test_a_name_cannot_add_headers(client: TestClient) -> None:

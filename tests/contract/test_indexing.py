@@ -528,3 +528,14 @@ def test_upgrading_nothing_is_told(tmp_path: Path) -> None:
     with pytest.raises(LibraryError, match="no library here, so there is nothing to bring up to date"):
         Library.upgrade(tmp_path / "nowhere")
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_what_a_killed_run_left_half_written_goes_with_the_next_run(
+    tmp_path: Path, videos: Path, encoder: ColourEncoder
+) -> None:
+    library = open_library(tmp_path, encoder)
+    library.index([videos])
+    left = library.folder / ".indexing.4711-7f00ab.part.json"
+    left.write_text("{")
+    library.index([videos])
+    assert not left.exists()

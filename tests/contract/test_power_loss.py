@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from tests.colours import ColourEncoder, write_scenes
+from wordframe.errors import LibraryError
 from wordframe.library import Library
-from wordframe.library._durable import DURABLE_NAME, go_back
+from wordframe.library._durable import DURABLE_NAME, DurableTables, go_back
 from wordframe.search import SearchEngine
 
 COLOURS = ("red", "green", "blue", "white", "cyan")
@@ -195,3 +196,32 @@ def test_a_library_that_never_said_what_is_on_the_disk_is_left_as_it_is(tmp_path
     go_back(tmp_path / "library")
     assert sorted(path for path in (tmp_path / "library").rglob("*")) == before
     assert len(Library.open(tmp_path / "library", encoder=ColourEncoder()).videos()) == 1
+
+
+@pytest.mark.parametrize("kept", [20, 192, -40], ids=["no footer at all", "the first write", "all but the last"])
+def test_a_commit_whose_data_lost_a_write_is_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: int
+) -> None:
+    """A disk that is full for a moment: LanceDB loses the error of its last write, and commits the torn file."""
+    videos = tmp_path / "videos"
+    write_scenes(videos / "red.mp4", ("red", 1))
+    library = Library.open(tmp_path / "library", encoder=ColourEncoder())
+    library.index(videos)
+    write_scenes(videos / "blue.mp4", ("blue", 1))
+    data = tmp_path / "library" / "tables" / "segments.lance" / "data"
+    before = set(data.iterdir())
+    sync = DurableTables.sync
+
+    def torn(tables: DurableTables, names: frozenset[str] | None = None) -> None:
+        for path in set(data.iterdir()) - before:
+            path.write_bytes(path.read_bytes()[:kept])
+        sync(tables, names)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DurableTables, "sync", torn)
+        with pytest.raises(LibraryError, match="the disk is full; free some space and run the command again"):
+            library.index(videos)
+    again = Library.open(tmp_path / "library", encoder=ColourEncoder())
+    assert [Path(video.path).name for video in again.videos()] == ["red.mp4"]
+    assert len(again.index(videos).indexed) == 1
+    assert sorted(moments(again)) == ["blue.mp4", "red.mp4"]

@@ -10,7 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from wordframe.disk import content_hash, display_path, hold_lock, one_line, replacing, write_whole
+from wordframe.disk import (
+    content_hash,
+    display_path,
+    hold_lock,
+    one_line,
+    remove_all_unfinished,
+    replacing,
+    write_whole,
+)
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
@@ -34,6 +42,16 @@ def test_a_writer_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path
         fail_half_way()
     assert target.read_text() == "old"
     assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / ".mine.part.json").write_text("a person's own")
+    with replacing(tmp_path / "a.json") as part:
+        part.write_text("unfinished")
+        os.link(part, left := part.with_name(part.name.replace(str(os.getpid()), "123")))
+    assert left.exists()
+    remove_all_unfinished(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == [".mine.part.json", "a.json"]
 
 
 def test_content_and_name_are_synced_around_the_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,11 +54,12 @@ def test_a_run_that_raises_has_stopped(tmp_path: Path) -> None:
     assert (status.state, status.files_done, status.bytes_total) == ("stopped", 1, 40)
 
 
-def test_a_run_that_fell_silent_has_stopped(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ago", [SILENT_SECONDS + 1, -3600.0], ids=["long ago", "before the clock was set back"])
+def test_a_run_that_fell_silent_has_stopped(tmp_path: Path, ago: float) -> None:
     with keeping_status(tmp_path):
         running = json.loads((tmp_path / STATUS_NAME).read_text())
     assert running["state"] == "running"
-    (tmp_path / STATUS_NAME).write_text(json.dumps(running | {"beat": time.time() - SILENT_SECONDS - 1}))
+    (tmp_path / STATUS_NAME).write_text(json.dumps(running | {"beat": time.time() - ago}))
     status = read_status(tmp_path)
     assert status is not None
     assert status.state == "stopped"

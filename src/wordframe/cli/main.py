@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import typer
 
 from wordframe import __version__
+from wordframe.cli._streams import output_fault, prepare_streams, tell
 from wordframe.cli._terminal import print_as_the_terminal_can
 from wordframe.cli.data import cache, data
 from wordframe.cli.doctor import doctor
@@ -28,7 +29,6 @@ from wordframe.cli.serve import serve
 from wordframe.cli.train import train
 from wordframe.cli.try_folder import try_folder
 from wordframe.cli.upgrade import upgrade
-from wordframe.disk import one_line
 from wordframe.errors import WordframeError
 
 app = typer.Typer(
@@ -75,25 +75,63 @@ def _options(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; ``argv`` without the program's name. Returns the exit status."""
+    out = sys.stdout
+    try:
+        status = _run(list(sys.argv[1:] if argv is None else argv))
+        fault = output_fault(out)
+    except (OSError, SystemExit) as error:  # typer makes the second of a pipe that nobody reads
+        cause = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(cause, OSError):
+            raise
+        status, fault = 1, output_fault(out)
+        if fault is None:  # no stream of ours: the disk, a limit of the system
+            tell(_os_error_line(cause))
+    if isinstance(fault, BrokenPipeError):  # the reader of our output, such as `head`, has seen enough
+        return 0
+    if fault is not None:
+        tell(f"standard output cannot be written ({_reason(fault)}): what was to be printed is lost")
+        return status or 1
+    return status
+
+
+def _run(arguments: list[str]) -> int:
+    """One command; what it raises on bad input becomes a line and a status."""
     # not standalone: errors come here as exceptions, so that tests and programs get a status and not an exit
     command = typer.main.get_command(app)
     try:
-        status = command.main(args=list(sys.argv[1:] if argv is None else argv), standalone_mode=False)
+        _check_working_folder()
+        status = command.main(args=arguments, standalone_mode=False)
         return status if isinstance(status, int) else 0
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         name = context.command_path if context is not None else "wordframe"
-        print(f"wordframe: {error.format_message()} ({name} --help shows the usage)", file=sys.stderr)
+        tell(f"{error.format_message()} ({name} --help shows the usage)")
         return error.exit_code
     except WordframeError as error:
-        print(f"wordframe: {one_line(str(error))}", file=sys.stderr)
+        tell(str(error))
         return 1
     except (KeyboardInterrupt, typer.Abort):
-        print("wordframe: interrupted", file=sys.stderr)
+        tell("interrupted")
         return 130
-    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+
+
+def _check_working_folder() -> None:
+    """Without one no path can be made absolute, and libraries that load others die of it in their own words."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise WordframeError(
+            f"the folder this was started in cannot be used ({_reason(error)}): go to another"
+        ) from None
+
+
+def _os_error_line(error: OSError) -> str:
+    place = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+    return f"{place}{_reason(error)}"
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error) or type(error).__name__).lower()
 
 
 def entry_point() -> None:
@@ -101,5 +139,8 @@ def entry_point() -> None:
     # Read when torch loads. Threads of OpenMP that wait for work spin by default, which takes the cores from whoever
     # has work where others use them, too (docs/evaluation.md has figures of two busy cores).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Read when LanceDB loads: its warnings are for its own people. What fails is raised, and told in a line.
+    os.environ.setdefault("LANCEDB_LOG", "error")
+    prepare_streams()
     print_as_the_terminal_can()
     sys.exit(main())

@@ -17,9 +17,11 @@ none (only Linux tells), nothing is taken away.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
+import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +33,9 @@ HINT_NAME = "latest_version_hint.json"
 """The one file of a table that LanceDB writes again and again. It is never relied on."""
 _HIGHEST = 2**64 - 1
 """A manifest is named by how far its version lies below this, so that the newest comes first in a listing."""
+_FOOTER = struct.Struct("<16xQI8x4s")
+"""The end of a data file: where its list of buffers starts and how many there are; the list lies right before it."""
+_BYTES_OF_BUFFER = 16
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -69,11 +74,18 @@ class DurableTables:
         self._folder, self._tables = folder, folder / "tables"
         self._synced: set[tuple[str, int, int]] = set()
 
-    def sync(self) -> None:
+    def files(self) -> frozenset[str]:
+        """All files there are: those of commits, and what killed or failed writers left."""
+        return frozenset(os.path.join(place, file) for place, _, files in os.walk(self._tables) for file in files)
+
+    def sync(self, before: frozenset[str] | None = None) -> None:
         """Bring what was committed to the disk, and note its versions.
 
+        Args:
+            before: the files before the commit; those that are new must be whole.
+
         Raises:
-            OSError: the disk is full or failing.
+            OSError: the disk is full or failing; what was committed may have been taken back.
         """
         noted = read_noted(self._folder)
         known = {} if noted is None else noted.digests
@@ -83,7 +95,7 @@ class DurableTables:
             for file in files:
                 path = os.path.join(place, file)
                 with contextlib.suppress(FileNotFoundError):  # tidied up meanwhile
-                    self._sync_once(path)
+                    self._sync_once(path, before)
                     if file != HINT_NAME:
                         name = Path(path).relative_to(self._tables).as_posix()
                         # one that was made before stays: a file that changed since is damaged
@@ -95,10 +107,14 @@ class DurableTables:
         if now != noted:
             note_durable(self._folder, now)
 
-    def _sync_once(self, path: str) -> None:
+    def _sync_once(self, path: str, before: frozenset[str] | None) -> None:
         status = os.stat(path)
         known = (path, status.st_ino, status.st_mtime_ns)
         if known not in self._synced:
+            if before is not None and path not in before and _lost_a_write(path):
+                go_back(self._folder)
+                os.unlink(path)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
             sync(path)
             self._synced.add(known)
 
@@ -106,6 +122,21 @@ class DurableTables:
 def note_durable(folder: Path, noted: Noted) -> None:
     """Note what is on the disk; nothing of a new library, before it has tables."""
     write_checked(folder / DURABLE_NAME, {"versions": noted.versions, "digests": noted.digests})
+
+
+def _lost_a_write(path: str) -> bool:
+    """Whether a data file has no end, or is not as long as that says. LanceDB may commit such a file: where its last
+    write finds the disk full, the error is lost, and when there is room for the rest the version names a torn file."""
+    if Path(path).parent.name != "data" or not path.endswith(".lance"):
+        return False
+    with open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _FOOTER.size))
+        footer = file.read()
+    if len(footer) < _FOOTER.size:
+        return True
+    buffers_start, num_buffers, sign = _FOOTER.unpack(footer)
+    return bool(sign != b"LANC" or size != buffers_start + _BYTES_OF_BUFFER * num_buffers + _FOOTER.size)
 
 
 def go_back(folder: Path) -> None:

@@ -177,8 +177,9 @@ class Store:
     def commit(self) -> Iterator[None]:
         """Write within the block; at its end what was committed is on the disk, and survives a loss of power."""
         with self._errors("write"):
+            before = self._durable.files()
             yield
-            self._durable.sync()
+            self._durable.sync(before)
 
     def _table(self, name: str, schema: pa.Schema) -> Any:
         return self._database.create_table(name, schema=schema, exist_ok=True)

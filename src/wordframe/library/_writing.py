@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from wordframe.disk import hold_lock, sync, write_whole
+from wordframe.disk import hold_lock, remove_all_unfinished, sync, write_whole
 from wordframe.errors import LibraryError
 from wordframe.library._copies import COPIES_NAME, copy_missing
 from wordframe.library._durable import DURABLE_NAME, Noted, boot_id, go_back, note_durable
@@ -45,6 +45,7 @@ def writing(folder: Path) -> Iterator[None]:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             stack.enter_context(hold_lock(folder / _LOCK_NAME, busy=busy))
+            remove_all_unfinished(folder)
             _mend_after_power_loss(folder, _words(owner))
             copy_missing(folder, COPIED_NAMES)
             write_whole(owner, f"{os.getpid()} {boot_id()}\n")

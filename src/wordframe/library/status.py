@@ -118,7 +118,8 @@ def read_status(folder: Path) -> IndexingStatus | None:
         values: dict[str, Any] = json.loads((folder / STATUS_NAME).read_text(encoding="utf-8"))
         known = {item.name for item in fields(IndexingStatus)}
         status = IndexingStatus(**{name: value for name, value in values.items() if name in known})
-        silent = time.time() - status.beat > SILENT_SECONDS
+        # either way: of a clock that was set back, a beat may lie in the future, and its run would go on till then
+        silent = abs(time.time() - status.beat) > SILENT_SECONDS
         return replace(status, state="stopped") if status.state == "running" and silent else status
     except (OSError, ValueError, TypeError, AttributeError):
         return None

@@ -76,7 +76,7 @@ class Indexing:
         command += ["--runtime", self._served.runtime, "--", *paths]
         if self._printed is not None:
             self._printed.close()
-        self._printed = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as somebody may ask)
+        self._printed = _file_for_words()
         self._started = time.time()
         # a process group of its own: Ctrl-C at the terminal would reach the run as well, and the one that ``close``
         # sends would be its second, which ends a run at once instead of in order
@@ -175,6 +175,14 @@ class Indexing:
     def _check_allowed(self) -> None:
         if not self.allowed:
             raise ProblemError(403, "this server does not start indexing; start it with --allow-index")
+
+
+def _file_for_words() -> IO[bytes]:
+    """What a run prints goes there. Where no temporary file can be made, its exit status alone tells how it ended."""
+    try:
+        return tempfile.TemporaryFile()
+    except OSError:
+        return open(os.devnull, "r+b")
 
 
 def last_line(printed: IO[bytes]) -> str:

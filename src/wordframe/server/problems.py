@@ -77,6 +77,12 @@ def add_handlers(app: FastAPI, root_path: str = "", *, library: Path) -> None:
             text = without_places(text, library)
         return problem(status_of(error), text, None, root_path + request.url.path)
 
+    @app.exception_handler(OSError)
+    async def _of_the_system(request: Request, error: OSError) -> JSONResponse:
+        """A disk that is full, nowhere for temporary files, too many open ones: nothing that a caller can mend."""
+        reason = without_places((error.strerror or type(error).__name__).lower(), library)
+        return problem(503, f"the server's machine cannot do this now: {reason}", None, root_path + request.url.path)
+
 
 def without_places(text: str, library: Path) -> str:
     """A message of this machine as a caller may read it: of a path its last name stays, of the library's not even that.

@@ -1,0 +1,80 @@
+"""The three standard streams in every state that a program is started with: closed, full, or with nobody who reads.
+
+What cannot be written to standard error is lost, and changes neither the work nor the exit status. Standard output is
+the result: if that cannot be written, the command has failed, unless its reader left because it had seen enough.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from typing import Any, TextIO
+
+from wordframe.disk import one_line
+
+__all__ = ["output_fault", "prepare_streams", "tell"]
+
+
+def prepare_streams() -> None:
+    """Put the null device in the place of standard streams that were closed, and watch standard output.
+
+    Else the next files that are opened get their numbers, and what a C library says to standard error lands in a
+    video or in a table.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, which is this one
+            os.set_inheritable(number, True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+    _remember_output_faults()
+
+
+def tell(line: str) -> None:
+    """A line of one's own to standard error, if that takes it."""
+    with contextlib.suppress(OSError):
+        print(f"wordframe: {one_line(line)}", file=sys.stderr, flush=True)
+
+
+def output_fault(out: TextIO) -> OSError | None:
+    """Why ``out`` does not take what was printed to it; BrokenPipeError if nobody reads it. It is silent from then on,
+    so that the interpreter, which tries once more at its end, has nothing to complain of."""
+    try:
+        out.flush()
+        fault = getattr(getattr(getattr(out, "buffer", None), "raw", None), "fault", None)
+    except OSError as error:
+        fault = error
+    if fault is not None:
+        with contextlib.suppress(OSError, ValueError):  # not a file at all
+            os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
+    return fault
+
+
+class _Output(io.FileIO):
+    """A file that remembers why it could not be written: Python's own forgets, and its error names no file."""
+
+    fault: OSError | None = None
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            self.fault = error
+            raise
+
+
+def _remember_output_faults() -> None:
+    if sys.stdout.isatty():  # is never full, and on Windows no ordinary file
+        return
+    before = sys.stdout
+    sys.stdout = io.TextIOWrapper(
+        io.BufferedWriter(_Output(before.fileno(), "wb", closefd=False)),
+        encoding=before.encoding,
+        errors=before.errors,
+        line_buffering=getattr(before, "line_buffering", False),
+        write_through=getattr(before, "write_through", False),
+    )
