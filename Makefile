@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TESTS ?=
 
-.PHONY: help install browser demo test test-slow test-lowest lint docs public-names recipe-table wheel-check mutants bench clean
+.PHONY: help install browser demo test test-slow test-lowest lint docs public-names recipe-table wheel-check mutants fuzz bench clean
 
 help:  ## list what can be made
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/'
@@ -77,6 +77,9 @@ wheel-check: $(READY)  ## build the wheel, install it without extras elsewhere, 
 mutants: $(READY)  ## change the code in small ways and see whether the tests notice (PACKAGES="search" SAMPLE=40 SEED=0 MINUTES=60)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt cosmic-ray coverage
 	$(BIN)/python -m tests.mutants $(PACKAGES) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))
+
+fuzz: $(READY)  ## thousands of damaged files against the real commands; goes on where it was (FILES=10000 SEED=0 MINUTES=60)
+	OMP_WAIT_POLICY=passive $(BIN)/python -m tests.fuzz $(if $(FILES),--files $(FILES)) $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))
 
 bench: $(READY)  ## measured comparisons into benchmarks/results, over an hour (CLIPS=folder with captions.json, ANNOTATIONS=folder for all)
 	$(BIN)/python benchmarks/run_all.py $(if $(CLIPS),--clips $(CLIPS)) $(if $(ANNOTATIONS),--annotations $(ANNOTATIONS)) $(if $(ONLY),--only $(ONLY))

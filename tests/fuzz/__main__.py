@@ -27,17 +27,19 @@ from pathlib import Path
 from typing import Any
 
 from tests.fuzz.damage import damaged
-from tests.fuzz.seeds import WRITERS, write_seeds
 from tests.fuzz.verdicts import HANG_SECONDS, Verdict, verdicts_of
 
 ROOT = Path(__file__).parents[2]
 WORK = ROOT / "build" / "fuzz"
+KINDS = ("video", "image", "checkpoint", "captions", "recipe", "library")
 LOT = 50
 TURNS = "video " * 13 + "image image checkpoint captions recipe library library"
 """Lots of these kinds, one after the other, again and again."""
 _LOT_SECONDS = 300.0
-"""A lot of videos takes a few. One file alone gets ``HANG_SECONDS``, and some to start."""
-_START_SECONDS = 30.0
+"""A lot of videos takes a few. One file alone gets ``HANG_SECONDS``, and as much for the machine to be busy elsewhere."""
+_SPARE_SECONDS = 60.0
+_OF_ALL = {"crash", "hang", "memory", "traceback"}
+"""Faults that are of a lot, until it is divided."""
 _LIBRARY_LEFT_OUT = (".lock",)
 
 
@@ -57,8 +59,12 @@ class Campaign:
     def __init__(self, work: Path, seed: int) -> None:
         self.work, self.seed = work, seed
         self.seeds, self.journal = work / "seeds", work / f"journal-{seed}.jsonl"
-        write_seeds(self.seeds)
-        self._sources = {kind: self._sources_of(kind) for kind in WRITERS}
+        if not all((self.seeds / f"{kind}.whole").exists() for kind in KINDS):
+            from tests.fuzz.seeds import write_seeds  # brings torch, which a run that goes on does without
+
+            write_seeds(self.seeds)
+        self._trial = Trial(self.seeds)
+        self._sources = {kind: self._sources_of(kind) for kind in KINDS}
 
     def _sources_of(self, kind: str) -> list[Path]:
         folder = self.seeds / kind
@@ -111,14 +117,8 @@ class Campaign:
         if kind == "video":
             yield from zip(lot, self._videos(lot), strict=True)
             return
-        trial = Trial(kind, self.seeds)
         for made in lot:
-            verdict = trial.verdicts([made.file], HANG_SECONDS + _START_SECONDS)[0]
-            if not trial.is_alive() or "memory" in verdict.faults:  # its peak would be each later one's
-                trial.close()
-                trial = Trial(kind, self.seeds)
-            yield made, verdict
-        trial.close()
+            yield made, self._trial.verdicts(kind, [made.file], HANG_SECONDS + _SPARE_SECONDS)[0]
 
     def _videos(self, lot: list[Made]) -> list[Verdict]:
         """In one run; what ends, hangs or grows there in halves."""
@@ -126,13 +126,11 @@ class Campaign:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         files = [made.file.rename(folder / made.file.name) for made in lot]
-        trial = Trial("video", self.seeds)
         alone = len(lot) == 1
-        verdicts = trial.verdicts(files, HANG_SECONDS + _START_SECONDS if alone else _LOT_SECONDS)
-        trial.close()
+        verdicts = self._trial.verdicts("video", files, HANG_SECONDS + _SPARE_SECONDS if alone else _LOT_SECONDS)
         for made, file in zip(lot, files, strict=True):
             file.rename(made.file)
-        if alone or not any({"crash", "hang", "memory", "traceback"} & set(verdict.faults) for verdict in verdicts):
+        if alone or not any(_OF_ALL & set(verdict.faults) for verdict in verdicts):
             return verdicts
         middle = len(lot) // 2
         return self._videos(lot[:middle]) + self._videos(lot[middle:])
@@ -148,51 +146,50 @@ class Campaign:
 
 
 class Trial:
-    """A running ``trial.py``."""
+    """A running ``trial.py``: begun anew after one that ended, hung or grew."""
 
-    def __init__(self, kind: str, seeds: Path) -> None:
-        self._kind = kind
-        self._folder = seeds.parent / "lot" / "trial"
+    def __init__(self, seeds: Path) -> None:
+        self._seeds, self._folder = seeds, seeds.parent / "lot" / "trial"
+        self._errors = seeds.parent / "stderr.txt"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def _start(self) -> subprocess.Popen[bytes]:
         environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        self._errors = (seeds.parent / "stderr.txt").open("w+")
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.fuzz.trial", kind, str(seeds)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            env=os.environ | environment,
-            cwd=ROOT,
-        )
+        command = [sys.executable, "-m", "tests.fuzz.trial", str(self._seeds)]
+        with self._errors.open("w") as errors:
+            pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": errors}
+            return subprocess.Popen(command, **pipes, env=os.environ | environment, cwd=ROOT)
 
-    def is_alive(self) -> bool:
-        return self._process.poll() is None
-
-    def verdicts(self, files: list[Path], limit_seconds: float) -> list[Verdict]:
-        """Of the files together; where the process ends or hangs, that is each one's fault."""
+    def verdicts(self, kind: str, files: list[Path], limit_seconds: float) -> list[Verdict]:
+        """Of the files together; where the process ends, hangs or grows, that is each one's fault."""
+        if self._process is None:
+            self._process = self._start()
+        process = self._process
+        assert process.stdin is not None
+        assert process.stdout is not None
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir(parents=True)
-        trial = {"files": list(map(str, files)), "folder": str(self._folder)}
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(trial).encode() + b"\n")
-        self._process.stdin.flush()
-        if not select.select([self._process.stdout], [], [], limit_seconds)[0]:
+        trial = {"kind": kind, "files": list(map(str, files)), "folder": str(self._folder)}
+        process.stdin.write(json.dumps(trial).encode() + b"\n")
+        process.stdin.flush()
+        if not select.select([process.stdout], [], [], limit_seconds)[0]:
             self.close()
             return [Verdict("lost", faults=["hang"], seconds=limit_seconds) for _ in files]
-        line = self._process.stdout.readline()
+        line = process.stdout.readline()
         if not line.endswith(b"\n"):
-            status = self._process.wait()
-            self._errors.seek(0)
-            detail = f"status {status}\n{self._errors.read()[-4000:]}"
+            detail = f"status {process.wait()}\n{self._errors.read_text(errors='replace')[-4000:]}"
+            self.close()
             return [Verdict("lost", faults=["crash"], detail=detail) for _ in files]
-        return verdicts_of(self._kind, files, json.loads(line))
+        verdicts = verdicts_of(kind, files, json.loads(line))
+        if any("memory" in verdict.faults for verdict in verdicts):
+            self.close()  # its peak would be each later one's
+        return verdicts
 
     def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout, self._errors):
-            assert pipe is not None
-            pipe.close()
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.communicate()
 
 
 def kind_of(number: int) -> str:
@@ -223,7 +220,7 @@ def table(records: list[dict[str, Any]]) -> str:
         "| kind | files | became | decoders that died | longest | faults |",
         "|---|---|---|---|---|---|",
     ]
-    for kind in WRITERS:
+    for kind in KINDS:
         mine = [record for record in records if record["kind"] == kind]
         became = Counter(record["outcome"] for record in mine)
         wrong = Counter(fault for record in mine for fault in record["faults"])
@@ -240,7 +237,7 @@ def main() -> int:
     parser.add_argument("--files", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=float("inf"))
-    parser.add_argument("--only", nargs="*", choices=list(WRITERS), default=list(WRITERS))
+    parser.add_argument("--only", nargs="*", choices=KINDS, default=KINDS)
     parser.add_argument("--work", type=Path, default=WORK, help="Folder of the seeds, the journal and what failed.")
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
@@ -253,7 +250,7 @@ def main() -> int:
         left = [number for number in range(start, min(start + LOT, given.files)) if number not in done]
         if left and kind_of(start) in given.only and time.monotonic() < until:
             campaign.run(left)
-            print(f"\r{start + LOT:,} of {given.files:,}", end="", file=sys.stderr, flush=True)
+            print(f"\r{start + len(left):,} of {given.files:,}", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     records = list(campaign.done().values())
     print(table(records))

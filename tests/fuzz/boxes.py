@@ -61,7 +61,9 @@ def _number(data: bytes, at: int, count: int, order: str = "big") -> int:
 
 _SKIPPED = dict.fromkeys("moov trak mdia minf stbl edts dinf udta mvex moof traf mfra iprp ipco ilst".split(), 0)
 _SKIPPED |= {"meta": 4, "stsd": 8, "dref": 8, "iinf": 6}
-_SKIPPED |= dict.fromkeys("avc1 hvc1 hev1 mp4v av01 vp09 apch apcn jpeg s263 mjp2 rle  AVdn dvc  FFV1 png ".split(" "), 78)
+_SKIPPED |= dict.fromkeys(
+    "avc1 hvc1 hev1 mp4v av01 vp09 apch apcn jpeg s263 mjp2 rle  AVdn dvc  FFV1 png ".split(" "), 78
+)
 """Boxes that hold boxes, and the bytes before these."""
 
 

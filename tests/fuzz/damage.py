@@ -220,10 +220,33 @@ BLIND_DAMAGES: dict[str, Damage] = {
 
 _ODD_VALUES = (
     *(b"null", b"true", b"[]", b"{}", b'""', b"-1", b"0", b"1e999", b"NaN", b".inf", b"99999999999999999999", b"~"),
-    *(b"9" * 5000, b"[" * 100_000, b'{"a":' * 50_000, b'"\\ud800"', b"!!python/object/apply:os.getcwd []", b"2024-01-01"),
+    *(
+        b"9" * 5000,
+        b"[" * 100_000,
+        b'{"a":' * 50_000,
+        b'"\\ud800"',
+        b"!!python/object/apply:os.getcwd []",
+        b"2024-01-01",
+    ),
     b"&a [*a]",
 )
-_ODD_BYTES = (b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b'"', b"'", b",", b":", b"\n", b"\r", b"\t", b"{", b"]", b"\\", b"&", b"*")
+_ODD_BYTES = (
+    b"\0",
+    b"\xff\xfe",
+    b"\xef\xbb\xbf",
+    b'"',
+    b"'",
+    b",",
+    b":",
+    b"\n",
+    b"\r",
+    b"\t",
+    b"{",
+    b"]",
+    b"\\",
+    b"&",
+    b"*",
+)
 _LAUGHS = b"".join(b"\nx%d: &x%d [%s]" % (i, i, b", ".join([b"*x%d" % (i - 1)] * 9) if i else b"0") for i in range(30))
 """Nine of the nine of the nine: a few hundred bytes that are 10^28 values when written out."""
 

@@ -131,7 +131,9 @@ def _write_captions(folder: Path) -> None:
     write_scenes(folder / "beside" / "cat.mp4", ("red", 1.0))
     write_scenes(folder / "beside" / "dog.mp4", ("blue", 1.0))
     (folder / "a.json").write_text('{\n"cat.mp4": "a cat",\n"dog.mp4": ["a dog", "a brown dog, \\u00e4 dog"]\n}\n')
-    (folder / "a.jsonl").write_text('{"file": "cat.mp4", "caption": "a cat"}\n{"video": "dog", "captions": ["a dog"]}\n')
+    (folder / "a.jsonl").write_text(
+        '{"file": "cat.mp4", "caption": "a cat"}\n{"video": "dog", "captions": ["a dog"]}\n'
+    )
     (folder / "a.csv").write_text('file,caption\ncat.mp4,"a cat, asleep"\ndog.mp4,a dog\ndog.mp4,a brown dog\n')
     (folder / "semicolons.csv").write_text("path;caption;more\ncat.mp4;a cat;1\ndog.mp4;a dog;2\n")
     (folder / "tabs.csv").write_text("video\tcaption\ncat.mp4\ta cat\ndog.mp4\ta dog\n")

@@ -1,9 +1,9 @@
 """The program that meets damaged files: one of the campaign's processes, and what may crash, hang or grow.
 
-    python -m tests.fuzz.trial KIND
+    python -m tests.fuzz.trial SEEDS
 
-Each line of input is the JSON of a trial: the paths of its ``files`` and its own empty ``folder``; each is answered by
-a line: what the commands of ``wordframe`` said, the exception that none of them should let out, seconds a file, the
+Each line of input is the JSON of a trial: the ``kind`` and the paths of its ``files``, and its own empty ``folder``;
+each is answered by a line: what the commands of ``wordframe`` said, the exception that none of them should let out, seconds a file, the
 decoders that died, and the most memory that this process and its decoders ever took. Videos come many a trial, as in a
 folder that somebody indexes; files of other kinds come alone. The encoder is that of the tests, since reading is what
 is tried.
@@ -25,10 +25,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from tests.colours import ColourEncoder
 from wordframe.cli import main
 from wordframe.library import Library
-from wordframe.video import Decoders, FramesApart, end_idle_decoders
+from wordframe.video import Decoders, FramesApart
 
 Commands = Iterator[list[str]]
 _CLIP_SETTINGS = ("--family", "clip4clip", "--sim-header", "meanP", "--max-words", "8", "--max-frames", "6")
@@ -49,7 +51,15 @@ def _checkpoint(files: list[Path], folder: Path, seeds: Path) -> Commands:
     elif "head_" in file.name:
         shutil.copytree(beside / "model", folder / "model")
         shutil.copy(file, folder / "model" / file.name.partition("head_")[2])
-        yield ["search", "red", "-l", str(seeds / "library" / "library"), "--model", str(folder / "model"), "--untrained"]
+        yield [
+            "search",
+            "red",
+            "-l",
+            str(seeds / "library" / "library"),
+            "--model",
+            str(folder / "model"),
+            "--untrained",
+        ]
     else:
         for name in ("tokenizer.json", "tokenizer_config.json"):
             shutil.copy(beside / name, folder / name)
@@ -144,11 +154,22 @@ def _run(argv: list[str]) -> dict[str, Any]:
     return told | {"out": out.getvalue(), "err": err.getvalue()}
 
 
-def _mebibytes(who: int) -> int:
-    return resource.getrusage(who).ru_maxrss // 1024
+def _mebibytes() -> int:
+    """The most that this process, a decoder that has ended, or one that waits for its next video ever had."""
+    ended = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    waiting = (_peak_kibibytes(child.pid) for child in psutil.Process().children())
+    return max(*ended, *waiting, 0) // 1024
 
 
-def _serve(kind: str, seeds: Path) -> None:
+def _peak_kibibytes(number: int) -> int:
+    try:
+        status = Path(f"/proc/{number}/status").read_text()
+    except OSError:  # ended meanwhile
+        return 0
+    return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")), 0)
+
+
+def _serve(seeds: Path) -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print must not get among the answers
     _use_the_tests_encoder()
@@ -157,14 +178,11 @@ def _serve(kind: str, seeds: Path) -> None:
         trial = json.loads(line)
         folder = Path(trial["folder"])
         began = time.monotonic()
-        ran = [_run(argv) for argv in COMMANDS[kind](list(map(Path, trial["files"])), folder, seeds)]
+        ran = [_run(argv) for argv in COMMANDS[trial["kind"]](list(map(Path, trial["files"])), folder, seeds)]
         took = time.monotonic() - began
-        if kind == "video":
-            end_idle_decoders()  # the memory of processes is known when they have ended
-        memory = {"mebibytes": max(_mebibytes(resource.RUSAGE_SELF), _mebibytes(resource.RUSAGE_CHILDREN))}
-        answers.write(json.dumps({"ran": ran, "took": took} | memory | watch.take()) + "\n")
+        answers.write(json.dumps({"ran": ran, "took": took, "mebibytes": _mebibytes()} | watch.take()) + "\n")
         answers.flush()
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1], Path(sys.argv[2]))
+    _serve(Path(sys.argv[1]))

@@ -14,7 +14,7 @@ from typing import Any
 
 HANG_SECONDS = 60.0
 MOST_MEBIBYTES = 2048
-_INNER = re.compile(r"\b(?!Unicode)\w*(Error|Exception|Panic\w*|Traceback|Warning)\b|\bpanicked at\b|\.rs:\d+")
+_INNER = re.compile(r"\b(\w+Error|\w+Exception|\w*Panic\w*|Traceback|\w+Warning)\b|\bpanicked at\b|\.rs:\d+")
 """Names of Python's and Rust's insides, which tell a user nothing."""
 
 
