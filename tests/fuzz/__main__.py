@@ -36,7 +36,7 @@ LOT = 50
 TURNS = "video " * 13 + "image image checkpoint captions recipe library library"
 """Lots of these kinds, one after the other, again and again."""
 _LOT_SECONDS = 300.0
-"""A lot of videos takes a few. One file alone gets ``HANG_SECONDS``, and as much for the machine to be busy elsewhere."""
+"""A lot of videos takes a few. One file alone gets ``HANG_SECONDS``, and as much again on a busy machine."""
 _SPARE_SECONDS = 60.0
 _OF_ALL = {"crash", "hang", "memory", "traceback"}
 """Faults that are of a lot, until it is divided."""
@@ -214,7 +214,7 @@ def check_seeds(campaign: Campaign) -> None:
 
 def table(records: list[dict[str, Any]]) -> str:
     """Markdown: a row a kind, what became of its files and what was a fault."""
-    outcomes = ("indexed", "taken", "copied", "noted", "partly", "failed", "refused", "passed over")
+    outcomes = ("indexed", "taken", "copied", "noted", "partly", "failed", "refused", "other results", "passed over")
     faults = ("crash", "traceback", "hang", "memory", "silence", "many lines", "unclear line", "long line")
     lines = [
         "| kind | files | became | decoders that died | longest | faults |",

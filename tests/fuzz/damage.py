@@ -260,6 +260,15 @@ def _odd_value(data: bytes, chance: random.Random) -> bytes:
     return data[: place.start()] + chance.choice(_ODD_VALUES) + data[place.end() :]
 
 
+def _laughs(data: bytes, chance: random.Random) -> bytes:
+    """In the place of a value."""
+    places = list(re.finditer(rb": ([^\n]+)", data))
+    if places:
+        place = chance.choice(places)
+        data = data[: place.start(1)] + b"*x29" + data[place.end(1) :]
+    return _LAUGHS + b"\n" + data
+
+
 def _odd_bytes(data: bytes, chance: random.Random) -> bytes:
     at = chance.randrange(len(data) + 1)
     return data[:at] + chance.choice(_ODD_BYTES) * chance.choice((1, 1, 100)) + data[at:]
@@ -287,7 +296,7 @@ TEXT_DAMAGES: dict[str, Callable[[bytes, random.Random], bytes]] = {
     "odd value": _odd_value,
     "odd bytes": _odd_bytes,
     "lines": _lines,
-    "laughs": lambda data, chance: data + _LAUGHS + b"\n",
+    "laughs": _laughs,
     "bits": _blind("bits"),
     "cut": _blind("cut"),
 }

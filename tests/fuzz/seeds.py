@@ -108,7 +108,7 @@ def _write_images(folder: Path) -> None:
 
 
 def _write_checkpoints(folder: Path) -> None:
-    """``authors…`` for ``wordframe convert``, ``clip…`` to index by; ``head`` is a folder of ours in one file's place."""
+    """``authors…`` for ``wordframe convert``, ``clip…`` to index by; ``head…`` stands for a file of our own folder."""
     weights = openai_weights()
     authors = {f"clip.{name}": tensor for name, tensor in weights.items()}
     torch.save(authors, folder / "authors.bin")

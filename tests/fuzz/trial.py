@@ -3,10 +3,10 @@
     python -m tests.fuzz.trial SEEDS
 
 Each line of input is the JSON of a trial: the ``kind`` and the paths of its ``files``, and its own empty ``folder``;
-each is answered by a line: what the commands of ``wordframe`` said, the exception that none of them should let out, seconds a file, the
-decoders that died, and the most memory that this process and its decoders ever took. Videos come many a trial, as in a
-folder that somebody indexes; files of other kinds come alone. The encoder is that of the tests, since reading is what
-is tried.
+each is answered by a line: what the commands of ``wordframe`` said, the exception that none of them should let out,
+seconds a file, the decoders that died, and the most memory that this process and its decoders ever took. Videos come
+many a trial, as in a folder that somebody indexes; files of other kinds come alone. The encoder is that of the tests,
+since reading is what is tried.
 """
 
 from __future__ import annotations
@@ -78,7 +78,8 @@ def _recipe(files: list[Path], folder: Path, seeds: Path) -> Commands:
 
 
 def _library(files: list[Path], folder: Path, seeds: Path) -> Commands:
-    """``files``: the damaged library's folder."""
+    """``files``: the damaged library's folder. What a search should give is asked of the whole one, first."""
+    yield ["search", "red", "-l", str(seeds / "library" / "library"), "--json"]
     yield ["search", "red", "-l", str(files[0]), "--json"]
     yield ["doctor", "-l", str(files[0])]
     yield ["index", str(seeds / "library" / "videos"), "-l", str(files[0])]

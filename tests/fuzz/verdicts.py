@@ -33,9 +33,9 @@ class Verdict:
 def verdicts_of(kind: str, files: list[Path], answer: dict[str, Any]) -> list[Verdict]:
     """One for each file; a fault that cannot be laid to one file is each one's, so that the caller divides them."""
     whole = _faults_of_all(answer)
-    found = [_of_video(file, answer) for file in files] if kind == "video" else [_of_commands(answer)]
+    found = [_of_video(file, answer) for file in files] if kind == "video" else [_of_commands(kind, answer)]
     for verdict in found:
-        verdict.faults += [fault for fault in whole if fault not in verdict.faults]
+        verdict.faults = list(dict.fromkeys([*verdict.faults, *whole]))
         verdict.detail = verdict.detail or "\n".join(ran.get("traceback", "") for ran in answer["ran"])
     return found
 
@@ -47,11 +47,15 @@ def _faults_of_all(answer: dict[str, Any]) -> list[str]:
     return faults
 
 
-def _of_commands(answer: dict[str, Any]) -> Verdict:
+def _of_commands(kind: str, answer: dict[str, Any]) -> Verdict:
     """A file that met commands by itself: each may succeed, or tell one line."""
     refused = [ran for ran in answer["ran"] if ran.get("status") not in (0, None)]
     lines = [line for ran in refused for line in _told(ran)]
     verdict = Verdict("refused" if refused else "taken", " | ".join(lines), answer["took"])
+    if kind == "library" and (
+        answer["ran"][1].get("status") == 0 and answer["ran"][1]["out"] != answer["ran"][0]["out"]
+    ):
+        verdict.outcome = "other results"
     for ran in answer["ran"]:
         verdict.faults += _faults_of_command(ran)
     if answer["took"] > HANG_SECONDS:

@@ -56,7 +56,7 @@ class Manifest:
             return None
         except OSError as error:
             raise LibraryError(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
-        except ValueError:
+        except (ValueError, RecursionError):  # brackets by the thousand are JSON, too
             raise LibraryError(damaged) from None
         version = values.get("schema_version") if isinstance(values, dict) else None
         if version not in tuple(formats):
@@ -113,7 +113,7 @@ def read_roots(folder: Path) -> list[str]:
     """The roots of the library in ``folder``, absolute, links not resolved; none where none were kept."""
     try:
         return [str(root) for root in json.loads((folder / ROOTS_NAME).read_text(encoding="utf-8"))]
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return []
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -86,13 +87,20 @@ def ids_clause(column: str, values: Iterable[str]) -> str:
     return f"{column} IN ({listed})" if listed else "false"
 
 
+_RUST_PLACE = re.compile(r"lance error: |LanceError\(\w+\): |,? ?/\S+\.rs:\d+(:\d+)?")
+"""Where in LanceDB's own code an error arose, which tells a user nothing."""
+
+
 @contextlib.contextmanager
 def library_errors(folder: Path, doing: str) -> Iterator[None]:
     """What LanceDB, Arrow and the disk raise within the block becomes a LibraryError in one line; ``doing``: a verb."""
     try:
         yield
-    except (OSError, RuntimeError, ValueError) as error:
-        text = " ".join(str(error).split())
+    except BaseException as error:  # LanceDB's panics over damaged tables are of classes that nobody can import
+        is_panic = type(error).__module__.startswith("pyo3")
+        if not is_panic and not isinstance(error, (OSError, RuntimeError, ValueError)):
+            raise
+        text = "they are damaged" if is_panic else _RUST_PLACE.sub("", " ".join(str(error).split()))
         lower = text.lower()
         for sign, reason in _DISK_LIMITS.items():
             if sign in lower:

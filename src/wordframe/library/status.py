@@ -120,7 +120,7 @@ def read_status(folder: Path) -> IndexingStatus | None:
         status = IndexingStatus(**{name: value for name, value in values.items() if name in known})
         silent = time.time() - status.beat > SILENT_SECONDS
         return replace(status, state="stopped") if status.state == "running" and silent else status
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return None
 
 
