@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[2]
 WORK = ROOT / "build" / "fuzz"
 KINDS = ("video", "image", "checkpoint", "captions", "recipe", "library")
 LOT = 50
-TURNS = "video " * 13 + "image image checkpoint captions recipe library library"
+TURNS = ("video " * 6 + "image ") * 5 + "captions checkpoint captions recipe library"
 """Lots of these kinds, one after the other, again and again."""
 _LOT_SECONDS = 300.0
 """A lot of videos takes a few. One file alone gets ``HANG_SECONDS``, and as much again on a busy machine."""
@@ -105,7 +105,9 @@ class Campaign:
         shutil.rmtree(folder, ignore_errors=True)
         (folder / "files").mkdir(parents=True)
         lot = [self.make(kind, number, folder / "files") for number in numbers]
+        torn = self.journal.exists() and not self.journal.read_bytes().endswith(b"\n")
         with self.journal.open("a") as journal:
+            journal.write("\n" if torn else "")
             for made, verdict in self._tried(kind, lot):
                 if verdict.faults:
                     self._keep(kind, made)

@@ -89,10 +89,11 @@ def go_back(folder: Path) -> None:
 
 def _read(folder: Path) -> dict[str, int] | None:
     try:
-        versions: dict[str, int] = json.loads((folder / DURABLE_NAME).read_text(encoding="utf-8"))
-        return versions
-    except (OSError, ValueError):
+        versions = json.loads((folder / DURABLE_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return None
+    makes_sense = isinstance(versions, dict) and all(isinstance(number, int) for number in versions.values())
+    return versions if makes_sense else None
 
 
 def _manifests(table: Path) -> list[Path]:

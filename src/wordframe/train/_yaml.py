@@ -1,7 +1,7 @@
 """A YAML text of anybody's into plain values, in bounded time, or one reason why not.
 
-Aliases let a few hundred bytes stand for more values than there are atoms, which nothing is before they are written out:
-in an error's text, or by what checks them. Neighbour: ``recipe.py`` reads recipes by it.
+Aliases let a few hundred bytes stand for more values than a machine holds, once an error's text or what checks them
+writes them out. Neighbour: ``recipe.py`` reads recipes by it.
 """
 
 from __future__ import annotations
