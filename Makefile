@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TESTS ?=
 
-.PHONY: help install browser demo test test-slow test-lowest lint docs public-names recipe-table wheel-check mutants stress bench clean
+.PHONY: help install browser demo test test-slow test-lowest lint docs public-names recipe-table wheel-check mutants stress fuzz bench clean
 
 help:  ## list what can be made
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/'
@@ -83,6 +83,9 @@ mutants: $(READY)  ## change the code in small ways and see whether the tests no
 STRESS := conditions kills full_disk load
 stress: $(READY)  ## kills, full disks, odd conditions and a day's load, for hours (STRESS="kills load" does some)
 	@status=0; for part in $(STRESS); do $(BIN)/python -m tests.stress.$$part || status=1; done; exit $$status
+
+fuzz: $(READY)  ## thousands of damaged files against the real commands; goes on where it was (FILES=10000 SEED=0 MINUTES=60)
+	OMP_WAIT_POLICY=passive $(BIN)/python -m tests.fuzz $(if $(FILES),--files $(FILES)) $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))
 
 bench: $(READY)  ## measured comparisons into benchmarks/results, over an hour (CLIPS=folder with captions.json, ANNOTATIONS=folder for all)
 	$(BIN)/python benchmarks/run_all.py $(if $(CLIPS),--clips $(CLIPS)) $(if $(ANNOTATIONS),--annotations $(ANNOTATIONS)) $(if $(ONLY),--only $(ONLY))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,17 @@ def test_animated_pictures_are_told(kind: str) -> None:
     content = written(pictures[0], kind, save_all=True, append_images=pictures[1:], duration=100)
     with pytest.raises(WordframeError, match="the picture: is animated, of 3 pictures; search by one of them, or by a"):
         read_picture(content, short_side=16)
+
+
+def test_what_pillow_warns_of_is_told_in_the_one_line(recwarn: pytest.WarningsRecorder) -> None:
+    """A TIFF that is cut amid the values of its tags."""
+    content = written(Image.fromarray(ramp().astype(np.uint16)), "TIFF", compression="tiff_lzw")
+    with pytest.raises(WordframeError, match="the picture: cannot be read as a picture"):
+        read_picture(content[:8] + (20).to_bytes(4, "little") + content[12:60], short_side=16)
+    for size in range(8, len(content), 7):
+        with contextlib.suppress(WordframeError):
+            read_picture(content[:size], short_side=16)
+    assert [str(warning.message) for warning in recwarn] == []
 
 
 def test_the_first_of_several_pages_is_read() -> None:

@@ -114,6 +114,41 @@ def test_mistakes_are_told_by_the_path_of_their_key(path: Path, change: str, tol
         load_recipe(path, [change])
 
 
+def _aliases(depth: int) -> str:
+    """Nine of the nine of the nine …: ``x{depth}`` stands for 9^depth values."""
+    return "\n".join(f"x{i}: &x{i} [{', '.join([f'*x{i - 1}'] * 9) if i else 0}]" for i in range(depth + 1))
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (f"{_aliases(29)}\nname: *x29", "with its aliases written out it holds more than 10,000 values"),
+        ("name: &a [*a]", "with its aliases written out it holds more than 10,000 values"),
+        (f"name: {'[' * 5000}", "maximum recursion depth"),
+        (f"name: {'9' * 5000}", "Exceeds the limit"),
+        ("name: 2024-13-45", "month must be in 1..12"),
+        ("name: !!timestamp soon", "a value does not fit its tag"),
+        ("name: !!int some", "invalid literal"),
+    ],
+    ids=["billions", "endless", "deep", "digits", "date", "timestamp", "tag"],
+)
+def test_what_no_recipe_holds_is_told_in_a_line(text: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "odd.yaml").write_text(text)
+    with pytest.raises(RecipeError, match=told) as caught:
+        load_recipe(tmp_path / "odd.yaml")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+def test_of_many_problems_some_are_told_and_long_values_are_cut(tmp_path: Path) -> None:
+    (tmp_path / "odd.yaml").write_text("name: x\nmodel: zero-shot\n" + "\n".join(f"x{i}: 1" for i in range(9)))
+    with pytest.raises(RecipeError, match=r"unknown key x4; [^;]*; and 4 other problems$"):
+        load_recipe(tmp_path / "odd.yaml")
+    with pytest.raises(RecipeError, match="batch_size: ") as caught:
+        make_recipe({"name": "x", "model": "zero-shot", "batch_size": [["long"] * 1000] * 9})
+    assert len(str(caught.value)) < 500
+
+
 @pytest.mark.parametrize("name", ["clip4clip-mean", "ea-clip4clip-tight", "zero-shot", "tcmgc-msrvtt", "xclip"])
 def test_a_loss_that_the_model_cannot_have_is_refused(name: str) -> None:
     recipe = make_recipe({"name": "x", "model": name, "loss": {"decorrelation": 0.5}})

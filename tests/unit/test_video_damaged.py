@@ -97,6 +97,19 @@ def test_a_file_cut_anywhere_is_told_or_read(tmp_path: Path, suffix: str) -> Non
     assert most == 6
 
 
+def test_a_stream_that_comes_up_on_the_way_ends_nothing(tmp_path: Path) -> None:
+    """Sound that starts late in an FLV whose head says that there is none."""
+    path = write_video(tmp_path / "late.flv", num_frames=60, codec="flv")
+    with open_frames(path, itertools.count()) as frames:
+        expected = [frame.seconds for frame in frames]
+    sound = b"\x3e" + bytes(64)  # 16 bits, one channel
+    tag = b"\x08" + len(sound).to_bytes(3, "big") + (5000).to_bytes(3, "big") + bytes(4) + sound
+    path.write_bytes(path.read_bytes() + tag + len(tag).to_bytes(4, "big"))
+    with open_frames(path, itertools.count()) as frames:
+        assert [frame.seconds for frame in frames] == expected == [0, 1, 2, 3, 4, 5]
+        assert frames.problem is None
+
+
 def test_times_that_jump_are_told(tmp_path: Path) -> None:
     seconds = [0.0, 0.1, 0.2, 90_000.0, 90_000.1]
     path = write_video(tmp_path / "jump.mkv", seconds=seconds, codec="ffv1", container_options={"live": "1"})

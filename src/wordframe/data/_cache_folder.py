@@ -59,7 +59,7 @@ def read_description(folder: Path, kind: str) -> dict[str, Any] | None:
         return None
     except OSError as error:
         raise CacheError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CacheError(f"{path}: damaged; make the cache anew in another folder") from error
     version = values.get("version") if isinstance(values, dict) else None
     if version != VERSION:

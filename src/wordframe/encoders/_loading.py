@@ -237,7 +237,7 @@ def _read_json(path: Path) -> dict[str, Any] | None:
         return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise EncoderError(f"{path} is no valid JSON: {error}") from error
     if not isinstance(content, dict):
         raise EncoderError(f"{path} must hold a JSON object, got {type(content).__name__}")

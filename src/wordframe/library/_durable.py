@@ -162,7 +162,7 @@ def read_noted(folder: Path) -> Noted | None:
     try:  # before there were digests the versions stood alone
         versions = json.loads((folder / DURABLE_NAME).read_text(encoding="utf-8"))
         return Noted(versions) if all(isinstance(version, int) for version in versions.values()) else None
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return None
 
 

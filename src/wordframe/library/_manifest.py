@@ -59,7 +59,7 @@ class Manifest:
             return None
         except OSError as error:
             raise LibraryError(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
-        except ValueError:
+        except (ValueError, RecursionError):  # brackets by the thousand are JSON, too
             raise LibraryError(damaged) from None
         version = values.get("schema_version") if isinstance(values, dict) else None
         if version not in tuple(formats):
@@ -120,7 +120,7 @@ def read_roots(folder: Path) -> list[str]:
 
     From the copy where the file is damaged: roots that are written next are these and more.
     """
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, TypeError, RecursionError):
         return [str(root) for root in json.loads((folder / ROOTS_NAME).read_text(encoding="utf-8"))]
     copy = (read_copies(folder) or {}).get(ROOTS_NAME, "[]")
     return [str(root) for root in json.loads(copy)]

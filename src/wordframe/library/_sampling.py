@@ -22,7 +22,7 @@ def read_sampling(folder: Path) -> str:
     """How the library's videos are sampled, one of ``SAMPLINGS``; ``seconds`` where nothing else was ever asked for."""
     try:
         kept = json.loads((folder / SAMPLING_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return SAMPLINGS[0]
     return kept if kept in SAMPLINGS else SAMPLINGS[0]
 

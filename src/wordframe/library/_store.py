@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -48,7 +49,6 @@ _FAILURE_SCHEMA = pa.schema(
 _MODEL_SCHEMA = pa.schema(
     [("name", pa.string()), ("fingerprint", pa.string()), ("untrained", pa.bool_()), ("table", pa.string())]
 )
-_PANIC = "RustPanic"  # a class that LanceDB makes when it gives up on damaged bytes, and that nothing exports
 _DISK_LIMITS = {
     "no space left": "the disk is full",
     "os error 28": "the disk is full",
@@ -87,15 +87,20 @@ def ids_clause(column: str, values: Iterable[str]) -> str:
     return f"{column} IN ({listed})" if listed else "false"
 
 
+_RUST_PLACE = re.compile(r"lance error: |LanceError\(\w+\): |,? ?/\S+\.rs:\d+(:\d+)?")
+"""Where in LanceDB's own code an error arose, which tells a user nothing."""
+
+
 @contextlib.contextmanager
 def library_errors(folder: Path, doing: str) -> Iterator[None]:
     """What LanceDB, Arrow and the disk raise within the block becomes a LibraryError in one line; ``doing``: a verb."""
     try:
         yield
-    except Exception as error:
-        if not isinstance(error, OSError | RuntimeError | ValueError) and type(error).__name__ != _PANIC:
+    except BaseException as error:  # LanceDB's panics over damaged tables are of classes that nobody can import
+        is_panic = type(error).__module__.startswith("pyo3")
+        if not is_panic and not isinstance(error, (OSError, RuntimeError, ValueError)):
             raise
-        text = " ".join(str(error).split())
+        text = "they are damaged" if is_panic else _RUST_PLACE.sub("", " ".join(str(error).split()))
         lower = text.lower()
         for sign, reason in _DISK_LIMITS.items():
             if sign in lower:

@@ -115,5 +115,5 @@ def _state(folder: Path) -> str:
     """What the mark in a folder says; empty where there is none."""
     try:
         return str(json.loads((folder / MARK_NAME).read_text(encoding="utf-8"))["state"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return ""

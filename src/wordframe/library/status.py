@@ -121,7 +121,7 @@ def read_status(folder: Path) -> IndexingStatus | None:
         # either way: of a clock that was set back, a beat may lie in the future, and its run would go on till then
         silent = abs(time.time() - status.beat) > SILENT_SECONDS
         return replace(status, state="stopped") if status.state == "running" and silent else status
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return None
 
 

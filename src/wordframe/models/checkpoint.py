@@ -157,7 +157,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         config = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise CheckpointError(f"no config.json in {str(folder)!r}: not a model saved by wordframe") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{str(path)!r} is not valid JSON: {error}") from error
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         raise CheckpointError(f"{str(path)!r} is not of a model saved by wordframe (no format {FORMAT!r})")

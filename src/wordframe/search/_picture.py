@@ -6,6 +6,7 @@ Neighbours: ``queries.py`` makes a query of it.
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,11 @@ def read_picture(picture: str | Path | bytes, *, short_side: int) -> NDArray[np.
     name = "the picture" if isinstance(picture, bytes) else str(picture)
     formats = _formats()
     try:
-        with Image.open(io.BytesIO(picture) if isinstance(picture, bytes) else picture, formats=formats) as image:
+        # what Pillow warns of (odd tags in a damaged file) is either read all the same or told below in a line
+        with (
+            warnings.catch_warnings(action="ignore"),
+            Image.open(io.BytesIO(picture) if isinstance(picture, bytes) else picture, formats=formats) as image,
+        ):
             if image.width * image.height > MAX_IMAGE_PIXELS:
                 raise WordframeError(f"{name}: {image.width} × {image.height} pixels are too many; scale it down")
             if image.format in _MOVING_FORMATS and (pictures := getattr(image, "n_frames", 1)) > 1:

@@ -10,6 +10,7 @@ by their names; any other is a YAML file. ``loop.py`` runs a recipe.
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from importlib import resources
@@ -17,13 +18,13 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from wordframe.data import FrameOrder
 from wordframe.disk import short_hash
-from wordframe.errors import RecipeError
+from wordframe.errors import RecipeError, counted
 from wordframe.models import PRESETS, ModelSettings
+from wordframe.train._yaml import plain_values
 from wordframe.video import Cut
 
 HEADER = ("name", "title", "paper", "published", "procedure")
@@ -38,6 +39,7 @@ PROCEDURES: dict[str, dict[str, Any]] = {
     },
 }
 """What a recipe has where it says nothing, beside the defaults below: those are ``wordframe``."""
+_TOLD = 5
 PUBLISHED_DECORRELATION = {"tcmgc": 0.5}
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -311,8 +313,9 @@ def make_recipe(values: Mapping[str, Any], *, source: str = "the recipe") -> Rec
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        problems = "; ".join(_problem(found) for found in error.errors(include_url=False))
-        raise RecipeError(f"{source}: {problems}") from error
+        found = error.errors(include_url=False)
+        more = f"; and {counted(len(found) - _TOLD, 'other problem')}" if len(found) > _TOLD else ""
+        raise RecipeError(f"{source}: {'; '.join(map(_problem, found[:_TOLD]))}{more}") from error
 
 
 def _shipped_files() -> dict[str, Traversable]:
@@ -327,10 +330,10 @@ def _shipped_files() -> dict[str, Traversable]:
 
 def _read(file: Traversable) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+        values = plain_values(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise RecipeError(_not_there(str(file), error.strerror or str(error))) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise RecipeError(f"{str(file)!r} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise RecipeError(f"{str(file)!r} must hold keys with values, got {type(values).__name__}")
@@ -354,8 +357,8 @@ def _apply(values: dict[str, Any], override: str) -> None:
     if not equals or not all(keys):
         raise RecipeError(f"{override!r} is no setting; write key=value, such as optimizer.lr=1e-5")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        value = plain_values(text)
+    except ValueError as error:
         raise RecipeError(f"{override!r}: the value is not valid YAML; put quotes around it") from error
     section = values
     for depth, key in enumerate(keys[:-1]):
@@ -376,7 +379,7 @@ def _problem(found: Any) -> str:
         return f"unknown key {'.'.join(path)}; allowed there: {', '.join(_keys_at(path[:-1]))}"
     message: str = found["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:] if message.startswith(("Input ", "Field ")) else message
-    got = "" if found["type"] in ("missing", "value_error") else f", got {found['input']!r}"
+    got = "" if found["type"] in ("missing", "value_error") else f", got {reprlib.repr(found['input'])}"
     return (f"{'.'.join(path)}: " if path else "") + message + got
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import av
 from av.stream import Disposition
 
+from wordframe.video._opening import packets_of
 from wordframe.video._reader import Reader
 
 ROUNDING_SECONDS = 0.001
@@ -159,7 +160,7 @@ class SoundPackets:
 
     def _until_end(self) -> Iterator[tuple[float, Any]]:
         with contextlib.suppress(av.FFmpegError):  # the rest of a torn file
-            for packet in self._reader.container.demux([self._reader.stream, self.stream]):
+            for packet in packets_of(self._reader.container, [self._reader.stream, self.stream]):
                 stamp = packet.pts if packet.pts is not None else packet.dts
                 if not packet.size or stamp is None:
                     continue
@@ -228,7 +229,7 @@ def _displayed(reader: Reader) -> Iterator[Any]:
     """The video packets, each with its display time."""
     is_reordered = reader.codec.has_b_frames
     with contextlib.suppress(av.FFmpegError):  # the rest of a torn file
-        for packet in reader.container.demux(reader.stream):
+        for packet in packets_of(reader.container, reader.stream):
             if not packet.size:  # PyAV's mark for the end of a stream
                 continue
             if packet.pts is None:

@@ -4,13 +4,14 @@ A playlist, a session description or an image sequence is a small text or a name
 addresses, whatever the file's ending. So two lists say what may happen: the protocols by which FFmpeg may open anything
 at all (``file``), and the containers that it may interpret, none of which names other files. QuickTime can (external
 data references); FFmpeg follows them only when asked to, and is not asked.
-Neighbours: ``_reader.py`` reads the packets of what is opened here.
+Neighbours: ``_reader.py`` and others read the packets of what is opened here.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,3 +62,12 @@ def open_container(path: VideoPath) -> Any:
     except (av.FFmpegError, ValueError, OSError, MemoryError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise VideoError(f"{one_line(path)} cannot be read as a video: {reason}") from error
+
+
+def packets_of(container: Any, *streams: Any) -> Iterator[Any]:
+    """As PyAV's ``demux``, to the end also of a file where a stream comes up on the way, such as sound that starts late
+    in an FLV: at the end PyAV wants to empty a stream that it does not know, behind the last packet."""
+    try:
+        yield from container.demux(*streams)
+    except IndexError:
+        return

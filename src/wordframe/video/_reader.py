@@ -33,7 +33,7 @@ from wordframe.video._limits import (
     MAX_PIXELS,
     MAX_READ_ERRORS,
 )
-from wordframe.video._opening import VideoPath, open_container
+from wordframe.video._opening import VideoPath, open_container, packets_of
 from wordframe.video._plan import PlannedPacket
 from wordframe.video._streams import choose_stream
 
@@ -99,7 +99,7 @@ def _read_index(container: Any, stream: Any) -> bool:
 
 def _next_place(container: Any, stream: Any) -> int | None:
     """Where the next packet of a stream lies in the file; None if there is none."""
-    return next((packet.pos for packet in container.demux(stream) if packet.size), None)
+    return next((packet.pos for packet in packets_of(container, stream) if packet.size), None)
 
 
 _in_order: LRUCache[tuple[int, int, int, int], float] = LRUCache(1024)
@@ -264,7 +264,7 @@ class Reader:
         bytes_left = MAX_EXPANSION * max(self.container.size, 1 << 20)
         while errors_in_a_row < MAX_READ_ERRORS and bytes_left > 0:
             try:
-                for packet in self.container.demux():  # after an error: from where the file stands
+                for packet in packets_of(self.container):  # after an error: from where the file stands
                     errors_in_a_row = 0
                     Reader.packets_ever_read += 1
                     bytes_left -= packet.size + 1  # a loop of empty packets ends, too

@@ -15,6 +15,7 @@ from av.stream import Disposition
 from wordframe.disk import one_line
 from wordframe.errors import VideoError
 from wordframe.video._limits import MAX_PIXELS
+from wordframe.video._opening import packets_of
 
 _FEW_FRAMES, _SHORT = 1 / 100, 1 / 2
 """A stream with fewer frames than this part of the most, or shorter than this part of the longest, is beside the film.
@@ -93,7 +94,7 @@ def _read_extents(container: Any, streams: list[Any]) -> list[_Extent]:
     spans: dict[int, list[float]] = {stream.index: [] for stream in streams}
     num_packets = num_bytes = 0
     try:
-        for packet in container.demux(streams):
+        for packet in packets_of(container, streams):
             if packet.size:
                 counts[packet.stream_index] += 1
                 if packet.pts is not None:
