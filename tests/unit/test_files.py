@@ -115,6 +115,13 @@ def test_endings_that_others_use_are_told_by_the_first_bytes(
     assert not findings.passed_over
 
 
+def test_a_stream_cut_behind_its_first_bytes_is_no_text(tmp_path: Path) -> None:
+    """Two letters and two control characters: told as broken, not passed over in silence."""
+    (tmp_path / "cut.ts").write_bytes(b"G@\x11\x10")
+    (tmp_path / "coloured.ts").write_bytes(b"// \x1b[1m bold\r\n")
+    assert [Path(file.path).name for file in find_videos([tmp_path]).files] == ["cut.ts"]
+
+
 def test_what_a_letter_cut_through_at_the_end_of_the_head_leaves_is_text(tmp_path: Path) -> None:
     for before in range(4):
         touch(tmp_path / f"{before}.ts", b"x" * before + "\N{GRINNING FACE}".encode() * 400)

@@ -17,6 +17,7 @@ _SHARED_WITH_TEXTS = frozenset(".m2t .m2ts .mts .trp .ts".split())
 _SHARED_WITH_MUSIC = frozenset([".mod"])
 """Camcorders' program streams, and what trackers play."""
 _HEAD_BYTES = 1024
+_NO_TEXT = frozenset(range(32)) - frozenset(b"\a\b\t\n\f\r\x1b")
 _PACK_START = b"\x00\x00\x01\xba"
 _SYNC, _PACKET_BYTES = 0x47, (188, 192, 204)
 
@@ -41,13 +42,13 @@ def is_taken_for_video(path: str) -> bool:
 def is_text(head: bytes) -> bool:
     """Whether the first bytes of a file are UTF-8 or UTF-16 text, as an empty file is.
 
-    >>> is_text("<!DOCTYPE TS><TS>ä".encode()[:-1]), is_text(b"G@" + bytes(10)), is_text("a: 1".encode("utf-16"))
+    >>> is_text("<!DOCTYPE TS><TS>ä".encode()[:-1]), is_text(b"G@\\x11\\x10"), is_text("a: 1".encode("utf-16"))
     (True, False, True)
     """
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return True
     # up to three bytes at the end may be the start of a letter that was cut through
-    return b"\x00" not in head and any(_decodes(head[: len(head) - cut]) for cut in range(4))
+    return not _NO_TEXT.intersection(head) and any(_decodes(head[: len(head) - cut]) for cut in range(4))
 
 
 def _decodes(content: bytes) -> bool:
