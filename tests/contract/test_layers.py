@@ -24,7 +24,8 @@ LEVEL = {package: level for level, packages in enumerate(LAYERS) for package in 
 STRANGERS = [{"encoders", "heads", "losses", "video"}]
 ALONE = {
     "av": {"video"},
-    "lancedb": {"library/_store.py", "library/_upgrade.py"},
+    # beside the store: old formats, and tables that are too damaged for it
+    "lancedb": {"library/_store.py", "library/_upgrade.py", "library/_rescue.py", "library/_paths_left.py"},
     "numba": {"heads/_kernels"},
     "openvino": {"encoders/_runtime.py"},
     "typer": {"cli"},

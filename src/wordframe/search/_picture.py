@@ -74,7 +74,7 @@ def _eight_bits(image: Image) -> NDArray[np.uint8]:
     """Pixels ``(h, w, 3)``; of grey ones with more bits the range is kept, which Pillow would cut off at 255."""
     if image.mode not in ("I", "F") and not image.mode.startswith("I;16"):
         return np.asarray(image.convert("RGB"))
-    grey = np.asarray(image).astype(np.float64)
+    grey = np.asarray(image).astype(np.float32)
     # a mode says how many bits a pixel may have; which of them are used, of 32, only the pixels do
     largest = 1.0 if image.mode == "F" else 65535.0
     white = largest if image.mode.startswith("I;16") else max(largest, float(np.nanmax(grey)))
