@@ -58,7 +58,7 @@ def test_the_numbers_are_those_of_the_videos(
     def decode(*arguments: object, **options: object) -> None:
         raise AssertionError("a video was decoded")
 
-    monkeypatch.setattr("wordframe.data.sampled.open_frames", decode)
+    monkeypatch.setattr("wordframe.data.sampled.open_frames_apart", decode)
     cached = evaluate(capsys, *source, "--frame-cache", str(place / "frames"))
     assert cached["t2v"] == videos["t2v"]
     assert cached["v2t"] == videos["v2t"]

@@ -93,7 +93,8 @@ def test_a_library_that_kept_no_roots_names_the_folders_of_its_videos(tmp_path: 
     write_scenes(tmp_path / "videos" / "b.mp4", ("blue", 1))
     library = library_of(tmp_path / "library")
     library.index([tmp_path])
-    (library.folder / "roots.json").unlink()
+    for name in ("roots.json", "copies.json"):
+        (library.folder / name).unlink()
     assert library.roots() == [str(tmp_path / "videos")]
 
 

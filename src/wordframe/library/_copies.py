@@ -35,7 +35,7 @@ def read_checked(path: Path) -> Any:
         content = path.read_bytes()
         body = content[_HEAD_BYTES:-_TAIL_BYTES]
         return json.loads(body) if content == _with_check(body) else None
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 
@@ -75,7 +75,7 @@ def copy_missing(folder: Path, names: Iterable[str]) -> None:
         return  # damaged, which is to be seen first
     for name in names:
         if name not in (known or {}):
-            with contextlib.suppress(FileNotFoundError, ValueError):
+            with contextlib.suppress(FileNotFoundError, ValueError, RecursionError):
                 text = (folder / name).read_bytes().decode("ascii")
                 json.loads(text)
                 keep_copy(folder, name, text)
