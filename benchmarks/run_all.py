@@ -43,6 +43,7 @@ def benchmarks(clips: Path, annotations: Path | None, library: Path) -> dict[str
         "runtime": (clips,),
         "indexing": (clips,),
         "apart": (clips,),
+        "colours": ("--clips", clips),
         "frame_costs": (),
         "memory": (clips,),
         "search_latency": (),

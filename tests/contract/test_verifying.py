@@ -203,6 +203,7 @@ def test_what_is_lost_is_told_before_and_nothing_else_is_read_again(healthy: Hea
     assert summary.indexed == found.videos
 
 
+@pytest.mark.slow
 def test_several_files_at_once(healthy: Healthy, tmp_path: Path) -> None:
     folder, chance = healthy.copy(tmp_path / "copy"), random.Random(0)
     names = newest(healthy, "segments.lance data", "segments.lance _deletions", "model_ data", "roots.json")
