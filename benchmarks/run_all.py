@@ -43,7 +43,7 @@ def benchmarks(clips: Path, annotations: Path | None, library: Path) -> dict[str
         "runtime": (clips,),
         "indexing": (clips,),
         "apart": (clips,),
-        "colours": ("--clips", clips),
+        "colours": (),
         "frame_costs": (),
         "memory": (clips,),
         "search_latency": (),
@@ -64,6 +64,7 @@ def benchmarks(clips: Path, annotations: Path | None, library: Path) -> dict[str
     if (clips / "captions.json").exists():
         wanted |= {"offline_encoder": (clips,), "segments": (clips,), "precision": ("--clips", clips)}
         wanted |= {"reuse": (clips, "--captioned", clips), "keyframes": (clips,)}
+        wanted |= {"colours": ("--clips", clips)}
     if annotations is not None:
         sentences = ("--captions", annotations / "MSRVTT_JSFUSION_test.csv")
         all_captions = ("--captions", annotations / "msrvtt_full_test_captions.json")
