@@ -5,7 +5,6 @@ Neighbours: ``doctor.py`` calls, ``wordframe.library`` does the work.
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,15 +28,14 @@ def verified(folder: Path, *, mend: bool) -> dict[str, Any]:
 
 
 def _advice(folder: Path, found: Verification) -> str | None:
+    from wordframe.disk import shown_command
     from wordframe.library import Library
 
-    place = shlex.quote(str(folder))
     if not found.is_in_order:
-        return f"wordframe doctor --library {place} --verify --mend"
+        return shown_command("wordframe", "doctor", "--library", folder, "--verify", "--mend")
     if not (found.segments_lost or found.went_back or found.tables_lost):
         return None
-    roots = " ".join(map(shlex.quote, Library.open(folder).roots())) or "VIDEOS"
-    return f"wordframe index {roots} --library {place}"
+    return shown_command("wordframe", "index", *(Library.open(folder).roots() or ["VIDEOS"]), "--library", folder)
 
 
 def show_verified(found: dict[str, Any]) -> None:
@@ -60,7 +58,7 @@ def show_verified(found: dict[str, Any]) -> None:
     if found["mended"] and found["damaged"]:
         print("Mended:    what was whole is kept")
     if found["advice"] is not None:
-        print(f"           {'then' if found['mended'] else 'mend it'}: {one_line(found['advice'])}")
+        print(f"           {'then' if found['mended'] else 'mend it'}: {found['advice']}")
 
 
 def _losses(found: dict[str, Any]) -> list[str]:
