@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,3 +20,12 @@ def shared() -> Path:
     path = Path(folder)
     assert path.is_dir(), f"WORDFRAME_SHARED={folder} is not a folder"
     return path
+
+
+@pytest.fixture(autouse=True)
+def _nothing_in_real_time() -> Iterator[None]:
+    """A process that some library made a real-time one stops the machine with the first loop that a test means to end:
+    what such a test starts inherits it (``tests/videos.py: ordinary_priority``)."""
+    yield
+    if hasattr(os, "sched_getscheduler"):
+        assert os.sched_getscheduler(0) == os.SCHED_OTHER

@@ -11,6 +11,8 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from tests.videos import ordinary_priority
+
 BITS = 12
 WIDTH, HEIGHT = 192, 96
 BEEP_SECONDS = 0.1
@@ -30,6 +32,7 @@ class Film:
     seconds: float = 4.5
 
 
+@ordinary_priority()
 def write_film(path: Path, film: Film) -> Path:
     """Pictures and sound from time 0 on, stored side by side."""
     num_frames = round(film.seconds * film.rate)

@@ -6,10 +6,11 @@ Frame ``k`` of a test video shows its number: the left half's brightness steps b
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -34,6 +35,21 @@ def picture(number: int, width: int, height: int) -> NDArray[np.uint8]:
     return rgb
 
 
+@contextlib.contextmanager
+def ordinary_priority() -> Iterator[None]:
+    """Undo what the encoder of AV1 does where root opens it: it turns the thread, and so all threads and processes that
+    this one starts from then on, into real-time ones. One of them in a loop leaves nobody else a core."""
+    if not hasattr(os, "sched_setscheduler"):
+        yield
+        return
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, parameters)
+
+
+@ordinary_priority()
 def write_video(
     path: Path,
     *,
