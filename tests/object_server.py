@@ -5,6 +5,7 @@ Conditional writes are one at a time, as a store promises; moto looks and writes
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -19,11 +20,7 @@ KEY, SECRET = "AKIATESTTESTTEST", "secretsecretsecret"
 
 Environ = dict[str, Any]
 Fault = Callable[[Environ, Callable[[], Iterable[bytes]]], Iterable[bytes] | None]
-"""Called with a request and what would answer it; gives the answer instead, None for the usual one, or raises."""
-
-
-class CutError(Exception):
-    """The connection is cut without an answer."""
+"""Called with a request and what would answer it; gives the answer instead, or None for the usual one."""
 
 
 class _Silent(WSGIRequestHandler):
@@ -35,15 +32,9 @@ class _Silent(WSGIRequestHandler):
     def log(self, *_: object) -> None:
         """Nothing."""
 
-    def run_wsgi(self) -> None:
-        try:
-            super().run_wsgi()
-        except CutError:
-            self.close_connection = True
-
     def make_environ(self) -> Environ:
         environ = super().make_environ()
-        environ["cut"] = lambda: self.connection.shutdown(2)
+        environ["cut"] = lambda: self.connection.shutdown(socket.SHUT_RDWR)
         return environ
 
 
@@ -65,15 +56,15 @@ class ObjectServer:
     def _answer(self, environ: Environ, start: Callable[..., Any]) -> Iterable[bytes]:
         self.requests.append((environ["REQUEST_METHOD"], environ["PATH_INFO"]))
 
-        def usual() -> Iterable[bytes]:
+        def usual(told: Callable[..., Any] = lambda *_: None) -> Iterable[bytes]:
             if environ["REQUEST_METHOD"] == "PUT":
                 with self._writing:
-                    return self._app(environ, start)
-            return self._app(environ, start)
+                    return self._app(environ, told)
+            return self._app(environ, told)
 
         if self.fault is not None and (answer := self.fault(environ | {"start": start}, usual)) is not None:
             return answer
-        return usual()
+        return usual(start)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -114,3 +105,9 @@ def status_answer(environ: Environ, status: str, words: str = "<Code>SlowDown</C
     body = f"<?xml version='1.0'?><Error>{words}</Error>".encode()
     environ["start"](status, [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))])
     return [body]
+
+
+def cut(environ: Environ) -> list[bytes]:
+    """No answer: the connection breaks."""
+    environ["cut"]()
+    return status_answer(environ, "500 Internal Server Error")

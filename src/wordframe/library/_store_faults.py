@@ -11,7 +11,8 @@ _FAULTS = (
     (_NO_BUCKET, "there is no such bucket"),
     (
         ("invalidaccesskeyid", "signaturedoesnotmatch", "403 forbidden", "accessdenied", "401 unauthorized",
-         "invalidtoken", "expiredtoken", "permissiondenied", "unauthenticated", "status code: 403", "authorizationfailed"),
+         "invalidtoken", "expiredtoken", "permissiondenied", "unauthenticated", "status code: 403",
+         "authorizationfailed"),
         "the store refuses these credentials; check them in the environment or --storage-option, and what they may do",
     ),
     (

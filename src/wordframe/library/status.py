@@ -1,7 +1,8 @@
 """What an indexing run tells: progress while it runs, a summary at its end, and ``indexing.json`` for all who look.
 
 The run writes the file every second (on object storage every five) as long as it lives, so one that has not been
-written for a while belongs to a run that died. Neighbours: ``indexer.py`` tells, ``library.py`` keeps the file, the server reads it.
+written for a while belongs to a run that died.
+Neighbours: ``indexer.py`` tells, ``library.py`` keeps the file, the server reads it.
 """
 
 from __future__ import annotations
@@ -113,7 +114,7 @@ class IndexingStatus:
 
 
 def read_status(where: str | Path | Place) -> IndexingStatus | None:
-    """The status of the last run in a library, by folder or address; None if there was none, or its file makes no sense."""
+    """The status of a library's last run, by folder or address; None if there was none, or its file makes no sense."""
     try:
         values: dict[str, Any] = json.loads(place_of(where).read(STATUS_NAME))
         known = {item.name for item in fields(IndexingStatus)}
