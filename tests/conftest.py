@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.object_server import ObjectServer
 
 collect_ignore = ["mutants_plugin.py"]  # needs a library that `make mutants` alone installs
 
@@ -29,3 +33,23 @@ def _nothing_in_real_time() -> Iterator[None]:
     yield
     if hasattr(os, "sched_getscheduler"):
         assert os.sched_getscheduler(0) == os.SCHED_OTHER
+
+
+@pytest.fixture(scope="session")
+def object_server() -> Iterator[ObjectServer]:
+    """An S3 server on the loopback, with one bucket."""
+    from tests.object_server import ObjectServer
+
+    server = ObjectServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def on_store(object_server: ObjectServer, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
+    """An address on the server that nothing is at yet, with the environment that reaches it."""
+    from tests.object_server import BUCKET
+
+    for name, value in object_server.environment.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{BUCKET}/{abs(hash(request.node.nodeid)):x}/library"

@@ -56,7 +56,7 @@ def one_video(folder: Path, *scenes: tuple[str, float]) -> tuple[Path, Path]:
 
 
 @contextmanager
-def serving(library: Path, *, encoder: ColourEncoder | None = None, **options: Any) -> Iterator[TestClient]:
+def serving(library: Path | str, *, encoder: ColourEncoder | None = None, **options: Any) -> Iterator[TestClient]:
     """The server of a library, called without a network."""
     served = ServedLibrary(library, encoder=encoder or ColourEncoder())
     with TestClient(create_app(served, **options), base_url=ADDRESS, follow_redirects=False) as client:

@@ -88,7 +88,7 @@ class LocalLibrary:
     """A library that is read in this process, for this agent alone."""
 
     def __init__(self, served: ServedLibrary) -> None:
-        self._folder, self._answers = served.folder, Answers(served)
+        self._place, self._answers = served.place, Answers(served)
 
     def library(self) -> wire.LibraryInfo:
         """The library in numbers."""
@@ -96,7 +96,7 @@ class LocalLibrary:
 
     def indexing_state(self) -> str:
         """As ``RunningServer.indexing_state``."""
-        status = read_status(self._folder)
+        status = read_status(self._place)
         return "never" if status is None else status.state
 
     def search(

@@ -25,6 +25,7 @@ STRANGERS = [{"encoders", "heads", "losses", "video"}]
 ALONE = {
     "av": {"video"},
     # beside the store: old formats, and tables that are too damaged for it
+    "obstore": {"library/_object_store.py"},
     "lancedb": {"library/_store.py", "library/_upgrade.py", "library/_rescue.py", "library/_paths_left.py"},
     "numba": {"heads/_kernels"},
     "openvino": {"encoders/_runtime.py"},

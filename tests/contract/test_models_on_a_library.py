@@ -22,6 +22,7 @@ from wordframe.encoders import ClipBackbone, load_encoder
 from wordframe.errors import CheckpointError, EncoderError, LibraryError, WordframeError
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.library import Library
+from wordframe.library._local import LocalFolder
 from wordframe.library._model_table import ModelTable, cells_of, model_schema, table_name
 from wordframe.library._store import SegmentTable, Store
 from wordframe.models import (
@@ -295,7 +296,7 @@ def test_what_is_kept_in_memory_is_bounded(library: Library, read: list[int], mo
 
 def rows_of(library: Library) -> list[str]:
     (name,) = library._store.model_table_names()
-    table = ModelTable(library.folder, library._store.open_model_table(name))
+    table = ModelTable(library.place, library._store.open_model_table(name))
     return sorted(str(key).split(" ")[0] for key in table.keys()[1].to_pylist())
 
 
@@ -450,14 +451,14 @@ def test_the_nearest_of_many_vectors_are_found(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     vectors = generator.standard_normal((4000, 16)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    store, table = Store(tmp_path), None
+    store, table = Store(LocalFolder(tmp_path)), None
     for some in (slice(0, 1000), slice(1000, 1010), slice(1010, 4000)):
-        writer = ModelTable(tmp_path, store.open_model_table("model_many", model_schema(["vector"], 16)))
+        writer = ModelTable(LocalFolder(tmp_path), store.open_model_table("model_many", model_schema(["vector"], 16)))
         ids = [str(i) for i in range(4000)[some]]
         facts = pa.table({"segment_id": ids, "video_id": ids, "content_hash": ids, "num_frames": [1] * len(ids)})
         writer.add(store, facts, [{"vector": vector} for vector in vectors[some]])
         writer.tidy(store)
-        table = ModelTable(tmp_path, store.open_model_table("model_many"), table)
+        table = ModelTable(LocalFolder(tmp_path), store.open_model_table("model_many"), table)
         present = vectors[: some.stop]
         rows, keys = table.keys()
         odd = rows[[int(str(key).split(" ")[0]) % 2 == 1 for key in keys.to_pylist()]]

@@ -87,7 +87,7 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Disk:
 
     monkeypatch.setattr(os, "fsync", noted)
     monkeypatch.setattr("wordframe.library.indexer.COMMIT_SECONDS", 0.0)
-    monkeypatch.setattr("wordframe.library.status.BEAT_SECONDS", 3600.0)
+    monkeypatch.setattr("wordframe.library._local.LocalFolder.beat_seconds", 3600.0)
     return disk
 
 

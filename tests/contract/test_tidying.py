@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from wordframe.library import SegmentEntry, VideoEntry
+from wordframe.library._local import LocalFolder
 from wordframe.library._rows import segment_rows
 from wordframe.library._store import Store
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "library")
+    return Store(LocalFolder(tmp_path / "library"))
 
 
 def add(store: Store, count: int) -> None:

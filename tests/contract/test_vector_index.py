@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from wordframe.errors import LibraryError
 from wordframe.library import SegmentEntry, VideoEntry, ids_clause, run_centroids
+from wordframe.library._local import LocalFolder
 from wordframe.library._rows import segment_rows
 from wordframe.library._store import SegmentTable, Store, library_errors
 from wordframe.library._vector_index import CodedRows, VectorIndex, best_cosines
@@ -25,7 +26,8 @@ class Index:
     """A library's segments, and the index over them: that of each version made from the one before."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.store = folder, Store(folder)
+        self.place = LocalFolder(folder)
+        self.store = Store(self.place)
         self.refresh()
 
     def refresh(self) -> None:
@@ -39,7 +41,7 @@ class Index:
     def nearest(self, query: Query, limit: int, where: str | None = None) -> list[int]:
         """Numbers of the videos."""
         among = None if where is None else self.table.row_ids(where)
-        with library_errors(self.folder, "read"):
+        with library_errors(self.place, "read"):
             rows = self.index.nearest(query, limit, among)
         return [int(name) for name in self.table.take(rows, ["video_id"])["video_id"].to_pylist()]
 

@@ -11,6 +11,7 @@ from tests.colours import ColourEncoder, write_scenes
 from wordframe.encoders import load_encoder
 from wordframe.errors import CheckpointError, EncoderError, LibraryError
 from wordframe.library import Library
+from wordframe.library._local import LocalFolder
 from wordframe.library._store import library_errors
 from wordframe.models import load_model
 
@@ -46,9 +47,9 @@ def test_damaged_tables_are_told_without_places_in_somebodys_code(damage: str, w
 def test_a_panic_of_lancedb_is_a_library_error_and_an_interrupt_is_none(tmp_path: Path) -> None:
     panic = type("PanicException", (BaseException,), {"__module__": "pyo3_runtime"})
     told = r"cannot read the library's tables: they are damaged; .* wordframe doctor --verify"
-    with pytest.raises(LibraryError, match=told), library_errors(tmp_path, "read"):
+    with pytest.raises(LibraryError, match=told), library_errors(LocalFolder(tmp_path), "read"):
         raise panic("rust future panicked: unknown error")
-    with pytest.raises(KeyboardInterrupt), library_errors(tmp_path, "read"):
+    with pytest.raises(KeyboardInterrupt), library_errors(LocalFolder(tmp_path), "read"):
         raise KeyboardInterrupt
 
 

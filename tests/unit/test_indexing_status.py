@@ -10,6 +10,7 @@ import pytest
 
 from tests.colours import ColourEncoder, write_scenes
 from wordframe.library import IndexProgress, Library, read_status
+from wordframe.library._local import LocalFolder
 from wordframe.library._manifest import add_roots, read_roots, without_nested
 from wordframe.library.status import SILENT_SECONDS, STATUS_NAME, keeping_status
 
@@ -43,7 +44,7 @@ def test_the_status_can_be_read_while_the_run_goes_on(tmp_path: Path) -> None:
 
 def test_a_run_that_raises_has_stopped(tmp_path: Path) -> None:
     def die() -> None:
-        with keeping_status(tmp_path) as (update, _):
+        with keeping_status(LocalFolder(tmp_path)) as (update, _):
             update(IndexProgress(1, 4, 10, 40, 3, 1.5))
             raise RuntimeError
 
@@ -56,7 +57,7 @@ def test_a_run_that_raises_has_stopped(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ago", [SILENT_SECONDS + 1, -3600.0], ids=["long ago", "before the clock was set back"])
 def test_a_run_that_fell_silent_has_stopped(tmp_path: Path, ago: float) -> None:
-    with keeping_status(tmp_path):
+    with keeping_status(LocalFolder(tmp_path)):
         running = json.loads((tmp_path / STATUS_NAME).read_text())
     assert running["state"] == "running"
     (tmp_path / STATUS_NAME).write_text(json.dumps(running | {"beat": time.time() - ago}))
@@ -66,7 +67,7 @@ def test_a_run_that_fell_silent_has_stopped(tmp_path: Path, ago: float) -> None:
 
 
 def test_remaining_time_follows_the_bytes(tmp_path: Path) -> None:
-    with keeping_status(tmp_path) as (update, _):
+    with keeping_status(LocalFolder(tmp_path)) as (update, _):
         update(IndexProgress(1, 4, 10, 40, 3, 1.5))
     values = json.loads((tmp_path / STATUS_NAME).read_text()) | {"state": "running", "started": time.time() - 5}
     (tmp_path / STATUS_NAME).write_text(json.dumps(values | {"beat": time.time()}))
@@ -82,10 +83,10 @@ def test_a_status_that_makes_no_sense_is_none(tmp_path: Path, content: str) -> N
 
 
 def test_roots_grow_and_swallow_what_lies_in_them(tmp_path: Path) -> None:
-    assert read_roots(tmp_path) == []
-    add_roots(tmp_path, ["/v/a/b", "/w"])
-    add_roots(tmp_path, ["/v/a"])
-    assert read_roots(tmp_path) == ["/v/a", "/w"]
+    assert read_roots(LocalFolder(tmp_path)) == []
+    add_roots(LocalFolder(tmp_path), ["/v/a/b", "/w"])
+    add_roots(LocalFolder(tmp_path), ["/v/a"])
+    assert read_roots(LocalFolder(tmp_path)) == ["/v/a", "/w"]
 
 
 def test_a_library_that_kept_no_roots_names_the_folders_of_its_videos(tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def warn_if_unprepared(snapshot: Snapshot, model: str, *, untrained: bool) -> No
     missing = len(snapshot.unprepared())
     if missing:
         words = ["wordframe", "prepare", model, *(["--untrained"] if untrained else [])]
-        command = shown_command(*words, "--library", snapshot.folder)
+        command = shown_command(*words, "--library", str(snapshot.place))
         print(
             f"not prepared for {one_line(model)}: {counted(missing, 'segment')} of {snapshot.num_segments:,}; searches "
             f"are slower and may miss something until: {command}",

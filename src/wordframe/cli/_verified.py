@@ -6,14 +6,13 @@ Neighbours: ``doctor.py`` calls, ``wordframe.library`` does the work.
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from wordframe.library import Verification
 
 
-def verified(folder: Path, *, mend: bool) -> dict[str, Any]:
+def verified(folder: str, *, mend: bool) -> dict[str, Any]:
     """What was found, as plain values, with ``advice``: the command that is next, if one is.
 
     Raises:
@@ -27,7 +26,7 @@ def verified(folder: Path, *, mend: bool) -> dict[str, Any]:
     return asdict(found) | {"is_in_order": found.is_in_order, "advice": _advice(folder, found)}
 
 
-def _advice(folder: Path, found: Verification) -> str | None:
+def _advice(folder: str, found: Verification) -> str | None:
     from wordframe.disk import shown_command
     from wordframe.library import Library
 

@@ -7,7 +7,6 @@ import platform
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -23,7 +22,7 @@ _FASTER = "OpenVINO encodes frames 2.0 times as fast on a CPU"
 
 def doctor(
     library: Annotated[
-        Path | None,
+        str | None,
         library_option("Also check this library."),
     ] = None,
     verify: Annotated[
@@ -154,23 +153,23 @@ def _check_decoders() -> str:
     return ", ".join(found)
 
 
-def _library(folder: Path) -> dict[str, Any]:
+def _library(address: str) -> dict[str, Any]:
     from wordframe.library import Library
     from wordframe.search import plain_sentences, shortlist_recall
 
     try:
-        library = Library.open(folder)
+        library = Library.open(address)
         snapshot = library.snapshot()
         videos = snapshot.videos()
         states = {video.path: _file_state(video.path, video.size, video.modified_ns) for video in videos}
         found: dict[str, Any] = {
-            "folder": str(folder),
+            "folder": address,
             "encoder": snapshot.manifest.encoder,
             "fingerprint": snapshot.manifest.fingerprint,
             "videos": len(videos),
             "segments": snapshot.num_segments,
             "seconds_of_video": sum(video.duration_seconds for video in videos),
-            "bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+            "bytes": library.place.num_bytes(),
             "models": [entry.name for entry in library.models()],
             "files_gone": [path for path, state in states.items() if state == "gone"],
             "files_changed": [path for path, state in states.items() if state == "changed"],
@@ -187,21 +186,21 @@ def _library(folder: Path) -> dict[str, Any]:
                 "queries": measured.queries,
             }
     except WordframeError as error:
-        return {"folder": str(folder), "problem": str(error)}
+        return {"folder": address, "problem": str(error)}
     return found
 
 
-def _verified(folder: Path, *, mend: bool) -> dict[str, Any]:
+def _verified(folder: str, *, mend: bool) -> dict[str, Any]:
     """What verifying found, and then the rest: damaged tables are not opened."""
     from wordframe.cli._verified import verified
 
     try:
         found = verified(folder, mend=mend)
     except WordframeError as error:
-        return {"folder": str(folder), "problem": str(error)}
+        return {"folder": folder, "problem": str(error)}
     if not found["is_in_order"]:
         problem = f"{folder}: damaged" if found["damaged"] else f"{folder}: cannot be verified yet"
-        return {"folder": str(folder), "problem": problem, "verified": found}
+        return {"folder": folder, "problem": problem, "verified": found}
     return _library(folder) | {"verified": found}
 
 

@@ -80,12 +80,11 @@ _MomentsOption = Annotated[
     ),
 ]
 _MomentsLibraryOption = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--library",
         help="With --moments: index the videos into this library and keep it; default: one that is thrown away.",
         show_default=False,
-        readable=False,
     ),
 ]
 
@@ -217,7 +216,7 @@ def _evaluate_moments(
     videos: Path | None,
     source: tuple[Path | None, str | None, Path | None],
     split: str,
-    library: Path | None,
+    library: str | None,
     encoder: str | None,
     model: str,
     untrained: bool,

@@ -128,7 +128,7 @@ def print_problems(summary: IndexSummary) -> None:
         print("wordframe: no video files found below the given paths", file=sys.stderr)
 
 
-def print_summary(summary: IndexSummary, library: Path) -> None:
+def print_summary(summary: IndexSummary, library: str) -> None:
     """What was done, on standard output."""
     from wordframe.cli._terminal import duration
     from wordframe.disk import one_line, shown_command

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import typer
 
 from wordframe import __version__
+from wordframe.cli._storage import on_object_storage
 from wordframe.cli._streams import output_fault, prepare_streams, tell
 from wordframe.cli._terminal import print_as_the_terminal_can
 from wordframe.cli.data import cache, data
@@ -40,22 +41,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command("try")(try_folder)
-app.command()(index)
-app.command()(search)
-app.command()(serve)
-app.command()(prepare)
-app.command()(mcp)
-app.command()(export)
-app.command()(evaluate)
+app.command("try")(on_object_storage(try_folder))
+app.command()(on_object_storage(index))
+app.command()(on_object_storage(search))
+app.command()(on_object_storage(serve))
+app.command()(on_object_storage(prepare))
+app.command()(on_object_storage(mcp))
+app.command()(on_object_storage(export))
+app.command()(on_object_storage(evaluate))
 app.command()(compare)
 app.command()(runs)
 app.command()(train)
 app.command()(models)
 app.command()(encoders)
 app.command()(convert)
-app.command()(doctor)
-app.command()(upgrade)
+app.command()(on_object_storage(doctor))
+app.command()(on_object_storage(upgrade))
 app.add_typer(data, name="data")
 app.add_typer(cache, name="cache")
 

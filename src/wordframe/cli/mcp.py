@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,8 +19,8 @@ if TYPE_CHECKING:
 def mcp(
     url: Annotated[str | None, typer.Option(help="A running server, as wordframe serve prints it.")] = None,
     library: Annotated[
-        Path | None,
-        typer.Option("--library", "-l", help="A library to read for this agent alone, instead.", readable=False),
+        str | None,
+        typer.Option("--library", "-l", help="A library to read for this agent alone, instead."),
     ] = None,
     token: Annotated[str | None, typer.Option(envvar="WORDFRAME_TOKEN", help="The running server's token.")] = None,
     model: ModelOption = "zero-shot",
@@ -58,7 +57,7 @@ def _of_server(stack: contextlib.ExitStack, url: str, token: str | None) -> Runn
     return RunningServer(stack.enter_context(Client(url, token=token)))
 
 
-def _of_folder(library: Path, model: str, untrained: bool) -> LocalLibrary:
+def _of_folder(library: str, model: str, untrained: bool) -> LocalLibrary:
     from wordframe.mcp import LocalLibrary
     from wordframe.server import ServedLibrary
 

@@ -37,7 +37,7 @@ class MomentsAsked:
     benchmark: str | None
     annotations: Path | None
     split: str
-    library: Path | None
+    library: str | None
     model_name: str
     allow_missing: bool
     to: Path | None
@@ -103,7 +103,7 @@ def _read(asked: MomentsAsked) -> MomentSet:
 
 
 @contextlib.contextmanager
-def _library_folder(named: Path | None) -> Iterator[Path]:
+def _library_folder(named: str | None) -> Iterator[str | Path]:
     if named is not None:
         yield named
         return

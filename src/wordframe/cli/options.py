@@ -11,10 +11,10 @@ import typer
 
 def library_option(help: str) -> Any:
     """``--library``, or the environment's; whoever can do without one says so."""
-    return typer.Option("--library", "-l", envvar="WORDFRAME_LIBRARY", help=help, show_default=False, readable=False)
+    return typer.Option("--library", "-l", envvar="WORDFRAME_LIBRARY", help=help, show_default=False)
 
 
-LibraryOption = Annotated[Path, library_option("Folder of the library.")]
+LibraryOption = Annotated[str, library_option("Folder of the library, or s3://, gs:// or az:// BUCKET/PREFIX.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, nothing else.")]
 ModelOption = Annotated[
     str, typer.Option("--model", help="What scores: a preset (wordframe models lists them) or a checkpoint's folder.")

@@ -23,7 +23,7 @@ from wordframe.errors import WordframeError, counted
 
 if TYPE_CHECKING:
     from wordframe.client import schemas
-    from wordframe.library import IndexProgress
+    from wordframe.library import IndexProgress, Place
 
 _HOST, _PORT = "127.0.0.1", 8765
 _LOOK_SECONDS = 0.5
@@ -34,7 +34,7 @@ def try_folder(
         Path, typer.Argument(help="A folder with videos, and all below it.", show_default=False, readable=False)
     ],
     library: Annotated[
-        Path | None,
+        str | None,
         library_option("Folder of the library; default: one in your data folder, which is shown."),
     ] = None,
     browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser.")] = True,
@@ -52,9 +52,10 @@ def try_folder(
 
         wordframe try ~/Videos --no-open
     """
+    from wordframe.library import place_of
     from wordframe.server import ServedLibrary
 
-    place = Path(os.path.abspath((library or default_library()).expanduser()))
+    place = place_of(library or default_library())
     start = _checked_folder(folder, place)
     served = ServedLibrary(place)
     served.snapshot()  # a damaged library is told now
@@ -88,7 +89,7 @@ def default_library() -> Path:
     return Path(base).expanduser() / "wordframe" / "library"
 
 
-def _checked_folder(folder: Path, library: Path) -> str:
+def _checked_folder(folder: Path, library: Place) -> str:
     """The folder, absolute; there must be videos in it."""
     from wordframe.library import find_videos
 
@@ -156,13 +157,13 @@ def _progress(status: schemas.IndexStatus) -> IndexProgress:
     )
 
 
-def _how_to_go_on(start: str, library: Path, *, finished: bool) -> str:
+def _how_to_go_on(start: str, library: Place, *, finished: bool) -> str:
     lines = [
         "Ended. The library is kept; go on with:"
         if finished
         else "Ended before all was indexed. What was finished is kept; go on with:",
-        f"  {shown_command('wordframe', 'try', start, '--library', library)}",
-        f"  {shown_command('wordframe', 'serve', '--library', library, '--open')}",
-        f'  wordframe search "a dog runs on the beach" {shown_command("--library", library)}',
+        f"  {shown_command('wordframe', 'try', start, '--library', str(library))}",
+        f"  {shown_command('wordframe', 'serve', '--library', str(library), '--open')}",
+        f'  wordframe search "a dog runs on the beach" {shown_command("--library", str(library))}',
     ]
     return "\n".join(lines)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -75,13 +74,13 @@ def _advice(library: Library) -> str | None:
     if library.manifest.encoder != "offline":
         return None
     try:
-        library.manifest.check(load_encoder("offline"), library.folder)
+        library.manifest.check(load_encoder("offline"), library.place)
     except LibraryError as error:
         return str(error)
     return None
 
 
-def _change_encoder(library: Path, encoder: str, allow_missing: bool, json: bool) -> None:
+def _change_encoder(library: str, encoder: str, allow_missing: bool, json: bool) -> None:
     from wordframe.cli._terminal import indexing_progress
     from wordframe.library import change_encoder
 
@@ -96,7 +95,7 @@ def _change_encoder(library: Path, encoder: str, allow_missing: bool, json: bool
         raise typer.Exit(1)
 
 
-def _tell(change: EncoderChange, library: Path, json: bool) -> None:
+def _tell(change: EncoderChange, library: str, json: bool) -> None:
     from wordframe.disk import one_line, shown_command
     from wordframe.errors import counted
 

@@ -2,6 +2,9 @@ from ._files import find_videos as find_videos
 from ._files import is_below as is_below
 from ._manifest import FORMAT as FORMAT
 from ._manifest import Manifest as Manifest
+from ._place import Place as Place
+from ._place import options_of_environment as options_of_environment
+from ._place import place_of as place_of
 from ._reencode import EncoderChange as EncoderChange
 from ._reencode import change_encoder as change_encoder
 from ._rows import SegmentEntry as SegmentEntry

@@ -1,4 +1,4 @@
-"""What a library's folder says of itself beside its tables: ``wordframe.json`` and ``roots.json``.
+"""What a library says of itself beside its tables: ``wordframe.json`` and ``roots.json``.
 
 The manifest (format and encoder) is written once, when the library is made, and compared at every opening: features of
 two encoders never mix. The roots are the folders and files that were given to be indexed: a server hands out nothing
@@ -12,12 +12,11 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
-from wordframe.disk import shown_command, write_whole
+from wordframe.disk import shown_command
 from wordframe.encoders import Encoder
 from wordframe.errors import LibraryError
-from wordframe.library._copies import keep_copy, read_copies
+from wordframe.library._place import Place
 
 MANIFEST_NAME = "wordframe.json"
 ROOTS_NAME = "roots.json"
@@ -44,17 +43,17 @@ class Manifest:
         return cls(FORMAT, encoder.name, encoder.fingerprint, encoder.dimension)
 
     @classmethod
-    def read(cls, folder: Path, *, formats: Iterable[int] = (FORMAT,)) -> Manifest | None:
-        """The manifest of the library in ``folder``; None if there is no library.
+    def read(cls, place: Place, *, formats: Iterable[int] = (FORMAT,)) -> Manifest | None:
+        """The manifest of the library in ``place``; None if there is no library.
 
         Raises:
             LibraryError: the file is damaged, unreadable, or of a format that is not among ``formats``.
         """
-        path = folder / MANIFEST_NAME
-        command = shown_command("wordframe", "doctor", "--library", folder, "--verify", "--mend")
+        path = f"{place}{os.sep}{MANIFEST_NAME}"
+        command = shown_command("wordframe", "doctor", "--library", str(place), "--verify", "--mend")
         damaged = f"{path}: damaged; put it back with: {command}"
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = json.loads(place.read(MANIFEST_NAME))
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
@@ -63,75 +62,60 @@ class Manifest:
             raise LibraryError(damaged) from None
         version = values.get("schema_version") if isinstance(values, dict) else None
         if version not in tuple(formats):
-            raise LibraryError(_other_format(folder, version))
+            raise LibraryError(_other_format(place, version))
         try:
             return cls(**values)
         except TypeError:
             raise LibraryError(damaged) from None
 
-    def write(self, folder: Path) -> None:
-        """Write into ``folder``, whole or not at all.
+    def text(self) -> str:
+        """As it is written."""
+        return json_text(asdict(self))
 
-        Raises:
-            LibraryError: the folder cannot be written, or the disk is full.
-        """
-        write_json(folder / MANIFEST_NAME, asdict(self))
-
-    def check(self, encoder: Encoder, folder: Path) -> None:
+    def check(self, encoder: Encoder, place: Place) -> None:
         """Raise LibraryError unless ``encoder`` is the one whose features the library holds."""
         if encoder.fingerprint == self.fingerprint:
             return
-        command = shown_command("wordframe", "upgrade", "--encoder", encoder.name, "--library", folder)
+        command = shown_command("wordframe", "upgrade", "--encoder", encoder.name, "--library", str(place))
         if encoder.name == self.encoder:
             made = f"another version of the encoder {self.encoder!r} (fingerprint {self.fingerprint}) than is here"
         else:
             made = f"the encoder {self.encoder!r} (fingerprint {self.fingerprint}), not with {encoder.name!r}"
         raise LibraryError(
-            f"{folder}: its features were made with {made} ({encoder.fingerprint}); make them anew with: {command}"
+            f"{place}: its features were made with {made} ({encoder.fingerprint}); make them anew with: {command}"
         )
 
 
-def _other_format(folder: Path, version: object) -> str:
-    found = f"{folder}: made with library format {version}, this wordframe reads format {FORMAT}; "
+def _other_format(place: Place, version: object) -> str:
+    found = f"{place}: made with library format {version}, this wordframe reads format {FORMAT}; "
     if isinstance(version, int) and OLDEST_FORMAT <= version < FORMAT:
-        return found + f"bring it up to date with: {shown_command('wordframe', 'upgrade', '--library', folder)}"
+        return found + f"bring it up to date with: {shown_command('wordframe', 'upgrade', '--library', str(place))}"
     if isinstance(version, int) and version > FORMAT:
         return found + "use a newer wordframe"
     return found + "index its videos into a new folder"
 
 
-def write_json(path: Path, values: object, *, copied: bool = True) -> None:
-    """Write plain values as JSON, whole or not at all; ``copied``: with a copy by which damage is seen and mended.
-
-    Raises:
-        LibraryError: the folder cannot be written, or the disk is full.
-    """
-    text = json.dumps(values, indent=2) + "\n"
-    try:
-        # the copy first: where a crash comes between, the file is mended forward
-        keep_copy(path.parent, path.name, text if copied else None)
-        write_whole(path, text)
-    except OSError as error:
-        raise LibraryError(f"{path.parent}: cannot be written ({(error.strerror or str(error)).lower()})") from None
+def json_text(values: object) -> str:
+    """Plain values as a small file holds them."""
+    return json.dumps(values, indent=2) + "\n"
 
 
-def read_roots(folder: Path) -> list[str]:
-    """The roots of the library in ``folder``, absolute, links not resolved; none where none were kept.
+def read_roots(place: Place) -> list[str]:
+    """The roots of the library in ``place``, absolute, links not resolved; none where none were kept.
 
     From the copy where the file is damaged: roots that are written next are these and more.
     """
     with contextlib.suppress(OSError, ValueError, TypeError, RecursionError):
-        return [str(root) for root in json.loads((folder / ROOTS_NAME).read_text(encoding="utf-8"))]
-    copy = (read_copies(folder) or {}).get(ROOTS_NAME, "[]")
-    return [str(root) for root in json.loads(copy)]
+        return [str(root) for root in json.loads(place.read(ROOTS_NAME))]
+    return [str(root) for root in json.loads(place.read_copy(ROOTS_NAME) or "[]")]
 
 
-def add_roots(folder: Path, paths: Iterable[str]) -> None:
+def add_roots(place: Place, paths: Iterable[str]) -> None:
     """Remember absolute ``paths`` beside what is known."""
-    known = read_roots(folder)
+    known = read_roots(place)
     roots = without_nested([*known, *paths])
     if roots != known:
-        write_json(folder / ROOTS_NAME, roots)
+        place.write(ROOTS_NAME, json_text(roots))
 
 
 def without_nested(paths: Iterable[str]) -> list[str]:

@@ -18,7 +18,6 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +26,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from wordframe.features import VideoFeatures
+from wordframe.library._place import Place
 from wordframe.library._store import MODEL_PREFIX, Store, library_errors
 from wordframe.library._vector_index import VectorIndex, to_codes
 from wordframe.models import TextVideoModel, contextualize, video_statistics, video_vectors
@@ -120,8 +120,8 @@ class ModelTable:
         before: the same table at an earlier version, whose index is used again.
     """
 
-    def __init__(self, folder: Path, table: Any, before: ModelTable | None = None) -> None:
-        self._folder, self._table = folder, table
+    def __init__(self, place: Place, table: Any, before: ModelTable | None = None) -> None:
+        self._place, self._table = place, table
         self.version = int(table.version)
         self._columns = [name for name in table.schema.names if name == "vector" or name in _BINARY]
         if "vector" in self._columns:
@@ -129,7 +129,7 @@ class ModelTable:
             self._index: VectorIndex = VectorIndex(table, "code", dimension, None if before is None else before._index)
 
     def _errors(self, doing: str) -> contextlib.AbstractContextManager[None]:
-        return library_errors(self._folder, doing)
+        return library_errors(self._place, doing)
 
     def keys(self) -> tuple[NDArray[np.int64], pa.Array]:
         """Row ids and keys of all rows."""
@@ -163,7 +163,7 @@ class ModelTable:
             | ({"code": to_codes(one["vector"]).tobytes()} if "vector" in one else {})
             for fact, key, one in zip(segments.to_pylist(), keys, cells, strict=True)
         ]
-        with store.commit():
+        with store.commit(self._table):
             self._table.add(pa.Table.from_pylist(rows, schema=self._table.schema))
 
     def drop_stale(self, store: Store, valid: pa.Array) -> None:
@@ -171,7 +171,7 @@ class ModelTable:
         _, keys = self.keys()
         stale = keys.filter(pc.invert(pc.is_in(keys, value_set=valid))).to_pylist()
         for start in range(0, len(stale), _DELETED_AT_ONCE):
-            with store.commit():
+            with store.commit(self._table):
                 listed = ", ".join(f"'{key}'" for key in stale[start : start + _DELETED_AT_ONCE])
                 self._table.delete(f"key IN ({listed})")
 

@@ -15,7 +15,9 @@ from pathlib import Path
 
 from wordframe.encoders import Encoder, load_encoder
 from wordframe.errors import LibraryError, counted
+from wordframe.library._local import LocalFolder
 from wordframe.library._manifest import Manifest
+from wordframe.library._place import local_folder
 from wordframe.library._sampling import read_sampling
 from wordframe.library._swap import begin, start_over, swap
 from wordframe.library.library import Library
@@ -63,7 +65,10 @@ def change_encoder(
     Raises:
         WordframeError: there is no library, files are missing, it is being written, or cannot be.
     """
-    folder = Path(os.path.abspath(Path(folder).expanduser()))
+    folder = local_folder(
+        folder,
+        "its encoder is not changed in place on object storage; index its videos into a new prefix with --encoder",
+    )
     Library.upgrade(folder)
     old = Library.open(folder)
     loaded = load_encoder(encoder) if isinstance(encoder, str) else encoder
@@ -82,12 +87,12 @@ def change_encoder(
             raise LibraryError(f"{folder}: none of the folders that were indexed into it is there")
         models_gone = [entry.name for entry in old.models()]
         new = begin(folder)
-        begun = Manifest.read(new)
+        begun = Manifest.read(LocalFolder(new))
         started_over = begun is not None and begun.fingerprint != loaded.fingerprint
         if started_over:
             new = start_over(folder)
         summary = Library.open(new, encoder=loaded).index(
-            roots, sampling=read_sampling(folder), on_progress=on_progress
+            roots, sampling=read_sampling(LocalFolder(folder)), on_progress=on_progress
         )
         if not summary.interrupted:
             swap(folder)

@@ -22,6 +22,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from wordframe.library._durable import HINT_NAME, newest_version
+from wordframe.library._local import LocalFolder
 from wordframe.library._rows import VIDEO_NAMES, VideoEntry
 from wordframe.library._store import SegmentTable, ids_clause
 from wordframe.library._vector_index import row_ids_of
@@ -82,7 +83,7 @@ def rescue(folder: Path, table: str, damaged: Collection[str], version: int, *, 
         is_older=found < version,
         groups=lost,
         rows=rows,
-        videos=_delete_partial_videos(SegmentTable(folder, handle)),
+        videos=_delete_partial_videos(SegmentTable(LocalFolder(folder), handle)),
     )
 
 

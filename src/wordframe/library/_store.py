@@ -15,7 +15,6 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import lancedb
@@ -25,7 +24,7 @@ from numpy.typing import NDArray
 
 from wordframe.disk import display_path, shown_command
 from wordframe.errors import LibraryError
-from wordframe.library._durable import DurableTables
+from wordframe.library._place import Place
 from wordframe.library._rows import SEGMENT_SCHEMA, VIDEO_NAMES, VideoEntry, segment_id, video_cells
 from wordframe.library._vector_index import row_ids_of
 
@@ -92,7 +91,7 @@ _RUST_PLACE = re.compile(r"lance error: |LanceError\(\w+\): |,? ?/\S+\.rs:\d+(:\
 
 
 @contextlib.contextmanager
-def library_errors(folder: Path, doing: str) -> Iterator[None]:
+def library_errors(place: Place, doing: str) -> Iterator[None]:
     """What LanceDB, Arrow and the disk raise within the block becomes a LibraryError in one line; ``doing``: a verb."""
     try:
         yield
@@ -104,11 +103,16 @@ def library_errors(folder: Path, doing: str) -> Iterator[None]:
         lower = text.lower()
         for sign, reason in _DISK_LIMITS.items():
             if sign in lower:
-                raise LibraryError(f"{folder}: {reason}; free some space and run the command again") from None
+                raise LibraryError(f"{place}: {reason}; free some space and run the command again") from None
+        told = place.explain(text)
+        if told is not None:
+            raise LibraryError(f"{place}: cannot {doing} the library's tables: {told}") from None
         if "permission denied" in lower or "read-only file system" in lower:
-            raise LibraryError(f"{folder}: no permission to {doing} the library") from None
-        advice = f"what is damaged is found by: {shown_command('wordframe', 'doctor', '--verify', '--library', folder)}"
-        raise LibraryError(f"{folder}: cannot {doing} the library's tables: {text[:300]}; {advice}") from error
+            raise LibraryError(f"{place}: no permission to {doing} the library") from None
+        advice = (
+            f"what is damaged is found by: {shown_command('wordframe', 'doctor', '--verify', '--library', str(place))}"
+        )
+        raise LibraryError(f"{place}: cannot {doing} the library's tables: {text[:300]}; {advice}") from error
 
 
 class SegmentTable:
@@ -120,12 +124,12 @@ class SegmentTable:
         LibraryError: from every method, when the files are damaged, in one line.
     """
 
-    def __init__(self, folder: Path, table: Any) -> None:
-        self._folder, self.table = folder, table
+    def __init__(self, place: Place, table: Any) -> None:
+        self._place, self.table = place, table
         self.version = int(table.version)
 
     def _reading(self) -> contextlib.AbstractContextManager[None]:
-        return library_errors(self._folder, "read")
+        return library_errors(self._place, "read")
 
     def count(self, where: str | None = None) -> int:
         """How many segments there are, or pass an SQL condition."""
@@ -163,41 +167,46 @@ class SegmentTable:
 
 
 class Store:
-    """The tables of one library folder.
+    """The tables of one library.
 
     Raises:
         LibraryError: from every method, when the files are damaged or the disk is full, in one line.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, place: Place) -> None:
+        self._place = place
         with self._errors("open"):
-            self._database = lancedb.connect(folder / "tables")
+            self._database = connect(place)
             self._segments = self._table("segments", SEGMENT_SCHEMA)
             self._failures = self._table("failures", _FAILURE_SCHEMA)
             self._models = self._table("models", _MODEL_SCHEMA)
-        self._durable = DurableTables(folder)
 
     @contextlib.contextmanager
-    def commit(self) -> Iterator[None]:
-        """Write within the block; at its end what was committed is on the disk, and survives a loss of power."""
+    def commit(self, table: Any | None = None) -> Iterator[None]:
+        """Make one commit within the block, to ``table`` if it is given; at its end it lasts, as its place says."""
         with self._errors("write"):
-            before = self._durable.files()
-            yield
-            self._durable.sync(before)
+            if table is not None:
+                table.checkout_latest()
+            with self._place.commit(table):
+                yield
 
     def _table(self, name: str, schema: pa.Schema) -> Any:
-        return self._database.create_table(name, schema=schema, exist_ok=True)
+        try:
+            return self._database.open_table(name)
+        except ValueError as error:
+            if "was not found" not in str(error):
+                raise
+            return self._database.create_table(name, schema=schema, exist_ok=True)
 
     def _errors(self, doing: str) -> contextlib.AbstractContextManager[None]:
-        return library_errors(self._folder, doing)
+        return library_errors(self._place, doing)
 
     # Reading ---------------------------------------------------------------------------------------------------------
 
     def open_segments(self) -> SegmentTable:
         """The segments as they are now."""
         with self._errors("read"):
-            return SegmentTable(self._folder, self._database.open_table("segments"))
+            return SegmentTable(self._place, self._database.open_table("segments"))
 
     def open_model_table(self, name: str, schema: pa.Schema | None = None) -> Any:
         """LanceDB's table of one model as it is now; a new one if there is none and ``schema`` is given, else None."""
@@ -240,13 +249,12 @@ class Store:
 
     def add(self, rows: list[dict[str, Any]]) -> None:
         """Add whole videos, in one commit."""
-        with self.commit():
+        with self.commit(self._segments):
             self._segments.add(pa.Table.from_pylist(rows, schema=SEGMENT_SCHEMA))
 
     def replace(self, video_ids: Sequence[str], rows: list[dict[str, Any]]) -> None:
         """Put ``rows`` in the place of all rows of ``video_ids``, in one commit."""
-        with self.commit():
-            self._segments.checkout_latest()
+        with self.commit(self._segments):
             merge = self._segments.merge_insert("segment_id").when_matched_update_all().when_not_matched_insert_all()
             merge = merge.when_not_matched_by_source_delete(ids_clause("video_id", video_ids))
             merge.execute(pa.Table.from_pylist(rows, schema=SEGMENT_SCHEMA))
@@ -273,14 +281,13 @@ class Store:
             cells.append({"segment_id": row["segment_id"], **place, "size": size, "modified_ns": modified_ns})
         names = ["segment_id", "path", "path_bytes", "size", "modified_ns"]
         table = pa.Table.from_pylist(cells, schema=pa.schema([SEGMENT_SCHEMA.field(name) for name in names]))
-        with self.commit():
-            self._segments.checkout_latest()
+        with self.commit(self._segments):
             self._segments.merge_insert("segment_id").when_matched_update_all().execute(table)
 
     def delete(self, video_ids: Sequence[str]) -> None:
         """Remove videos, in one commit."""
         if video_ids:
-            with self.commit():
+            with self.commit(self._segments):
                 self._segments.delete(ids_clause("video_id", video_ids))
 
     def set_failures(self, entries: Sequence[FailureEntry]) -> None:
@@ -289,14 +296,22 @@ class Store:
             asdict(entry) | {"path": display_path(entry.path), "path_bytes": os.fsencode(entry.path)}
             for entry in entries
         ]
-        with self.commit():
-            self._failures.add(pa.Table.from_pylist(rows, schema=_FAILURE_SCHEMA), mode="overwrite")
+        self._set(self._failures, "path_bytes", pa.Table.from_pylist(rows, schema=_FAILURE_SCHEMA))
 
     def set_models(self, entries: Sequence[ModelEntry]) -> None:
         """Replace the whole list of models."""
-        with self.commit():
-            rows = [asdict(entry) for entry in entries]
-            self._models.add(pa.Table.from_pylist(rows, schema=_MODEL_SCHEMA), mode="overwrite")
+        rows = [asdict(entry) for entry in entries]
+        self._set(self._models, "table", pa.Table.from_pylist(rows, schema=_MODEL_SCHEMA))
+
+    def _set(self, table: Any, key: str, rows: pa.Table) -> None:
+        """Put ``rows`` in the place of all. Not by LanceDB's overwriting, which comes through whatever else was
+        committed meanwhile, even by a writer that took over."""
+        with self.commit(table):
+            if not len(rows):
+                table.delete("true")
+                return
+            merge = table.merge_insert(key).when_matched_update_all().when_not_matched_insert_all()
+            merge.when_not_matched_by_source_delete("true").execute(rows)
 
     def drop_model_table(self, name: str) -> None:
         """Remove a model's rows."""
@@ -314,11 +329,25 @@ class Store:
             table.checkout_latest()
             if not wants_merging(row_ids_of(table)):
                 return
-        with self.commit():
+        with self.commit(table):
             table.optimize(cleanup_older_than=_FOR_EVER)
         # The merged files are on the disk now, so those that they stand for may go.
-        with self.commit():
+        with self.commit(table):
             table.optimize(cleanup_older_than=_KEPT_VERSIONS)
+
+
+def connect(place: Place) -> Any:
+    """LanceDB over the tables of a library."""
+    return lancedb.connect(place.tables, storage_options=place.storage_options)
+
+
+def restore_all(place: Place) -> None:
+    """Commit to each table what it holds anyway: nothing that was begun before is committed after that."""
+    with library_errors(place, "write"):
+        database = connect(place)
+        for name in database.list_tables(limit=_MANY).tables:
+            table = database.open_table(name)
+            table.restore(table.version)
 
 
 def wants_merging(row_ids: NDArray[np.int64]) -> bool:

@@ -10,31 +10,29 @@ had no list and other column names.
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import lancedb
 
-from wordframe.library._durable import DurableTables
-from wordframe.library._manifest import FORMAT, OLDEST_FORMAT, Manifest
+from wordframe.library._manifest import FORMAT, MANIFEST_NAME, OLDEST_FORMAT, Manifest
+from wordframe.library._place import Place
 from wordframe.library._store import MODEL_PREFIX, library_errors
 
 _MANY = 100_000
 
 
-def upgrade_in_place(folder: Path) -> bool:
+def upgrade_in_place(place: Place) -> bool:
     """Do all steps; False if the library has the newest format already. The caller holds the lock."""
-    manifest = Manifest.read(folder, formats=range(OLDEST_FORMAT, FORMAT + 1))
+    manifest = Manifest.read(place, formats=range(OLDEST_FORMAT, FORMAT + 1))
     if manifest is None or manifest.schema_version == FORMAT:
         return False
-    with library_errors(folder, "upgrade"):
-        _from_3(folder)
-        DurableTables(folder).sync()
-    replace(manifest, schema_version=FORMAT).write(folder)
+    with library_errors(place, "upgrade"), place.commit(None):
+        _from_3(place)
+    place.write(MANIFEST_NAME, replace(manifest, schema_version=FORMAT).text())
     return True
 
 
-def _from_3(folder: Path) -> None:
-    database = lancedb.connect(folder / "tables")
+def _from_3(place: Place) -> None:
+    database = lancedb.connect(place.tables, storage_options=place.storage_options)
     segments = database.open_table("segments")
     if "scenes" in segments.schema.names:
         segments.alter_columns({"path": "scenes", "rename": "centroids"})

@@ -29,8 +29,10 @@ from wordframe.library._durable import (
     note_durable,
     read_noted,
 )
+from wordframe.library._local import LocalFolder
 from wordframe.library._manifest import MANIFEST_NAME, Manifest
 from wordframe.library._paths_left import paths_left
+from wordframe.library._place import local_folder
 from wordframe.library._rescue import SEGMENTS, Loss, groups_clause, rescue
 from wordframe.library._store import Store, library_errors
 from wordframe.library._swap import finish
@@ -94,11 +96,13 @@ def verify(
     Raises:
         LibraryError: there is no library, it is being written, or it cannot be read or mended.
     """
-    folder = Path(os.path.abspath(Path(folder).expanduser()))
+    folder = local_folder(
+        folder, "the object store itself checks what it holds; doctor --verify is for a library in a folder"
+    )
     finish(folder)
     if not any((folder / name).exists() for name in (MANIFEST_NAME, COPIES_NAME)):
         raise LibraryError(f"{folder}: no library here, so there is nothing to verify")
-    with _undisturbed(folder, mend), library_errors(folder, "mend" if mend else "verify"):
+    with _undisturbed(folder, mend), library_errors(LocalFolder(folder), "mend" if mend else "verify"):
         noted = read_noted(folder)
         found = Verification(is_noted=noted is not None and bool(noted.digests))
         _compare_small_files(folder, noted, found)
@@ -133,7 +137,7 @@ def _compare_small_files(folder: Path, noted: Noted | None, found: Verification)
 
 def _is_manifest(folder: Path) -> bool:
     try:
-        return Manifest.read(folder) is not None
+        return Manifest.read(LocalFolder(folder)) is not None
     except LibraryError:
         return False
 
@@ -251,7 +255,7 @@ def _mend(folder: Path, noted: Noted | None, found: Verification) -> None:
         if loss.whole:
             digests = {name: digest for name, digest in digests.items() if not name.startswith(f"{table}.lance/")}
     note_durable(folder, Noted(known.versions, digests))
-    with Store(folder).commit():  # makes the tables that are gone, and notes what is there now
+    with Store(LocalFolder(folder)).commit():  # makes the tables that are gone, and notes what is there now
         pass
     found.mended = True
 

@@ -1,6 +1,6 @@
 """One writer at a time: the lock of a library's folder, who holds it, and what a writer that died left behind.
 
-Neighbours: ``library.py`` writes under it, ``_durable.py`` is what a loss of power needs.
+Neighbours: ``_local.py`` writes under it, ``_durable.py`` is what a loss of power needs.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from wordframe.disk import hold_lock, remove_all_unfinished, sync, write_whole
+from wordframe.disk import hold_lock, remove_all_unfinished, write_whole
 from wordframe.errors import LibraryError
 from wordframe.library._copies import COPIES_NAME, copy_missing
 from wordframe.library._durable import DURABLE_NAME, Noted, boot_id, go_back, note_durable
-from wordframe.library._manifest import MANIFEST_NAME, ROOTS_NAME, Manifest
+from wordframe.library._manifest import MANIFEST_NAME, ROOTS_NAME
 from wordframe.library._sampling import SAMPLING_NAME
 
 _LOCK_NAME = "indexing.lock"
@@ -69,8 +69,8 @@ def _mend_after_power_loss(folder: Path, left: list[str]) -> None:
         go_back(folder)
 
 
-def make_library(folder: Path, manifest: Manifest) -> None:
-    """Make an empty library of a folder that the caller has locked.
+def begin_library(folder: Path) -> None:
+    """Make ready for a new library a folder that the caller has locked.
 
     Raises:
         LibraryError: the folder holds something else.
@@ -81,5 +81,3 @@ def make_library(folder: Path, manifest: Manifest) -> None:
             f"{folder}: holds {strangers[0]!r} but no library; name a new or empty folder with --library"
         )
     note_durable(folder, Noted())
-    manifest.write(folder)
-    sync(folder.parent)

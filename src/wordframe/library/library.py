@@ -4,9 +4,9 @@
     summary = library.index("~/Videos")
     snapshot = library.snapshot()
 
-On disk: ``wordframe.json`` (format and encoder), ``roots.json``, ``sampling.json``, ``tables/`` (LanceDB),
-``indexing.json`` (how the last run got on) and ``indexing.lock``. Whoever writes holds the lock; whoever reads takes a
-snapshot and needs none.
+In its place (a folder, or a prefix on object storage): ``wordframe.json`` (format and encoder), ``roots.json``,
+``sampling.json``, ``tables/`` (LanceDB), ``indexing.json`` (how the last run got on) and ``indexing.lock`` or
+``lease.json``. Whoever writes holds that; whoever reads takes a snapshot and needs none.
 Neighbours: ``snapshot.py`` is what is read, ``indexer.py`` fills the tables, ``_model_table.py`` those of models.
 """
 
@@ -15,25 +15,32 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
 from cachetools import LRUCache
 
-from wordframe.disk import shown_command
 from wordframe.encoders import Encoder, load_encoder
-from wordframe.errors import LibraryError, WordframeError
+from wordframe.errors import LibraryError
 from wordframe.interrupts import interrupts_noted
 from wordframe.library._files import expanded
-from wordframe.library._manifest import FORMAT, OLDEST_FORMAT, Manifest, add_roots, read_roots, without_nested
-from wordframe.library._model_table import ModelTable, columns_of, fill, lasting_name, model_schema, table_name
+from wordframe.library._known_models import fill_table, forget_stale, prepare_known
+from wordframe.library._manifest import (
+    FORMAT,
+    MANIFEST_NAME,
+    OLDEST_FORMAT,
+    Manifest,
+    add_roots,
+    read_roots,
+    without_nested,
+)
+from wordframe.library._model_table import ModelTable, columns_of, lasting_name, table_name
+from wordframe.library._place import Place, local_folder, place_of
 from wordframe.library._rows import SegmentEntry, VideoEntry, segment_rows
 from wordframe.library._sampling import keep_sampling
 from wordframe.library._store import FailureEntry, ModelEntry, Store
-from wordframe.library._swap import finish
 from wordframe.library._upgrade import upgrade_in_place
-from wordframe.library._writing import make_library, writing
 from wordframe.library.snapshot import Snapshot
 from wordframe.library.status import IndexProgress, IndexSummary, keeping_status
 from wordframe.models import TextVideoModel, load_model, load_ready, refuse_other_features
@@ -44,12 +51,12 @@ DEFAULT_MODEL = "zero-shot"
 
 
 class Library:
-    """One folder of features. Made by ``Library.open``."""
+    """The features of many videos, in one place. Made by ``Library.open``."""
 
     def __init__(
-        self, folder: Path, manifest: Manifest | None, encoder: Encoder | str | None, runtime: str = "auto"
+        self, place: Place, manifest: Manifest | None, encoder: Encoder | str | None, runtime: str = "auto"
     ) -> None:
-        self.folder = folder
+        self.place = place
         self._manifest = manifest
         self._encoder, self._runtime = encoder, runtime
         self._snapshots: LRUCache[TextVideoModel | None, Snapshot] = LRUCache(_MODELS_AT_ONCE)
@@ -57,29 +64,41 @@ class Library:
         self._looking = threading.Lock()
 
     @classmethod
-    def open(cls, folder: str | Path, *, encoder: Encoder | str | None = None, runtime: str = "auto") -> Library:
-        """The library in ``folder``; a folder that holds none yet becomes one at the first ``index``.
+    def open(
+        cls,
+        where: str | Path | Place,
+        *,
+        encoder: Encoder | str | None = None,
+        runtime: str = "auto",
+        storage_options: Mapping[str, str] | None = None,
+    ) -> Library:
+        """The library in a folder or at ``s3://``, ``gs://`` or ``az://``; a place that holds none yet becomes one at
+        the first ``index``.
 
         Args:
             encoder: an encoder or its name; default: the library's own, or ``offline`` for a new one.
             runtime: what encodes frames with an encoder that is loaded by name: ``auto``, ``torch`` or ``openvino``.
 
+            storage_options: credentials, endpoint and the like of an object store, by object_store's names; what is not
+                given is read from the usual variables of the environment.
+
         Raises:
-            LibraryError: the library is damaged, of another format, or was made with another encoder.
+            LibraryError: the library is damaged, of another format, or was made with another encoder; its object store
+                cannot be reached or refuses.
             EncoderError: the encoder that was asked for cannot be loaded.
-            MissingExtraError: the runtime that was asked for is not installed.
+            MissingExtraError: the runtime, or what object storage needs, is not installed.
         """
-        path = Path(os.path.abspath(Path(folder).expanduser()))
-        finish(path)
-        library = cls(path, Manifest.read(path), encoder, runtime)
+        place = place_of(where, storage_options)
+        place.settle()
+        library = cls(place, Manifest.read(place), encoder, runtime)
         if library._manifest is not None and encoder is not None:
-            library._manifest.check(library.encoder, path)
+            library._manifest.check(library.encoder, place)
         if runtime != "auto":
             _ = library.encoder  # that it cannot be had is told now, and not at the first frame
         return library
 
     @classmethod
-    def upgrade(cls, folder: str | Path) -> bool:
+    def upgrade(cls, where: str | Path | Place) -> bool:
         """Bring a library of an older format up to date, in place; False if there was nothing to do.
 
         A run that was cut short is finished by the next one; until then the library is refused as before.
@@ -87,22 +106,31 @@ class Library:
         Raises:
             LibraryError: there is no library, its format is unknown, it is being written, or it is damaged.
         """
-        path = Path(os.path.abspath(Path(folder).expanduser()))
-        finish(path)
-        if Manifest.read(path, formats=range(OLDEST_FORMAT, FORMAT + 1)) is None:
-            raise LibraryError(f"{path}: no library here, so there is nothing to bring up to date")
-        with cls(path, None, None).locked():
-            return upgrade_in_place(path)
+        place = place_of(where)
+        place.settle()
+        if Manifest.read(place, formats=range(OLDEST_FORMAT, FORMAT + 1)) is None:
+            raise LibraryError(f"{place}: no library here, so there is nothing to bring up to date")
+        with cls(place, None, None).locked():
+            return upgrade_in_place(place)
+
+    @property
+    def folder(self) -> Path:
+        """The library's folder, absolute.
+
+        Raises:
+            LibraryError: it lies on object storage; ``place`` is its address.
+        """
+        return local_folder(self.place, "lies on object storage, and has no folder")
 
     @property
     def exists(self) -> bool:
-        """Whether something has been indexed into this folder."""
+        """Whether something has been indexed into this place."""
         return self._manifest is not None
 
     @property
     def is_replaced(self) -> bool:
-        """Whether the folder holds another library by now, made by ``change_encoder``."""
-        found = Manifest.read(self.folder)
+        """Whether the place holds another library by now, made by ``change_encoder``."""
+        found = Manifest.read(self.place)
         return found is not None and self._manifest is not None and found.fingerprint != self._manifest.fingerprint
 
     @property
@@ -113,7 +141,7 @@ class Library:
             LibraryError: there is no library yet.
         """
         if self._manifest is None:
-            raise LibraryError(f"{self.folder}: no library here; make one with: wordframe index FOLDER --library DIR")
+            raise LibraryError(f"{self.place}: no library here; make one with: wordframe index FOLDER --library DIR")
         return self._manifest
 
     @cached_property
@@ -126,13 +154,13 @@ class Library:
             wanted = self._manifest.encoder  # the commit it was made with, wherever the hub's main is by now
         encoder = load_encoder(wanted, runtime=self._runtime) if isinstance(wanted, str) else wanted
         if self._manifest is not None:
-            self._manifest.check(encoder, self.folder)
+            self._manifest.check(encoder, self.place)
         return encoder
 
     @cached_property
     def _store(self) -> Store:
         _ = self.manifest  # no tables where there is no library
-        return Store(self.folder)
+        return Store(self.place)
 
     # Reading ---------------------------------------------------------------------------------------------------------
 
@@ -147,7 +175,7 @@ class Library:
         """
         manifest = self.manifest
         if self.is_replaced:  # the new encoder's features must not meet the old one's queries
-            raise LibraryError(f"{self.folder}: was made anew with another encoder; open it again")
+            raise LibraryError(f"{self.place}: was made anew with another encoder; open it again")
         with self._looking:
             table = self._store.open_segments()
             before = self._snapshots.get(model)
@@ -157,7 +185,7 @@ class Library:
             if before is None and model is not None:
                 self.check_model(model)
             snapshot = Snapshot(
-                self.folder,
+                self.place,
                 manifest,
                 table,
                 model=lambda: self._default_model if model is None else model,
@@ -179,7 +207,7 @@ class Library:
         if model not in self._table_names:  # the name hashes all weights
             self._table_names[model] = table_name(model)
         table = self._store.open_model_table(self._table_names[model])
-        return None if table is None else ModelTable(self.folder, table, None if before is None else before.model_table)
+        return None if table is None else ModelTable(self.place, table, None if before is None else before.model_table)
 
     def check_model(self, model: TextVideoModel, name: str = "MODEL") -> None:
         """Raise unless ``model`` was made for the library's features.
@@ -217,7 +245,7 @@ class Library:
 
     def roots(self) -> list[str]:
         """The folders and files that were given to be indexed, absolute; if that is not known, those of the videos."""
-        return read_roots(self.folder) or without_nested({os.path.dirname(video.path) for video in self.videos()})
+        return read_roots(self.place) or without_nested({os.path.dirname(video.path) for video in self.videos()})
 
     # Writing ---------------------------------------------------------------------------------------------------------
 
@@ -255,8 +283,8 @@ class Library:
             raise LibraryError(f"{', '.join(places) or 'no path'}: no such file or folder; name what is to be indexed")
         with self.locked():
             self._open_for_writing()
-            add_roots(self.folder, there)
-            with keeping_status(self.folder) as (update, finish), interrupts_noted() as interrupted:
+            add_roots(self.place, there)
+            with keeping_status(self.place) as (update, finish), interrupts_noted() as interrupted:
 
                 def tell(progress: IndexProgress) -> None:
                     update(progress)
@@ -266,15 +294,15 @@ class Library:
                 indexer = Indexer(
                     self._store,
                     self.encoder,
-                    leave_out=[str(self.folder)],
+                    leave_out=[str(self.place)],
                     every_frame=every_frame,
-                    sampling=keep_sampling(self.folder, sampling),
+                    sampling=keep_sampling(self.place, sampling),
                     on_progress=tell,
                     should_stop=interrupted.is_set,
                 )
                 summary = indexer.run(places, prune=prune, force=prune and force, retry=retry)
                 if not summary.interrupted:
-                    self._prepare_known(summary, interrupted.is_set)
+                    prepare_known(self, self._store, summary, interrupted.is_set)
                 finish(summary)
             return summary
 
@@ -294,14 +322,14 @@ class Library:
             self._store.tidy()
 
     def _open_for_writing(self) -> None:
-        self._manifest = Manifest.read(self.folder)
+        self._manifest = Manifest.read(self.place)
         if self._manifest is None:
             self._manifest = Manifest.of(self.encoder)
-            make_library(self.folder, self._manifest)
-        self._manifest.check(self.encoder, self.folder)
+            self.place.make(MANIFEST_NAME, self._manifest.text())
+        self._manifest.check(self.encoder, self.place)
         if self._encoder is not None and self._manifest != Manifest.of(self.encoder):
             self._manifest = Manifest.of(self.encoder)  # the same encoder, now found under another name
-            self._manifest.write(self.folder)
+            self.place.write(MANIFEST_NAME, self._manifest.text())
         with self._store.commit():  # what is there now is what a loss of power may go back to
             pass
 
@@ -309,9 +337,9 @@ class Library:
         """Keep all others out who write, within the block.
 
         Raises:
-            LibraryError: another writes, or the folder cannot be written.
+            LibraryError: another writes, or the place cannot be written.
         """
-        return writing(self.folder)
+        return self.place.writing()
 
     # What models need ------------------------------------------------------------------------------------------------
 
@@ -346,8 +374,8 @@ class Library:
                 entry = ModelEntry(lasting_name(model), loaded.fingerprint, untrained, table_name(loaded))
                 others = [known for known in self._store.models() if known.table != entry.table]
                 self._store.set_models([*others, entry])
-            self._forget_stale()
-            return self._fill(loaded, on_progress, interrupted.is_set)
+            forget_stale(self, self._store)
+            return fill_table(self, self._store, loaded, on_progress, interrupted.is_set)
 
     def forget_model(self, name: str) -> int:
         """Remove what is kept for a model, by the name that ``models`` gives, or its fingerprint; gives how many were.
@@ -364,37 +392,8 @@ class Library:
             # tables of before models were listed, or of a run that died in between
             unlisted = [table for table in self._store.model_table_names() if table not in listed and name in table]
             if not gone and not unlisted:
-                raise LibraryError(f"{self.folder}: is not prepared for {name!r}; wordframe prepare --list tells")
+                raise LibraryError(f"{self.place}: is not prepared for {name!r}; wordframe prepare --list tells")
             self._store.set_models([entry for entry in known if entry not in gone])
             for table in [*(entry.table for entry in gone), *unlisted]:
                 self._store.drop_model_table(table)
             return len(gone) + len(unlisted)
-
-    def _prepare_known(self, summary: IndexSummary, should_stop: Callable[[], bool]) -> None:
-        """Bring up to date what models need; one that cannot be had any more is told, and does not end the run."""
-        self._forget_stale()
-        for entry in self._store.models():
-            try:
-                model = self.load_model(entry.name, untrained=entry.untrained)
-                if table_name(model) != entry.table:
-                    command = shown_command("wordframe", "prepare", entry.name)
-                    raise LibraryError(f"it has other weights by now; {command} follows them")
-                summary.prepared[entry.name] = self._fill(model, lambda done, total: None, should_stop)
-            except WordframeError as error:
-                summary.not_prepared[entry.name] = str(error)
-
-    def _forget_stale(self) -> None:
-        """Remove from every model's table what belongs to contents that the library no longer holds."""
-        names = self._store.model_table_names()
-        valid = self.snapshot().keys() if names else None
-        for name in names:
-            ModelTable(self.folder, self._store.open_model_table(name)).drop_stale(self._store, valid)
-
-    def _fill(
-        self, model: TextVideoModel, on_progress: Callable[[int, int], None], should_stop: Callable[[], bool]
-    ) -> int:
-        schema = model_schema(columns_of(model), model.dimension)
-        table = ModelTable(self.folder, self._store.open_model_table(table_name(model), schema))
-        done = fill(self._store, table, self.snapshot(model), on_progress=on_progress, should_stop=should_stop)
-        table.tidy(self._store)
-        return done

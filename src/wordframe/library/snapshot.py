@@ -33,6 +33,7 @@ from wordframe.errors import NotFoundError
 from wordframe.features import VideoFeatures
 from wordframe.library._manifest import Manifest
 from wordframe.library._model_table import KEY_COLUMNS, Cells, ModelTable, PreparedRows, cells_of, columns_of, keys_of
+from wordframe.library._place import Place
 from wordframe.library._rows import VideoEntry
 from wordframe.library._segments import FACT_COLUMNS, SegmentFacts, SegmentRow, Segments, facts_of, video_of
 from wordframe.library._store import SegmentTable, ids_clause, library_errors
@@ -56,7 +57,7 @@ class Snapshot:
     """One state of a library and a model. Made by ``Library.snapshot``.
 
     Attributes:
-        version: the number of the state; it grows with each commit.
+        place: of the library; version: the number of the state, which grows with each commit.
 
     Raises:
         LibraryError: from every method, when the library's files are damaged, in one line.
@@ -64,7 +65,7 @@ class Snapshot:
 
     def __init__(
         self,
-        folder: Path,
+        place: Place,
         manifest: Manifest,
         table: SegmentTable,
         *,
@@ -74,7 +75,7 @@ class Snapshot:
         model_table: ModelTable | None = None,
         before: Snapshot | None = None,
     ) -> None:
-        self.folder, self.manifest = folder, manifest
+        self.place, self.manifest = place, manifest
         self.version = table.version
         self._table, self.model_table = table, model_table
         self._load_model, self._load_encoder, self._read_roots = model, encoder, roots
@@ -285,7 +286,7 @@ class Snapshot:
         Args:
             among: ids of the rows that may be given; None for all.
         """
-        with library_errors(self.folder, "read"):
+        with library_errors(self.place, "read"):
             return self._index.nearest(vector, size, among)
 
     # Stage two -------------------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """What an indexing run tells: progress while it runs, a summary at its end, and ``indexing.json`` for all who look.
 
-The run writes the file once a second as long as it lives, so one that has not been written for a while belongs to a run
-that died. Neighbours: ``indexer.py`` tells, ``library.py`` keeps the file, the server reads it.
+The run writes the file every second (on object storage every five) as long as it lives, so one that has not been
+written for a while belongs to a run that died.
+Neighbours: ``indexer.py`` tells, ``library.py`` keeps the file, the server reads it.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from wordframe.errors import LibraryError
-from wordframe.library._manifest import write_json
+from wordframe.library._manifest import json_text
+from wordframe.library._place import Place, place_of
 
 STATUS_NAME = "indexing.json"
-BEAT_SECONDS = 1.0
 SILENT_SECONDS = 15.0
 """A running indexer writes far more often, even on a disk that sleeps."""
 MAX_FAILURES = 200
@@ -112,10 +113,10 @@ class IndexingStatus:
         return (self.beat - self.started) * (self.bytes_total - self.bytes_done) / self.bytes_done
 
 
-def read_status(folder: Path) -> IndexingStatus | None:
-    """The status of the last run in a library's folder; None if there was none, or its file makes no sense."""
+def read_status(where: str | Path | Place) -> IndexingStatus | None:
+    """The status of a library's last run, by folder or address; None if there was none, or its file makes no sense."""
     try:
-        values: dict[str, Any] = json.loads((folder / STATUS_NAME).read_text(encoding="utf-8"))
+        values: dict[str, Any] = json.loads(place_of(where).read(STATUS_NAME))
         known = {item.name for item in fields(IndexingStatus)}
         status = IndexingStatus(**{name: value for name, value in values.items() if name in known})
         # either way: of a clock that was set back, a beat may lie in the future, and its run would go on till then
@@ -128,9 +129,9 @@ def read_status(folder: Path) -> IndexingStatus | None:
 class StatusWriter:
     """Keeps the file of one run."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, place: Place) -> None:
         now = time.time()
-        self._path = folder / STATUS_NAME
+        self._place = place
         self._status = IndexingStatus("running", os.getpid(), now, now)
         self._lock = threading.Lock()
 
@@ -147,7 +148,7 @@ class StatusWriter:
             values = asdict(self._status)
         with contextlib.suppress(LibraryError):
             # no copy while it changes: of a run that was killed nothing says what the file should hold
-            write_json(self._path, values, copied=state != "running")
+            self._place.write(STATUS_NAME, json_text(values), copied=state != "running")
 
 
 def _failures(failed: dict[str, str] | None) -> dict[str, Any]:
@@ -158,14 +159,14 @@ def _failures(failed: dict[str, str] | None) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def keeping_status(
-    folder: Path,
+    place: Place,
 ) -> Iterator[tuple[Callable[[IndexProgress], None], Callable[[IndexSummary], None]]]:
     """Within the block the status file is kept; call the first with progress, the second with the summary."""
-    writer, over = StatusWriter(folder), threading.Event()
+    writer, over = StatusWriter(place), threading.Event()
     end: dict[str, Any] = {"state": "stopped"}
 
     def beat() -> None:
-        while not over.wait(BEAT_SECONDS):
+        while not over.wait(place.beat_seconds):
             writer.write()
 
     def finish(summary: IndexSummary) -> None:

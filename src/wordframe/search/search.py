@@ -74,7 +74,7 @@ def search(
     if top < 1 or moments < 1 or shortlist < 1:
         raise ValueError(f"top, moments and shortlist must be at least 1, got {top}, {moments}, {shortlist}")
     if snapshot.num_segments == 0:
-        raise LibraryError(f"{snapshot.folder}: the library is empty; index some videos into it first")
+        raise LibraryError(f"{snapshot.place}: the library is empty; index some videos into it first")
     where = None if filters is None else filters.where()
     scores = Scores()
     if exact:
@@ -125,7 +125,7 @@ def score_segments(
     """Stage two: facts and scores ``(V,)`` of some segments, a few thousand at most."""
     facts, (found,) = _scored(snapshot, query.features, row_ids)
     if found.isnan().any():
-        raise LibraryError(f"{snapshot.folder}: a score is not a number; the library's features are damaged")
+        raise LibraryError(f"{snapshot.place}: a score is not a number; the library's features are damaged")
     return facts, found.numpy()
 
 

@@ -60,8 +60,8 @@ class Answers:
         videos = snapshot.videos() if snapshot else []
         folders = Counter(os.path.dirname(video.path) for video in videos)
         return wire.LibraryInfo(
-            name=display_path(served.folder.name),
-            path=display_path(served.folder.absolute()),
+            name=display_path(served.place.name),
+            path=display_path(str(served.place)),
             encoder=snapshot.manifest.encoder if snapshot else "",
             model=display_path(served.model_name),
             num_videos=len(videos),

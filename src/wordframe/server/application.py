@@ -86,7 +86,7 @@ def create_app(
         separate_input_output_schemas=False,  # one schema an object, as the client has it
     )
     app.state.context = context
-    add_handlers(app, root_path, library=served.folder)
+    add_handlers(app, root_path, library=str(served.place))
     app.include_router(router, prefix=API)
     _describe(app)
     app.router.routes.append(_Page("/", StaticFiles(directory=STATIC, html=True)))

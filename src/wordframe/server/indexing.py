@@ -57,7 +57,7 @@ class Indexing:
         """
         self._check_allowed()
         with self._lock:
-            status = read_status(self._served.folder)
+            status = read_status(self._served.place)
             if self.running or (status is not None and status.state == "running" and not self.ended_early(status)):
                 raise ProblemError(409, "the library is being indexed already")
             snapshot = self._served.snapshot()
@@ -72,7 +72,7 @@ class Indexing:
             self._begin(paths)
 
     def _begin(self, paths: Sequence[str]) -> None:
-        command = [sys.executable, "-m", "wordframe", "index", "--library", str(self._served.folder)]
+        command = [sys.executable, "-m", "wordframe", "index", "--library", str(self._served.place)]
         command += ["--runtime", self._served.runtime, "--", *paths]
         if self._printed is not None:
             self._printed.close()
@@ -91,7 +91,7 @@ class Indexing:
     def status(self) -> wire.IndexStatus:
         """The run that goes on, whoever started it, or the last one; ours is running before its first word, too."""
         by_server = self.running  # asked before the file is read: a run that is over has written its end
-        status = read_status(self._served.folder)
+        status = read_status(self._served.place)
         early = not by_server and self.ended_early(status)
         ended: Literal["never", "finished", "stopped"] = "stopped"
         if not early and (status is None or status.state == "finished"):

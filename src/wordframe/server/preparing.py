@@ -64,7 +64,7 @@ class Preparing(threading.Thread):
             self._told = True
             segments = counted(len(missing), "segment")
             _say(f"preparing {segments} for {model} in the background; until then searches are slower")
-        command = [sys.executable, "-m", "wordframe", "prepare", "--library", str(self._served.folder)]
+        command = [sys.executable, "-m", "wordframe", "prepare", "--library", str(self._served.place)]
         command += [*(["--untrained"] if self._served.untrained else []), "--", self._served.model_name]
         process = subprocess.Popen(
             command,

@@ -51,12 +51,12 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def add_handlers(app: FastAPI, root_path: str = "", *, library: Path) -> None:
+def add_handlers(app: FastAPI, root_path: str = "", *, library: str) -> None:
     """Let every error of ``app`` become a problem document.
 
     Args:
         root_path: what callers see before the paths of ``app``.
-        library: the folder that callers are not told.
+        library: the address of the place that callers are not told.
     """
 
     @app.exception_handler(HTTPException)
@@ -84,15 +84,15 @@ def add_handlers(app: FastAPI, root_path: str = "", *, library: Path) -> None:
         return problem(503, f"the server's machine cannot do this now: {reason}", None, root_path + request.url.path)
 
 
-def without_places(text: str, library: Path) -> str:
+def without_places(text: str, library: str) -> str:
     """A message of this machine as a caller may read it: of a path its last name stays, of the library's not even that.
 
-    >>> without_places("/home/ann/my lib: cannot read /home/ann/my lib/tables", Path("/home/ann/my lib"))
+    >>> without_places("/home/ann/my lib: cannot read /home/ann/my lib/tables", "/home/ann/my lib")
     'the library: cannot read the library'
-    >>> without_places("/srv/my videos/a.mp4: no video (see /var/log/a.log)", Path("/lib"))
+    >>> without_places("/srv/my videos/a.mp4: no video (see /var/log/a.log)", "/lib")
     'a.mp4: no video (see a.log)'
     """
-    folder = re.escape(str(library.absolute()))
+    folder = re.escape(library)
     text = re.sub(rf"{folder}(?:[/\\][^\s:;,'\"()]*)?(?![^\s/\\:;,'\"()])", "the library", text)
     start, colon, rest = text.partition(": ")
     if Path(start).is_absolute():  # a message begins with the path it is about, which may have spaces

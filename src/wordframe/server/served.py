@@ -12,7 +12,7 @@ from pathlib import Path
 
 from wordframe.encoders import Encoder
 from wordframe.errors import LibraryError
-from wordframe.library import Library, Snapshot
+from wordframe.library import Library, Place, Snapshot, place_of
 from wordframe.models import TextVideoModel
 
 
@@ -23,7 +23,7 @@ class _Opened:
 
 
 class ServedLibrary:
-    """One library folder, and the model that answers.
+    """One library, and the model that answers.
 
     Args:
         model: a preset, or a checkpoint by its folder or hub id.
@@ -34,14 +34,14 @@ class ServedLibrary:
 
     def __init__(
         self,
-        folder: Path,
+        where: str | Path | Place,
         *,
         model: str = "zero-shot",
         untrained: bool = False,
         encoder: Encoder | None = None,
         runtime: str = "auto",
     ) -> None:
-        self.folder, self.model_name, self.runtime = folder, model, runtime
+        self.place, self.model_name, self.runtime = place_of(where), model, runtime
         self.untrained, self._encoder = untrained, encoder
         self._opened: _Opened | None = None
         self._opening = threading.Lock()
@@ -56,7 +56,7 @@ class ServedLibrary:
             if self._opened is not None and self._opened.library.is_replaced:
                 self._opened = None  # wordframe upgrade --encoder put another in its place
             if self._opened is None:
-                library = Library.open(self.folder, encoder=self._encoder, runtime=self.runtime)
+                library = Library.open(self.place, encoder=self._encoder, runtime=self.runtime)
                 if not library.exists:
                     return None
                 model = library.load_model(self.model_name, untrained=self.untrained)

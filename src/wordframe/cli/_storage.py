@@ -1,0 +1,71 @@
+"""``--storage-option``: what every command with a library can be told of the object store that it lies on.
+
+The options go into the environment for as long as the command runs, where ``wordframe.library`` and the processes that
+a server starts find them: on a command line all users of the machine could read them.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+
+_VARIABLE = "WORDFRAME_STORAGE_OPTIONS"
+_OPTION = "--storage-option"
+_Option = Annotated[
+    list[str] | None,
+    typer.Option(
+        _OPTION,
+        metavar="KEY=VALUE",
+        help="Of the object store of --library s3://…, such as aws_endpoint=https://…; can be repeated. Others are "
+        "read from the usual variables (AWS_ACCESS_KEY_ID …), which keep secrets off the command line.",
+        show_default=False,
+    ),
+]
+
+
+def on_object_storage(command: Callable[..., None]) -> Callable[..., None]:
+    """The command, with the option ``--storage-option`` before its ``--json``."""
+
+    @functools.wraps(command)
+    def with_options(*, storage_option: list[str] | None = None, **values: Any) -> None:
+        with _in_environment(storage_option or []):
+            command(**values)
+
+    signature = inspect.signature(command, eval_str=True)
+    parameter = inspect.Parameter("storage_option", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_Option)
+    parameters = [item.replace(kind=inspect.Parameter.KEYWORD_ONLY) for item in signature.parameters.values()]
+    with_options.__signature__ = signature.replace(parameters=[*parameters, parameter])  # type: ignore[attr-defined]
+    with_options.__annotations__ = {item.name: item.annotation for item in [*parameters, parameter]}
+    return with_options
+
+
+@contextmanager
+def _in_environment(options: list[str]) -> Iterator[None]:
+    before = os.environ.get(_VARIABLE)
+    if not options:
+        yield
+        return
+    from wordframe.library import options_of_environment
+
+    os.environ[_VARIABLE] = json.dumps(options_of_environment() | dict(map(_pair, options)))
+    try:
+        yield
+    finally:
+        os.environ.pop(_VARIABLE)
+        if before is not None:
+            os.environ[_VARIABLE] = before
+
+
+def _pair(option: str) -> tuple[str, str]:
+    name, is_pair, value = option.partition("=")
+    if not (is_pair and name):
+        # not the text itself: it may be a secret
+        raise typer.BadParameter(f"{_OPTION} takes KEY=VALUE, such as aws_endpoint=https://store.example")
+    return name.strip(), value

@@ -1,0 +1,241 @@
+"""A library at a prefix on object storage: small files as objects, and a lease that keeps writers apart.
+
+An object is written whole, is there for all who read after that, and lasts: so there are no copies of small files, no
+digests and nothing to sync. What a folder's lock does is done by a lease (``_lease.py``); a fence makes it safe. Before
+each commit a writer takes the newest version of the table and then asks whether the lease is still its own. Who takes
+the lease of one that did not give it up first commits to every table a restoring of what it holds anyway, and Lance
+refuses what was begun before such a commit and comes after it. So a writer that slept through the end of its lease
+cannot commit, whatever the clocks say; only when a lease has ended is told by clocks, which must roughly agree.
+
+Credentials and endpoint come from the usual variables of the environment, or from options by object_store's names.
+Neighbours: ``_place.py`` is what a place must do, ``_store_faults.py`` says in plain words what went wrong.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+from urllib.parse import urlsplit
+
+from wordframe.errors import LibraryError, needs_extra
+from wordframe.library._lease import LEASE_NAME, Lease, Tag
+from wordframe.library._store_faults import explain, is_no_bucket
+
+LEASE_SECONDS = "WORDFRAME_LEASE_SECONDS"
+"""The variable that says after how long a lease ends that is not renewed; all writers of a library say the same."""
+_LEASE_SECONDS = 30.0
+_CONNECT_SECONDS, _ANSWER_SECONDS, _TRY_SECONDS, _TRIES = 5, 30, 20, 6
+_OF_CLIENT = frozenset(
+    "allow_http allow_invalid_certificates connect_timeout timeout proxy_url proxy_ca_certificate proxy_excludes "
+    "user_agent http1_only http2_only".split()
+)
+_MANY = 100_000
+
+
+class ObjectPrefix:
+    """The place of a library that is a prefix, such as ``s3://bucket/films``.
+
+    Raises:
+        LibraryError: from every method, in one line without credentials, if the store cannot be reached or says no.
+    """
+
+    beat_seconds = 5.0
+
+    def __init__(self, address: str, options: dict[str, str]) -> None:
+        parts = urlsplit(address)
+        if "@" in parts.netloc or parts.query or parts.fragment:
+            raise LibraryError(
+                f"{parts.scheme}://: an address is {parts.scheme}://BUCKET/PREFIX and nothing else; credentials come "
+                "from the environment or --storage-option"
+            )
+        if not parts.netloc or not parts.path.strip("/"):
+            raise LibraryError(f"{address}: a library needs a bucket and a prefix: {parts.scheme}://BUCKET/PREFIX")
+        self._address = f"{parts.scheme}://{parts.netloc}/{parts.path.strip('/')}"
+        self._options = {name.lower(): value for name, value in options.items()}
+        self._lease: Lease | None = None
+        _ = self._store  # that obstore is missing, or an option is none, is told at once
+
+    def __str__(self) -> str:
+        return self._address
+
+    @property
+    def name(self) -> str:
+        """The last part of the prefix."""
+        return self._address.rpartition("/")[2]
+
+    @property
+    def tables(self) -> str:
+        """Where LanceDB's tables lie."""
+        return f"{self._address}/tables"
+
+    @property
+    def storage_options(self) -> dict[str, str]:
+        """What LanceDB is told, with bounds on how long it tries."""
+        bounds = {
+            "connect_timeout": f"{_CONNECT_SECONDS}s",
+            "timeout": f"{_ANSWER_SECONDS}s",
+            "client_max_retries": str(_TRIES),
+            "client_retry_timeout": str(_TRY_SECONDS),
+        }
+        return bounds | self._plain_http | self._options
+
+    @property
+    def _plain_http(self) -> dict[str, str]:
+        """Who names an endpoint with http:// wants no TLS."""
+        names = ("aws_endpoint", "endpoint", "aws_endpoint_url", "endpoint_url", "azure_storage_endpoint")
+        named = [self._options.get(name) or os.environ.get(name.upper(), "") for name in names]
+        return {"allow_http": "true"} if any(value.startswith("http://") for value in named) else {}
+
+    @cached_property
+    def _store(self) -> Any:
+        with needs_extra("cloud", "a library on object storage"):
+            from obstore import store
+            from obstore.exceptions import BaseError
+        chosen = self._plain_http | self._options
+        client = {"connect_timeout": f"{_CONNECT_SECONDS}s", "timeout": f"{_ANSWER_SECONDS}s"}
+        client |= {name: value for name, value in chosen.items() if name in _OF_CLIENT}
+        try:
+            open_store: Any = store.from_url  # its types know each kind of store apart
+            return open_store(
+                self._address,
+                config={
+                    name: value
+                    for name, value in chosen.items()
+                    if name not in _OF_CLIENT and not name.startswith("client_")
+                },
+                client_options=_typed(client),
+                retry_config={"max_retries": _TRIES, "retry_timeout": datetime.timedelta(seconds=_TRY_SECONDS / 2)},
+            )
+        except (BaseError, TypeError, ValueError) as error:
+            raise LibraryError(f"{self}: {explain(str(error)) or 'an option of the store makes no sense'}") from None
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """What obstore raises within the block becomes a LibraryError; what is not there stays FileNotFoundError."""
+        from obstore.exceptions import BaseError
+
+        try:
+            yield
+        except FileNotFoundError as error:
+            if is_no_bucket(str(error)):
+                raise LibraryError(f"{self}: {explain(str(error))}") from None
+            raise
+        except (BaseError, OSError) as error:
+            raise LibraryError(f"{self}: {explain(str(error)) or 'the object store failed'}") from None
+
+    # Small files -----------------------------------------------------------------------------------------------------
+
+    def read(self, name: str) -> str:
+        """See ``Place``."""
+        with self._told():
+            return bytes(self._store.get(name).bytes()).decode("utf-8")
+
+    def read_copy(self, name: str) -> None:
+        """See ``Place``; there are none."""
+
+    def write(self, name: str, text: str, *, copied: bool = True) -> None:
+        """See ``Place``."""
+        with self._told():
+            self._store.put(name, text.encode("utf-8"), use_multipart=False)
+
+    def make(self, name: str, text: str) -> None:
+        """See ``Place``."""
+        with self._told():
+            listing = self._store.list_with_delimiter()
+        found = [*(entry["path"] for entry in listing["objects"]), *listing["common_prefixes"]]
+        strangers = [path for path in found if path != LEASE_NAME]
+        if strangers:
+            raise LibraryError(f"{self}: holds {strangers[0]!r} but no library; name a new prefix with --library")
+        if self.swap(name, text, None) is None:
+            raise LibraryError(f"{self}: another run of wordframe made a library here just now; run it again")
+
+    def num_bytes(self) -> int:
+        """See ``Place``."""
+        with self._told():
+            return sum(entry["size"] for page in self._store.list() for entry in page)
+
+    # Who may write ---------------------------------------------------------------------------------------------------
+
+    def read_tagged(self, name: str) -> tuple[str, Tag] | None:
+        """The text of an object and the tag of this text; None if it is not there."""
+        try:
+            with self._told():
+                found = self._store.get(name)
+                return bytes(found.bytes()).decode("utf-8"), _tag(found.meta)
+        except FileNotFoundError:
+            return None
+
+    def swap(self, name: str, text: str, tag: Tag | None) -> Tag | None:
+        """Write an object if it is as ``tag`` says (None: not there); gives the new tag, or None if it was not so."""
+        from obstore.exceptions import AlreadyExistsError, PreconditionError
+
+        try:
+            with self._told_but(AlreadyExistsError, PreconditionError):
+                mode: Any = "create" if tag is None else tag
+                return _tag(self._store.put(name, text.encode("utf-8"), mode=mode, use_multipart=False))
+        except (AlreadyExistsError, PreconditionError):
+            return None
+
+    @contextlib.contextmanager
+    def _told_but(self, *kinds: type[Exception]) -> Iterator[None]:
+        caught: Exception | None = None
+        with self._told():
+            try:
+                yield
+            except kinds as error:
+                caught = error
+        if caught is not None:
+            raise caught
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """See ``Place``."""
+        lease = Lease(self, float(os.environ.get(LEASE_SECONDS) or _LEASE_SECONDS))
+        with lease.held(on_taken_over=self._fence):
+            self._lease = lease
+            try:
+                yield
+            finally:
+                self._lease = None
+
+    def _fence(self) -> None:
+        """Make every commit fail that was begun before."""
+        from wordframe.library._store import restore_all
+
+        restore_all(self)
+
+    @contextlib.contextmanager
+    def commit(self, table: Any | None) -> Iterator[None]:
+        """See ``Place``: the lease is asked for after the table's version was taken, and not before."""
+        lease = self._lease
+        if lease is None:
+            raise RuntimeError("a commit outside of Library.locked")
+        lease.check()
+        try:
+            yield
+        except Exception:
+            lease.check()  # if that is why, it says so
+            raise
+
+    def settle(self) -> None:
+        """See ``Place``; nothing is ever put in the place of another here."""
+
+    def explain(self, text: str) -> str | None:
+        """See ``Place``; never the text itself, in which a store may quote what it was sent."""
+        return explain(text) or "the object store failed, or the tables are damaged"
+
+
+def _tag(found: Any) -> Tag:
+    """What a conditional write takes of an answer."""
+    return {name: found[name] for name in ("e_tag", "version") if found.get(name) is not None}
+
+
+def _typed(client: dict[str, str]) -> dict[str, Any]:
+    """Options of the connection as obstore takes them: what is yes or no as such."""
+    return {
+        name: value.lower() == "true" if value.lower() in ("true", "false") else value for name, value in client.items()
+    }
