@@ -102,6 +102,7 @@ EXTRAS = {
     "report": {"matplotlib"},
     "mcp": {"mcp"},
     "openvino": {"openvino"},
+    "cloud": {"obstore"},
 }
 """What each extra brings: the top-level packages whose absence it mends."""
 

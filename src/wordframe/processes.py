@@ -136,6 +136,15 @@ def gather_objects(own: Any) -> list[Any]:
     return gathered
 
 
+def object_of(sender: int, own: Any) -> Any:
+    """What the process ``sender`` gives, in every process."""
+    told = [own]
+    if rank_and_world_size()[1] > 1:
+        with exchanging():
+            dist.broadcast_object_list(told, src=sender)
+    return told[0]
+
+
 def file_of_first(path: Path) -> IO[bytes] | None:
     """The file at ``path`` on the first process's machine, open for reading in every process; None if there is none."""
     rank, processes = rank_and_world_size()

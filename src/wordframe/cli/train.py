@@ -31,16 +31,16 @@ def train(
         typer.Option(help="Folder of the run; the same command goes on there.", show_default=False, readable=False),
     ] = None,
     features: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            help="Features kept by wordframe cache features: the training cache, or a folder with train and val.",
+            help="Features kept by wordframe cache features: the training cache, or a folder with train and val; also "
+            "s3://, gs:// or az:// BUCKET/PREFIX, of which a local copy is made.",
             show_default=False,
-            readable=False,
         ),
     ] = None,
     validation: Annotated[
-        Path | None,
-        typer.Option(help="Feature cache that chooses the best checkpoint.", show_default=False, readable=False),
+        str | None,
+        typer.Option(help="Feature cache that chooses the best checkpoint, or its address.", show_default=False),
     ] = None,
     frames: Annotated[
         Path | None,
@@ -175,8 +175,8 @@ def _list_recipes(*, as_json: bool) -> None:
 
 def _open(
     recipe: Recipe,
-    features: Path | None,
-    validation: Path | None,
+    features: str | None,
+    validation: str | None,
     frames: Path | None,
     videos: Path | None,
     annotations: Path | None,
