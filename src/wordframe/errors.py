@@ -80,6 +80,10 @@ class TrainingError(WordframeError):
     """A training run that cannot start in its folder, or cannot go on."""
 
 
+class ProcessError(WordframeError):
+    """One of several processes that cannot go on because another one cannot, or is gone."""
+
+
 class MissingExtraError(WordframeError):
     """A part of wordframe whose libraries an install without its extra leaves out.
 

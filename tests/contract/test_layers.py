@@ -11,7 +11,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "wordframe"
 LAYERS = [
-    {"cores", "disk", "errors", "features", "interrupts"},
+    {"cores", "disk", "errors", "features", "interrupts", "processes"},
     {"encoders", "heads", "losses", "video"},
     {"models", "extraction"},
     {"data", "train", "evaluate", "library"},

@@ -22,7 +22,8 @@ from torch import Tensor
 from wordframe.data import FeatureBatch, PixelBatch
 from wordframe.losses import contrastive, decorrelation, sigmoid
 from wordframe.models import PRESETS, ModelSettings, TextVideoModel
-from wordframe.train import build_model, dry_run_recipe, end_process_group, make_recipe, start_process_group, train
+from wordframe.processes import end_process_group, start_process_group
+from wordframe.train import build_model, dry_run_recipe, make_recipe, train
 from wordframe.train.build import configure, train_mode
 from wordframe.train.distributed import sum_gradients, sum_over_processes
 from wordframe.train.made_up import MadeUpFeatures, MadeUpPixels, tiny_clip

@@ -276,7 +276,7 @@ def test_texts_of_no_video_are_shown_in_tiles_that_cover_every_pair_once() -> No
     told: list[tuple[int, int]] = []
 
     class Reader:
-        def add(self, tile: Tensor, *, rows: Tensor, first_column: int) -> None:
+        def add(self, tile: Tensor, *, rows: Tensor, first_column: int, part: int = 0) -> None:
             place = (rows[:, None], torch.arange(first_column, first_column + tile.shape[1]))
             assert (shown[place] == -1.0).all(), "no pair comes twice"
             shown[place] = tile

@@ -17,7 +17,7 @@ from wordframe.heads.tcmgc import attending
 from wordframe.heads.tcmgc import head as tcmgc_head
 from wordframe.heads.tcmgc.lva import LanguageVideoAttention
 from wordframe.losses import contrastive, decorrelation
-from wordframe.train import end_process_group
+from wordframe.processes import end_process_group
 
 VARIANTS: list[dict[str, Any]] = [
     {},

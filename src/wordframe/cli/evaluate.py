@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wordframe.cli.data import FrameCacheOption, load_cutting
+from wordframe.cli._evaluating import bars_of, evaluating, load_both
+from wordframe.cli.data import FrameCacheOption
 from wordframe.cli.options import (
     AllowMissingOption,
     AnnotationsOption,
@@ -34,7 +35,7 @@ from wordframe.cli.options import (
 if TYPE_CHECKING:
     from wordframe.data import FrameCache, MatchedVideos
     from wordframe.encoders import Encoder
-    from wordframe.evaluate import Outcome, Provenance
+    from wordframe.evaluate import Outcome, Provenance, Share
     from wordframe.models import TextVideoModel
     from wordframe.video import Cut, FrameRule
 
@@ -44,9 +45,10 @@ _UNFINISHED = "unfinished"
 """Where, in the run's folder, the state of a run is kept until it is done."""
 
 _FeaturesOption = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
-        help="Features kept by wordframe cache features, instead of videos.", show_default=False, readable=False
+        help="Features kept by wordframe cache features, instead of videos; also s3://, gs:// or az:// BUCKET/PREFIX.",
+        show_default=False,
     ),
 ]
 _EncoderOption = Annotated[
@@ -134,10 +136,6 @@ def evaluate(
 
         wordframe evaluate --moments --benchmark charades_sta --annotations charades --videos charades/videos
     """
-    from wordframe.evaluate import refuse_used, write_run
-
-    if to is not None:
-        refuse_used(to)
     asked = _Asked(
         model, untrained, frames, cut, words, allow_missing, dsl, qb_norm, to, max_memory, videos, frame_cache
     )
@@ -148,33 +146,55 @@ def evaluate(
         )
     if library is not None and not moments:
         raise typer.BadParameter("--library goes with --moments")
-    if moments:
-        if any(given is not None for given in (features, frame_cache, frames, qb_norm)) or dsl or cut != "uniform":
-            raise typer.BadParameter(
-                "--moments indexes the videos; leave --features, --frame-cache, --frames, --cut, --dsl and --qb-norm "
-                "out"
+    if moments and (dsl or cut != "uniform" or any(x is not None for x in (features, frame_cache, frames, qb_norm))):
+        raise typer.BadParameter(
+            "--moments indexes the videos; leave --features, --frame-cache, --frames, --cut, --dsl and --qb-norm out"
+        )
+    with evaluating() as share:
+        _refuse_used(to, share)
+        if moments:
+            source = (captions, benchmark, annotations)
+            _evaluate_moments(
+                share, videos, source, split, library, encoder, model, untrained, words, allow_missing, to, json
             )
-        source = (captions, benchmark, annotations)
-        _evaluate_moments(videos, source, split, library, encoder, model, untrained, words, allow_missing, to, json)
+            return
+        if features is not None:
+            if any(given is not None for given in (videos, frame_cache, captions, benchmark, annotations, encoder)):
+                raise typer.BadParameter("--features brings its videos, captions and encoder; leave the others out")
+            outcome = _from_features(asked, features, share)
+        elif (videos is None) == (frame_cache is None):
+            raise typer.BadParameter("give --videos or --frame-cache with --captions or --benchmark, or --features")
+        elif captions is not None and benchmark is None and annotations is None:
+            outcome = _from_captions(asked, captions, encoder, share)
+        elif benchmark is not None and annotations is not None and captions is None:
+            outcome = _from_benchmark(asked, benchmark, annotations, split, encoder, share)
+        else:
+            raise typer.BadParameter("give either --captions, or --benchmark with --annotations")
+        _keep(outcome, to, share)
+    if share.rank == 0:
+        _show(outcome, json=json)
+    if outcome.report.skipped:  # videos that took no part end the command with status 1
+        raise typer.Exit(1)
+
+
+def _refuse_used(to: Path | None, share: Share) -> None:
+    from wordframe.evaluate import refuse_used
+
+    with share.failing_together():
+        if to is not None and share.rank == 0:
+            refuse_used(to)
+
+
+def _keep(outcome: Outcome, to: Path | None, share: Share) -> None:
+    """The first process writes the folder; each removes the state that it kept of its share."""
+    from wordframe.evaluate import write_run
+
+    if to is None:
         return
-    if features is not None:
-        if any(given is not None for given in (videos, frame_cache, captions, benchmark, annotations, encoder)):
-            raise typer.BadParameter("--features brings its videos, captions and encoder; leave the others out")
-        outcome = _from_features(asked, features)
-    elif (videos is None) == (frame_cache is None):
-        raise typer.BadParameter("give --videos or --frame-cache with --captions or --benchmark, or --features")
-    elif captions is not None and benchmark is None and annotations is None:
-        outcome = _from_captions(asked, captions, encoder)
-    elif benchmark is not None and annotations is not None and captions is None:
-        outcome = _from_benchmark(asked, benchmark, annotations, split, encoder)
-    else:
-        raise typer.BadParameter("give either --captions, or --benchmark with --annotations")
-    if to is not None:
-        left_out = write_run(to, outcome)
-        if left_out is not None:
+    with share.failing_together():
+        if share.rank == 0 and (left_out := write_run(to, outcome)) is not None:
             print(left_out, file=sys.stderr)
-        shutil.rmtree(to / _UNFINISHED, ignore_errors=True)
-    _show(outcome, json=json)
+    shutil.rmtree(to / _UNFINISHED, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -213,6 +233,7 @@ class _Asked:
 
 
 def _evaluate_moments(
+    share: Share,
     videos: Path | None,
     source: tuple[Path | None, str | None, Path | None],
     split: str,
@@ -233,28 +254,30 @@ def _evaluate_moments(
     asked = MomentsAsked(
         videos, captions, benchmark, annotations, split, library, model, allow_missing=allow_missing, to=to, json=json
     )
-    evaluate_moments(asked, *_load(encoder, model, untrained, words))
+    with share.failing_together():
+        loaded = load_both(encoder, model, untrained, words)
+    evaluate_moments(asked, *loaded, share)
 
 
-def _from_features(asked: _Asked, features: Path) -> Outcome:
-    from wordframe.cli._terminal import bars_in_turn
+def _from_features(asked: _Asked, features: str, share: Share) -> Outcome:
     from wordframe.data import CachedFeatures
     from wordframe.evaluate import evaluate_cached
     from wordframe.models import PRESETS, load_ready, refuse_other_features
 
-    description = CachedFeatures.open(features).description
-    model = load_ready(
-        asked.model, dimension=description.dimension if asked.model in PRESETS else None, untrained=asked.untrained
-    )
-    refuse_other_features(
-        model,
-        asked.model,
-        encoder=description.encoder,
-        fingerprint=description.fingerprint,
-        dimension=description.dimension,
-        remedy="cache features by the model's own",
-    )
-    with bars_in_turn() as on_progress:
+    with share.failing_together():
+        description = CachedFeatures.open(features).description
+        model = load_ready(
+            asked.model, dimension=description.dimension if asked.model in PRESETS else None, untrained=asked.untrained
+        )
+        refuse_other_features(
+            model,
+            asked.model,
+            encoder=description.encoder,
+            fingerprint=description.fingerprint,
+            dimension=description.dimension,
+            remedy="cache features by the model's own",
+        )
+    with bars_of(share) as on_progress:
         return evaluate_cached(
             features,
             model,
@@ -266,47 +289,52 @@ def _from_features(asked: _Asked, features: Path) -> Outcome:
             bank=asked.bank,
             max_memory_mb=asked.max_memory_mb,
             checkpoint=None if asked.to is None else asked.to / _UNFINISHED,
+            share=share,
             on_progress=lambda done, total: on_progress("Scoring pairs", done, total),
         )
 
 
-def _from_captions(asked: _Asked, file: Path, encoder: str | None) -> Outcome:
+def _from_captions(asked: _Asked, file: Path, encoder: str | None, share: Share) -> Outcome:
     from wordframe.data import read_captions
     from wordframe.evaluate import Provenance
 
     if asked.bank == _TRAIN:
         raise typer.BadParameter("--qb-norm train goes with --benchmark; name a file of training captions")
-    matched = asked.match(read_captions(file))
-    loaded = _load(encoder, asked.model, asked.untrained, asked.words)
-    bank = None if asked.bank is None else _captions_of(read_captions(Path(asked.bank)))
-    return _evaluate(
-        asked, matched, loaded, Provenance.of_captions(file), None, asked.frames or _OWN_FRAMES, asked.words, bank
-    )
+    with share.failing_together():
+        matched = asked.match(read_captions(file))
+        loaded = load_both(encoder, asked.model, asked.untrained, asked.words)
+        bank = None if asked.bank is None else _captions_of(read_captions(Path(asked.bank)))
+        source = Provenance.of_captions(file)
+    return _evaluate(asked, share, matched, loaded, source, None, asked.frames or _OWN_FRAMES, asked.words, bank)
 
 
-def _from_benchmark(asked: _Asked, name: str, annotations: Path, split: str, encoder: str | None) -> Outcome:
+def _from_benchmark(
+    asked: _Asked, name: str, annotations: Path, split: str, encoder: str | None, share: Share
+) -> Outcome:
     from wordframe.data import SPLITS, load_benchmark, protocol, read_captions
     from wordframe.evaluate import Provenance
 
     if split not in SPLITS:
         raise typer.BadParameter(f"--split {split!r} is not there; use {', '.join(SPLITS)}")
-    sizes, benchmark = protocol(name), load_benchmark(name, annotations, splits=(split,))
-    found: Mapping[str, Sequence[str]] = {}
-    if asked.bank is not None:
-        is_train = asked.bank == _TRAIN
-        train = load_benchmark(name, annotations, splits=(_TRAIN,)).splits[_TRAIN].captions if is_train else None
-        found = train if train is not None else read_captions(Path(asked.bank))
-    matched = asked.match(benchmark.splits[split].captions)
-    words = asked.words or sizes.num_words
-    loaded = _load(encoder, asked.model, asked.untrained, words)
+    with share.failing_together():
+        sizes, benchmark = protocol(name), load_benchmark(name, annotations, splits=(split,))
+        found: Mapping[str, Sequence[str]] = {}
+        if asked.bank is not None:
+            is_train = asked.bank == _TRAIN
+            train = load_benchmark(name, annotations, splits=(_TRAIN,)).splits[_TRAIN].captions if is_train else None
+            found = train if train is not None else read_captions(Path(asked.bank))
+        matched = asked.match(benchmark.splits[split].captions)
+        words = asked.words or sizes.num_words
+        loaded = load_both(encoder, asked.model, asked.untrained, words)
     bank = None if asked.bank is None else _captions_of(found)
     source = Provenance.of_benchmark(benchmark, split)
     rule = benchmark.splits[split].rule(asked.cut)
-    return _evaluate(asked, matched, loaded, source, rule, asked.frames or sizes.num_frames, words, bank)
+    return _evaluate(asked, share, matched, loaded, source, rule, asked.frames or sizes.num_frames, words, bank)
 
 
 def _evaluate(
     asked: _Asked,
+    share: Share,
     found: tuple[MatchedVideos, FrameCache | None],
     loaded: tuple[Encoder, TextVideoModel],
     source: Provenance,
@@ -315,7 +343,6 @@ def _evaluate(
     words: int | None,
     bank: list[str] | None,
 ) -> Outcome:
-    from wordframe.cli._terminal import bars_in_turn
     from wordframe.evaluate import evaluate_videos
     from wordframe.video import WHOLE_VIDEO
 
@@ -327,7 +354,7 @@ def _evaluate(
             rule = cache.rule
         else:
             cache.refuse_other_rule(rule)
-    with bars_in_turn() as on_progress:
+    with bars_of(share) as on_progress:
         return evaluate_videos(
             matched,
             encoder,
@@ -344,7 +371,8 @@ def _evaluate(
             dsl=asked.dsl,
             bank=bank,
             max_memory_mb=asked.max_memory_mb,
-            on_read=lambda done: on_progress("Reading videos", done, len(matched.pairs)),
+            share=share,
+            on_read=lambda done: on_progress("Reading videos", done, len(share.own(matched.pairs))),
             on_progress=lambda done, total: on_progress("Scoring pairs", done, total),
         )
 
@@ -353,29 +381,8 @@ def _captions_of(captions: Mapping[str, Sequence[str]]) -> list[str]:
     return [caption for several in captions.values() for caption in several]
 
 
-def _load(encoder: str | None, name: str, untrained: bool, words: int | None) -> tuple[Encoder, TextVideoModel]:
-    """The encoder and the model; a checkpoint that brings its own CLIP is its own encoder unless another is named."""
-    from wordframe.models import PRESETS, load_ready, refuse_other_features
-
-    if name in PRESETS:
-        used = load_cutting(encoder or "offline", words)
-        return used, load_ready(name, dimension=used.dimension, untrained=untrained)
-    model = load_ready(name, untrained=untrained)
-    trained_on = "offline" if model.trained_on is None else model.trained_on.name
-    used = load_cutting(encoder or (trained_on if model.backbone is None else name), words)
-    refuse_other_features(
-        model,
-        name,
-        encoder=used.name,
-        fingerprint=used.fingerprint,
-        dimension=used.dimension,
-        remedy="leave --encoder out to use the model's own",
-    )
-    return used, model
-
-
 def _show(outcome: Outcome, *, json: bool) -> None:
-    """Print; videos that took no part end the command with status 1."""
+    """Print the report, and on the side what is odd."""
     from wordframe.disk import one_line
     from wordframe.evaluate import report_table
 
@@ -390,5 +397,3 @@ def _show(outcome: Outcome, *, json: bool) -> None:
         from rich.console import Console
 
         Console().print(report_table(report))
-    if report.skipped:
-        raise typer.Exit(1)

@@ -23,7 +23,7 @@ from wordframe.errors import AnnotationError, counted
 if TYPE_CHECKING:
     from wordframe.data import MatchedVideos, MomentSet
     from wordframe.encoders import Encoder
-    from wordframe.evaluate import MomentReport, Skipped
+    from wordframe.evaluate import MomentReport, Share, Skipped
     from wordframe.library import Library
     from wordframe.models import TextVideoModel
 
@@ -44,27 +44,39 @@ class MomentsAsked:
     json: bool
 
 
-def evaluate_moments(asked: MomentsAsked, encoder: Encoder, model: TextVideoModel) -> None:
-    """Index what is missing, ask every sentence, print the numbers; videos that took no part end it with status 1."""
-    from wordframe.cli._terminal import counting_progress
+def evaluate_moments(asked: MomentsAsked, encoder: Encoder, model: TextVideoModel, share: Share) -> None:
+    """Index what is missing, ask every sentence, print the numbers; videos that took no part end it with status 1.
+
+    Of several processes each asks its share of the sentences, of a library that lies on its machine.
+    """
+    from wordframe.cli._evaluating import bars_of
     from wordframe.data import match_videos
     from wordframe.evaluate import moment_figures, moment_values, write_moment_run
     from wordframe.library import Library
     from wordframe.search import answer_moments
 
-    wanted = _read(asked)
-    matched = match_videos(asked.videos, wanted.captions)
-    if not asked.allow_missing:
-        matched.refuse_missing()
+    with share.failing_together():
+        wanted = _read(asked)
+        matched = match_videos(asked.videos, wanted.captions)
+        if not asked.allow_missing:
+            matched.refuse_missing()
     with _library_folder(asked.library) as folder:
-        library = Library.open(folder, encoder=encoder)
-        ids, skipped = _indexed(library, matched, allow_missing=asked.allow_missing)
-        snapshot = library.snapshot(model)
-        queries = [query for query in wanted.queries if query.video in ids]
-        with counting_progress("Asking sentences", len(queries)) as on_progress:
-            answers = answer_moments(snapshot, queries, ids, on_progress=on_progress)
-        videos = snapshot.videos()
-        num_segments = snapshot.num_segments
+        for turn in range(share.processes):  # a library has one writer, and processes of one machine may share it
+            with share.failing_together():
+                if turn == share.rank:
+                    library = Library.open(folder, encoder=encoder)
+                    ids, skipped = _indexed(library, matched, allow_missing=asked.allow_missing)
+        with share.failing_together(), bars_of(share) as on_progress:
+            snapshot = library.snapshot(model)
+            queries = [query for query in wanted.queries if query.video in ids]
+            own = share.own(queries)
+            answers = answer_moments(
+                snapshot, own, ids, on_progress=lambda done: on_progress("Asking sentences", done, len(own))
+            )
+            videos = snapshot.videos()
+            num_segments = snapshot.num_segments
+    share.refuse_unlike(sentences=[f"{query.video} {query.text}" for query in queries], segments=[str(num_segments)])
+    answers = share.whole(answers)
     values = moment_values(queries, answers)
     places = {video: place for place, video in enumerate(ids)}
     from numpy import array
@@ -82,9 +94,13 @@ def evaluate_moments(asked: MomentsAsked, encoder: Encoder, model: TextVideoMode
         seconds=sum(video.duration_seconds for video in videos),
         rated=any(query.saliency for query in queries),
     )
-    if asked.to is not None:
-        write_moment_run(asked.to, report, queries, answers, values)
-    _show(report, json=asked.json)
+    with share.failing_together():
+        if asked.to is not None and share.rank == 0:
+            write_moment_run(asked.to, report, queries, answers, values)
+    if share.rank == 0:
+        _show(report, json=asked.json)
+    if report.skipped:
+        raise typer.Exit(1)
 
 
 def _read(asked: MomentsAsked) -> MomentSet:
@@ -172,5 +188,3 @@ def _show(report: MomentReport, *, json: bool) -> None:
         from rich.console import Console
 
         Console().print(moment_table(report))
-    if report.skipped:
-        raise typer.Exit(1)

@@ -31,16 +31,16 @@ def train(
         typer.Option(help="Folder of the run; the same command goes on there.", show_default=False, readable=False),
     ] = None,
     features: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            help="Features kept by wordframe cache features: the training cache, or a folder with train and val.",
+            help="Features kept by wordframe cache features: the training cache, or a folder with train and val; also "
+            "s3://, gs:// or az:// BUCKET/PREFIX, of which a local copy is made.",
             show_default=False,
-            readable=False,
         ),
     ] = None,
     validation: Annotated[
-        Path | None,
-        typer.Option(help="Feature cache that chooses the best checkpoint.", show_default=False, readable=False),
+        str | None,
+        typer.Option(help="Feature cache that chooses the best checkpoint, or its address.", show_default=False),
     ] = None,
     frames: Annotated[
         Path | None,
@@ -102,24 +102,37 @@ def train(
     if recipe is None:
         raise typer.BadParameter("a recipe is missing: a name that wordframe train --list shows, or a YAML file")
 
-    from wordframe.train import TrainingSetup, dry_run_recipe, end_process_group, load_recipe, start_process_group
+    from wordframe.processes import end_process_group, failing_together, start_process_group
+    from wordframe.train import TrainingSetup, dry_run_recipe, load_recipe
 
-    loaded = load_recipe(recipe, set_ or ())
     with contextlib.ExitStack() as stack:
         stack.callback(end_process_group)
-        if dry_run is not None:
-            loaded = dry_run_recipe(loaded, steps=dry_run)
-            setup = TrainingSetup.made_up(loaded)
-            folder = out or Path(stack.enter_context(tempfile.TemporaryDirectory())) / "run"
-        else:
-            if out is None:
-                raise typer.BadParameter("--out is missing: the folder of the run")
-            folder = out
-            setup = _open(
-                loaded, features, validation, frames, videos, annotations, captions, validation_captions, allow_missing
-            )
+        place = start_process_group()
+        with failing_together():  # what one machine lacks ends the run on all
+            loaded = load_recipe(recipe, set_ or ())
+            if dry_run is not None:
+                loaded = dry_run_recipe(loaded, steps=dry_run)
+                setup = TrainingSetup.made_up(loaded)
+                folder = out or Path(stack.enter_context(tempfile.TemporaryDirectory())) / "run"
+            else:
+                if out is None:
+                    raise typer.BadParameter("--out is missing: the folder of the run")
+                folder = out
+                setup = _open(
+                    loaded,
+                    features,
+                    validation,
+                    frames,
+                    videos,
+                    annotations,
+                    captions,
+                    validation_captions,
+                    allow_missing,
+                )
         result = _run(loaded, setup, folder, workers, quiet=json)
-        if not start_process_group().is_main_process:
+        if not place.is_main_process:
+            if result.interrupted:
+                raise typer.Exit(130)
             return
         if dry_run is None or out is not None:
             _draw(folder)
@@ -162,8 +175,8 @@ def _list_recipes(*, as_json: bool) -> None:
 
 def _open(
     recipe: Recipe,
-    features: Path | None,
-    validation: Path | None,
+    features: str | None,
+    validation: str | None,
     frames: Path | None,
     videos: Path | None,
     annotations: Path | None,

@@ -17,6 +17,8 @@ from .check import SplitCheck as SplitCheck
 from .check import check_split as check_split
 from .feature_cache import CachedFeatures as CachedFeatures
 from .feature_cache import FeatureDescription as FeatureDescription
+from .feature_cache import feature_folder as feature_folder
+from .feature_cache import feature_part as feature_part
 from .frame_cache import QUALITY as QUALITY
 from .frame_cache import FrameCache as FrameCache
 from .frame_cache import FrameCacheSummary as FrameCacheSummary

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from wordframe.data._cache_folder import CacheError, checksum, read_description, write_description
+from wordframe.data._copied import copied, is_address, is_there, joined
 from wordframe.data.benchmarks import BENCHMARKS
 from wordframe.disk import short_hash
 from wordframe.encoders import clean_text
@@ -146,12 +147,12 @@ class CachedFeatures:
 
     @classmethod
     def open(cls, folder: str | Path) -> CachedFeatures:
-        """Open a folder for reading.
+        """Open a folder for reading, or the local copy of a cache at an address such as ``s3://bucket/features/train``.
 
         Raises:
             CacheError: there is no feature cache, it is not complete, or a block is missing or damaged.
         """
-        place = Path(folder)
+        place = feature_folder(folder)
         description = FeatureDescription.read(place)
         if description is None:
             raise CacheError(f"{folder}: there is no feature cache; make one with wordframe cache features")
@@ -224,6 +225,21 @@ class CachedFeatures:
                     f"{self._folder / file}: missing or damaged ({error}); the command that made the cache mends it"
                 ) from error
         return self._blocks[file][name]
+
+
+def feature_folder(place: str | Path) -> Path:
+    """The folder of a feature cache: ``place``, or a copy of what is at that address on object storage.
+
+    Raises:
+        CacheError: nothing is at the address, it cannot be read, or is damaged.
+    """
+    return copied(str(place), f"wordframe-{_KIND}.json", CAPTIONS) if is_address(place) else Path(place)
+
+
+def feature_part(place: str | Path, name: str) -> str | Path | None:
+    """What ``name`` is below ``place``, a folder or an address with several caches; None if it is not there."""
+    part = joined(place, name)
+    return part if is_there(part, f"wordframe-{_KIND}.json") else None
 
 
 def block_name(kind: str, number: int) -> str:

@@ -184,7 +184,7 @@ class FeatureSet:
         benchmark: str | None = None,
         split: str | None = None,
     ) -> FeatureSet:
-        """The split cached in ``folder`` by ``wordframe cache features``.
+        """The split cached in ``folder``, or at an address, by ``wordframe cache features``.
 
         Args:
             num_words, num_frames: as above.

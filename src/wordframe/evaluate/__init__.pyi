@@ -50,3 +50,4 @@ from .runs import comparison_table as comparison_table
 from .runs import read_run as read_run
 from .runs import refuse_used as refuse_used
 from .runs import write_run as write_run
+from .sharing import Share as Share

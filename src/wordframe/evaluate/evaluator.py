@@ -21,6 +21,7 @@ from wordframe.evaluate.metrics import Ranks, check_owners
 from wordframe.evaluate.ranker import LOGITS, OnProgress, TileReader, TileScorer, View, read_tiles, streamed_views
 from wordframe.evaluate.ranking import Texts, bounded, count_texts, feature_tiles, video_blocks
 from wordframe.evaluate.rescoring import BETA, Statistics, dual_softmax_t2v, dual_softmax_v2t, querybank_t2v
+from wordframe.evaluate.sharing import ALONE, Share
 from wordframe.evaluate.toplists import TopLists
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.models import TextVideoModel
@@ -96,6 +97,7 @@ def measure_features(
     bank: Texts | None = None,
     max_memory_mb: int = 1024,
     checkpoint: str | Path | None = None,
+    share: Share = ALONE,
     on_progress: OnProgress = lambda done, total: None,
 ) -> Measured:
     """``evaluate_features`` with lists and post-processing.
@@ -104,12 +106,17 @@ def measure_features(
         top: length of every query's list of candidates; None for no lists.
         dsl: rank by dual softmax too.
         bank: captions of the training split; rank by QB-Norm too.
+        share: what this process scores of it, where several do; ``Share.of_group()`` in each of them. All end with the
+            same, that of one process.
     """
     check_owners(caption_video, num_texts=count_texts(texts), num_videos=len(videos))
     num_texts, num_videos = len(caption_video), len(videos)
     bank_texts = 0 if bank is None else count_texts(bank)
     both_passes = dsl or bank is not None
-    passes = _Passes(model, texts, videos, caption_video, max_memory_mb=max_memory_mb)
+    share.refuse_unlike(
+        model=[model.fingerprint], captions=map(str, caption_video.tolist()), memory=[f"{max_memory_mb}"]
+    )
+    passes = _Passes(model, texts, videos, caption_video, max_memory_mb=max_memory_mb, share=share)
     passes.meter = _Meter(on_progress, total=((1 + both_passes) * num_texts + bank_texts) * num_videos)
     passes.keep_state(checkpoint, top=top or 0, dsl=dsl, bank=bank_texts)
     asking = torch.zeros(num_videos, dtype=torch.bool).index_fill(0, caption_video, True)
@@ -147,7 +154,9 @@ class _Passes:
         caption_video: Tensor,
         *,
         max_memory_mb: int,
+        share: Share,
     ) -> None:
+        self.share = share
         self.model, self.texts, self.videos, self.caption_video = model, texts, videos, caption_video
         self.columns, self.group_size = tile_sizes(len(caption_video), videos, max_memory_mb)
         self.meter = _Meter(lambda done, total: None, total=0)
@@ -166,7 +175,7 @@ class _Passes:
     def ranks(self, views: Mapping[str, View], readers: Mapping[str, TileReader]) -> dict[str, tuple[Tensor, Tensor]]:
         """Both directions' ranks by each view."""
         self._done += 1
-        folder = None if self._folder is None else self._folder / f"pass-{self._done}"
+        folder = None if self._folder is None else self._folder / f"pass-{self._done}{self.share.name}"
         return streamed_views(
             self._tiles(self.texts),
             self.caption_video,
@@ -177,6 +186,7 @@ class _Passes:
             max_columns=self.columns,
             group_size=self.group_size,
             checkpoint=None if folder is None else Checkpoint(folder, self._identity),
+            share=self.share,
             on_progress=self.meter.next(),
         )
 
@@ -190,6 +200,7 @@ class _Passes:
             max_rows=ROWS,
             max_columns=self.columns,
             group_size=self.group_size,
+            share=self.share,
             on_progress=self.meter.next(),
         )
 

@@ -4,7 +4,8 @@ Two ways of choosing frames: ``uniform``, the centres of equal parts of the vide
 benchmarks' one a second and of these at most ``num_frames``, by a ``FrameRule`` (METHODS section 8).
 A video that cannot be read is listed and, unless the caller allows it, ends the evaluation, since a smaller gallery is
 an easier one. From a cache, captions are read a block at a time when their tile comes; frames, ``V · F · D`` numbers,
-are held. Neighbours: ``evaluator.py`` ranks the features, ``outcome.py`` makes the report.
+are held. Several processes may each read some of the videos, and tell the others.
+Neighbours: ``evaluator.py`` ranks the features, ``outcome.py`` makes the report.
 Axes: ``V`` videos, ``F`` frames, ``D`` embedding size, ``T`` texts of a block, ``W`` token positions.
 """
 
@@ -25,6 +26,7 @@ from wordframe.data import CachedFeatures, FrameCache, MatchedVideos, in_order, 
 from wordframe.encoders import Encoder
 from wordframe.errors import AnnotationError, VideoError, counted
 from wordframe.evaluate.report import Skipped
+from wordframe.evaluate.sharing import ALONE, Share
 from wordframe.extraction import Failure, Job, extract
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.models import fit_text, kept_words
@@ -55,11 +57,20 @@ class Gathered:
 
 @dataclass
 class _Read:
-    """Frame features ``(F, D)`` of each video in order, None where there are none; and what was hard to read."""
+    """Frame features ``(F, D)`` of each video in order, None where there are none; and, by their places, why some could
+    not be read and what is wrong with others."""
 
     features: list[NDArray[np.float32] | None]
-    failures: list[Skipped] = field(default_factory=list)
-    damaged: list[Skipped] = field(default_factory=list)
+    failures: dict[int, str] = field(default_factory=dict)
+    damaged: dict[int, str] = field(default_factory=dict)
+
+    def whole(self, share: Share) -> _Read:
+        """All videos, where this was a process's share of them."""
+        own = [(each, self.failures.get(at), self.damaged.get(at)) for at, each in enumerate(self.features)]
+        every = share.whole(own)
+        failures = {place: reason for place, (_, reason, _) in enumerate(every) if reason is not None}
+        damaged = {place: reason for place, (_, _, reason) in enumerate(every) if reason is not None}
+        return _Read([features for features, _, _ in every], failures, damaged)
 
 
 def gather(
@@ -72,30 +83,38 @@ def gather(
     num_words: int | None,
     allow_missing: bool,
     cache: FrameCache | None = None,
+    share: Share = ALONE,
     on_progress: Callable[[int], None],
 ) -> Gathered:
     """Encode the videos and their captions. rule: of ``seconds``, which ones; cache: what frames are taken from, by the
-    videos' names and its own rule, if not from files.
+    videos' names and its own rule, if not from files; share: the videos that this process reads.
 
     Raises:
         AnnotationError: videos are missing or unreadable and that is not allowed, or none is left.
     """
-    if not allow_missing:
-        matched.refuse_missing()
-    paths = [pair.path for pair in matched.pairs]
-    if cache is not None:
-        read = _read_cached([pair.name for pair in matched.pairs], cache, encoder, num_frames, on_progress)
-    elif sampling == "uniform":
-        read = _read_uniform(paths, encoder, num_frames, on_progress)
-    else:
-        read = _read_seconds(paths, encoder, num_frames, rule, on_progress)
+    with share.failing_together():
+        if not allow_missing:
+            matched.refuse_missing()
+    captions, owners = matched.queries()
+    share.refuse_unlike(encoder=[encoder.fingerprint], videos=[pair.name for pair in matched.pairs], captions=captions)
+    with share.failing_together():
+        pairs = share.own(matched.pairs)
+        paths = [pair.path for pair in pairs]
+        if cache is not None:
+            read = _read_cached([pair.name for pair in pairs], cache, encoder, num_frames, on_progress)
+        elif sampling == "uniform":
+            read = _read_uniform(paths, encoder, num_frames, on_progress)
+        else:
+            read = _read_seconds(paths, encoder, num_frames, rule, on_progress)
+    read = read.whole(share)
+    files = [str(pair.path) if cache is None else pair.name for pair in matched.pairs]
     skipped = [
         Skipped(name, "not in the folder" if cache is None else "not in the frame cache") for name in matched.missing
-    ] + read.failures
+    ] + [Skipped(files[place], reason) for place, reason in read.failures.items()]
     if read.failures and not allow_missing:
         raise AnnotationError(
-            f"{len(read.failures)} of {counted(len(paths), 'video')} cannot be read, "
-            f"the first: {read.failures[0].reason}; "
+            f"{len(read.failures)} of {counted(len(matched.pairs), 'video')} cannot be read, "
+            f"the first: {next(iter(read.failures.values()))}; "
             "mend them, or say --allow-missing to evaluate the others"
         )
     there = np.array([frames is not None for frames in read.features])  # (videos that were asked for,)
@@ -103,7 +122,6 @@ def gather(
         raise AnnotationError("no captioned video could be read; nothing to evaluate")
     # captions of videos that are not there are left out with them: a query whose answer is missing measures nothing
     place = np.cumsum(there) - 1  # among those that are there
-    captions, owners = matched.queries()
     asked = np.array(owners)
     kept = there[asked]
     found = [caption for caption, keep in zip(captions, kept.tolist(), strict=True) if keep]
@@ -115,7 +133,7 @@ def gather(
         videos=VideoFeatures.from_ragged([frames for frames in read.features if frames is not None]),
         full_gallery=len(matched.pairs) + len(matched.missing),
         skipped=tuple(skipped),
-        damaged=tuple(read.damaged),
+        damaged=tuple(Skipped(files[place], reason) for place, reason in read.damaged.items()),
     )
 
 
@@ -141,14 +159,14 @@ def _read_uniform(
     ended = 0
     with contextlib.closing(extract(jobs, encoder, times=times)) as results:
         for result in results:
-            file = str(paths[int(result.key)])
+            place = int(result.key)
             if isinstance(result, Failure):
-                read.failures.append(Skipped(file, result.reason))
-                parts[int(result.key)].clear()  # a video that is listed as missing must not be a candidate as well
+                read.failures[place] = result.reason
+                parts[place].clear()  # a video that is listed as missing must not be a candidate as well
             else:
-                parts[int(result.key)].append((result.index, result.features))
+                parts[place].append((result.index, result.features))
                 if result.problem is not None:
-                    read.damaged.append(Skipped(file, result.problem))
+                    read.damaged[place] = result.problem
             ended += isinstance(result, Failure) or result.last
             on_progress(ended)
     for place, chunks in enumerate(parts):
@@ -172,7 +190,7 @@ def _read_seconds(
             return error
         return encoder.encode_frames(frames.rgb).numpy(), frames.problem
 
-    return _gathered_in_order(in_order(work, paths), list(map(str, paths)), on_progress)
+    return _gathered_in_order(in_order(work, paths), len(paths), on_progress)
 
 
 def _read_cached(
@@ -187,22 +205,22 @@ def _read_cached(
             return error
         return encoder.encode_frames(frames.rgb).numpy(), frames.problem
 
-    return _gathered_in_order(in_order(work, names), names, on_progress)
+    return _gathered_in_order(in_order(work, names), len(names), on_progress)
 
 
 def _gathered_in_order(
     results: Iterable[tuple[NDArray[np.float32], str | None] | VideoError],
-    files: Sequence[str],
+    count: int,
     on_progress: Callable[[int], None],
 ) -> _Read:
-    read = _Read([None] * len(files))
+    read = _Read([None] * count)
     for place, result in enumerate(results):
         if isinstance(result, VideoError):
-            read.failures.append(Skipped(files[place], str(result)))
+            read.failures[place] = str(result)
         else:
             read.features[place] = result[0]
             if result[1] is not None:
-                read.damaged.append(Skipped(files[place], result[1]))
+                read.damaged[place] = result[1]
         on_progress(place + 1)
     return read
 

@@ -28,6 +28,7 @@ from wordframe.evaluate.ranker import OnProgress
 from wordframe.evaluate.ranking import Texts
 from wordframe.evaluate.report import EvaluationReport, Row
 from wordframe.evaluate.rescoring import BETA
+from wordframe.evaluate.sharing import ALONE, Share
 from wordframe.models import TextVideoModel
 from wordframe.video import WHOLE_VIDEO, FrameRule, decoder_version
 
@@ -111,6 +112,7 @@ def evaluate_videos(
     bank: Sequence[str] | None = None,
     seed: int = 0,
     max_memory_mb: int = 1024,
+    share: Share = ALONE,
     on_read: Callable[[int], None] = lambda done: None,
     on_progress: OnProgress = lambda done, total: None,
 ) -> Outcome:
@@ -127,6 +129,7 @@ def evaluate_videos(
         bank: captions of the training split; rank by QB-Norm too.
         allow_missing: evaluate the other videos when some are not there or cannot be read.
         seed: of the mean rank's interval and of the bank.
+        share: what this process does of it, where several do (``sharing.py``); the outcome is whole in each.
         on_read: called with the number of videos read so far.
         on_progress: called with the pairs scored and their total.
 
@@ -145,6 +148,7 @@ def evaluate_videos(
         num_words=num_words,
         allow_missing=allow_missing,
         cache=cache,
+        share=share,
         on_progress=on_read,
     )
     frames = f"{num_frames} a video, uniform" if sampling == "uniform" else rule.describe(num_frames)
@@ -159,6 +163,7 @@ def evaluate_videos(
         bank=None if bank is None else _encoded_bank(bank, encoder, num_words=num_words, seed=seed),
         seed=seed,
         max_memory_mb=max_memory_mb,
+        share=share,
         on_progress=on_progress,
     )
 
@@ -175,6 +180,7 @@ def evaluate_cached(
     bank: str | Path | None = None,
     seed: int = 0,
     max_memory_mb: int = 1024,
+    share: Share = ALONE,
     checkpoint: Path | None = None,
     on_progress: OnProgress = lambda done, total: None,
 ) -> Outcome:
@@ -189,22 +195,27 @@ def evaluate_cached(
         CacheError: there is no complete feature cache.
         CheckpointError: the bank was made by another encoder.
     """
-    cache = CachedFeatures.open(folder)
-    stored = cache.description
-    num_frames = min(limit for limit in (num_frames, stored.num_frames, model.max_frames) if limit is not None)
-    num_words = min(limit for limit in (num_words, stored.max_words, model.max_words) if limit is not None)
+    with share.failing_together():
+        cache = CachedFeatures.open(folder)
+        stored = cache.description
+        num_frames = min(limit for limit in (num_frames, stored.num_frames, model.max_frames) if limit is not None)
+        num_words = min(limit for limit in (num_words, stored.max_words, model.max_words) if limit is not None)
+        gathered = gather_cached(cache, num_frames=num_frames, num_words=num_words)
+        texts = None if bank is None else _cached_bank(cache, bank, num_words, seed)
+    share.refuse_unlike(features=[cache.fingerprint])
     source = Provenance(stored.benchmark, stored.split, stored.note, stored.annotations)
     frames = _frame_rule(stored, num_frames)
     words = _word_rule(num_words, stored.max_words, stored.text_cleaning or "")
     return _evaluate_gathered(
-        gather_cached(cache, num_frames=num_frames, num_words=num_words),
+        gathered,
         model,
         _About(model_name, stored.encoder, stored.fingerprint, frames, words, source),
         top=top,
         dsl=dsl,
-        bank=None if bank is None else _cached_bank(cache, bank, num_words, seed),
+        bank=texts,
         seed=seed,
         max_memory_mb=max_memory_mb,
+        share=share,
         checkpoint=checkpoint,
         on_progress=on_progress,
     )
@@ -221,6 +232,7 @@ def _evaluate_gathered(
     seed: int,
     max_memory_mb: int,
     checkpoint: Path | None = None,
+    share: Share,
     on_progress: OnProgress,
 ) -> Outcome:
     """Rank and report; the arguments are those of ``measure_features``."""
@@ -233,6 +245,7 @@ def _evaluate_gathered(
         dsl=dsl,
         bank=None if bank is None else bank.texts,
         max_memory_mb=max_memory_mb,
+        share=share,
         checkpoint=checkpoint,
         on_progress=on_progress,
     )

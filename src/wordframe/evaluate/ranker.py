@@ -2,6 +2,7 @@
 
 A rank is a count: how many wrong answers are scored no lower than the right one. Counts add up over tiles, in any
 order, once the scores of the matching pairs are known; so the tiles that hold those come first (``streamed_views``).
+Several processes may share the tiles (``sharing.py``).
 A tile holds all captions of each of its videos, since video→text needs the best of them at once;
 ``whole_video_blocks`` cuts the texts that way.
 Neighbours: ``ranking.py`` makes tiles by a model; ``toplists.py`` and ``rescoring.py`` read them on their way.
@@ -10,7 +11,8 @@ Axes: ``T`` texts, ``V`` videos, ``B`` texts and ``N`` videos of a tile, ``C`` v
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -19,6 +21,7 @@ from torch import Tensor
 
 from wordframe.evaluate.checkpoint import Arrays, Checkpoint
 from wordframe.evaluate.metrics import best_captions, check_owners, refuse_nan
+from wordframe.evaluate.sharing import ALONE, Share, parts_of
 
 TileScorer = Callable[[Tensor, slice], Tensor]
 """``(text indices (B,), [start, stop) of videos) → logits (B, stop - start)``."""
@@ -31,9 +34,15 @@ OnProgress = Callable[[int, int], None]
 
 
 class TileReader(Protocol):
-    """What looks at every tile once, in any order, and can be stopped and resumed."""
+    """What looks at every tile once, in any order, and can be stopped and resumed.
 
-    def add(self, tile: Tensor, *, rows: Tensor, first_column: int) -> None: ...
+    ``part`` (``sharing.py``) is for sums that depend on their order: within a part tiles come in one order, however
+    many processes share them. ``merge`` takes in the state of a reader that has seen other tiles.
+    """
+
+    def add(self, tile: Tensor, *, rows: Tensor, first_column: int, part: int = 0) -> None: ...
+
+    def merge(self, state: Arrays) -> None: ...
 
     def state(self) -> Arrays: ...
 
@@ -77,6 +86,7 @@ def streamed_views(
     max_columns: int = 256,
     group_size: int | None = None,
     checkpoint: Checkpoint | None = None,
+    share: Share = ALONE,
     on_progress: OnProgress = lambda done, total: None,
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """Both directions' ranks by each of ``views``, from tiles of ``max_rows × max_columns``.
@@ -90,6 +100,7 @@ def streamed_views(
             for a scorer that prepares videos. All videos by default.
         checkpoint: where the counts are kept from the end of the band on; a run cut short goes on from there. Its
             ``run`` has to name everything that the tiles depend on.
+        share: the tiles that are this process's; ranks and readers come out whole in each.
         on_progress: called with the pairs scored and their total.
     """
     check_owners(caption_video, num_texts=len(caption_video), num_videos=num_videos)
@@ -98,29 +109,34 @@ def streamed_views(
     if group_size is not None and (group_size < 1 or group_size % max_columns):
         raise ValueError(f"group_size = {group_size}; a multiple of max_columns = {max_columns}, at least that")
     band, rest = _tiles(caption_video, num_videos, max_rows, max_columns, group_size or num_videos)
-    pairs = sum(_size(tile) for tile in (*band, *rest))
-    state = None if checkpoint is None else checkpoint.load()
-    if state is None:
-        scored = _scored(score, band, lambda done: on_progress(done, pairs))
-        matching = {name: _matching(scored, view, caption_video) for name, view in views.items()}
-    else:
-        scored = []
-        matching = {name: torch.from_numpy(state[f"{name}.matching"]) for name in views}
+    tell = _telling(on_progress, band + rest, share)
+    band, rest = ([tile for tile in tiles if share.takes(tile.part)] for tiles in (band, rest))
+    with share.failing_together():
+        state = None if checkpoint is None else checkpoint.load()
+        if state is None:
+            scored = _scored(score, band, tell)
+            own = {name: _matching(scored, view, caption_video) for name, view in views.items()}
+        else:
+            scored = []
+            own = {name: torch.from_numpy(state[f"{name}.matching"]) for name in views}
+    matching = {name: share.known(own[name]) for name in views}
     counters = {
         name: RankCounter(matching=matching[name], caption_video=caption_video, num_videos=num_videos) for name in views
     }
     audience = _Audience({**counters, **(readers or {})}, views)
-    counted = 0 if state is None else audience.restore(state)
-    while scored:  # popped, so that a tile is freed as soon as it is counted
-        audience.add(*scored.pop())
-    done = sum(_size(tile) for tile in (*band, *rest[:counted]))
-    on_progress(done, pairs)
-    for number, (rows, columns) in enumerate(rest[counted:], start=counted + 1):
-        audience.add(score(rows, columns).cpu(), rows, columns)
-        done += _size((rows, columns))
-        on_progress(done, pairs)
-        if checkpoint is not None and (checkpoint.due() or number == len(rest)):
-            checkpoint.save({**audience.state(), "counted": np.array(number)})
+    with share.failing_together():
+        counted = 0 if state is None else audience.restore(state)
+        while scored:  # popped, so that a tile is freed as soon as it is counted
+            audience.add(*scored.pop())
+        done = sum(tile.pairs for tile in (*band, *rest[:counted]))
+        tell(done)
+        for number, tile in enumerate(rest[counted:], start=counted + 1):
+            audience.add(score(tile.rows, tile.columns).cpu(), tile)
+            done += tile.pairs
+            tell(done)
+            if checkpoint is not None and (checkpoint.due() or number == len(rest)):
+                checkpoint.save({**audience.state(), "counted": np.array(number)})
+    share.merge(audience.readers)
     return {name: counter.ranks() for name, counter in counters.items()}
 
 
@@ -133,16 +149,21 @@ def read_tiles(
     max_rows: int = 256,
     max_columns: int = 256,
     group_size: int | None = None,
+    share: Share = ALONE,
     on_progress: OnProgress = lambda done, total: None,
 ) -> None:
     """Show every tile of texts that belong to no video to ``reader``; the arguments are those of ``streamed_views``."""
-    done = 0
-    for group in _columns(slice(0, num_videos), group_size or num_videos):
-        for rows in torch.split(torch.arange(num_texts), max_rows):
-            for columns in _columns(group, max_columns):
-                reader.add(score(rows, columns).cpu(), rows=rows, first_column=columns.start)
-                done += _size((rows, columns))
-                on_progress(done, num_texts * num_videos)
+    blocks = torch.split(torch.arange(num_texts), max_rows)
+    tiles = _in_order(blocks, num_videos, max_columns, group_size or num_videos)
+    tell, done = _telling(on_progress, tiles, share), 0
+    with share.failing_together():
+        for tile in tiles:
+            if share.takes(tile.part):
+                seen = score(tile.rows, tile.columns).cpu()
+                reader.add(seen, rows=tile.rows, first_column=tile.columns.start, part=tile.part)
+                done += tile.pairs
+                tell(done)
+    share.merge({"reader": reader})
 
 
 class _Audience:
@@ -151,10 +172,10 @@ class _Audience:
     def __init__(self, readers: Mapping[str, TileReader], views: Mapping[str, View]) -> None:
         self.readers, self.views = readers, views
 
-    def add(self, tile: Tensor, rows: Tensor, columns: slice) -> None:
+    def add(self, logits: Tensor, tile: _Tile) -> None:
         for name, reader in self.readers.items():
-            seen = self.views[name](tile, rows, columns) if name in self.views else tile
-            reader.add(seen, rows=rows, first_column=columns.start)
+            seen = self.views[name](logits, tile.rows, tile.columns) if name in self.views else logits
+            reader.add(seen, rows=tile.rows, first_column=tile.columns.start, part=tile.part)
 
     def state(self) -> Arrays:
         return {
@@ -169,8 +190,42 @@ class _Audience:
         return int(state["counted"])
 
 
-_Tile = tuple[Tensor, slice]
-_Scored = tuple[Tensor, Tensor, slice]
+@dataclass(frozen=True)
+class _Tile:
+    """Texts ``rows (B,)`` against the videos ``columns``; part: of all tiles, for ``Share``."""
+
+    rows: Tensor
+    columns: slice
+    part: int
+
+    @property
+    def pairs(self) -> int:
+        return len(self.rows) * int(self.columns.stop - self.columns.start)
+
+
+_Scored = tuple[Tensor, _Tile]
+
+
+def _in_order(blocks: Sequence[Tensor], num_videos: int, max_columns: int, group_size: int) -> list[_Tile]:
+    """All tiles: those of a group of videos one behind the other, since its videos are prepared together."""
+    places = [
+        (rows, columns)
+        for group in _columns(slice(0, num_videos), group_size)
+        for rows in blocks
+        for columns in _columns(group, max_columns)
+    ]
+    return [_Tile(*place, part) for place, part in zip(places, parts_of(len(places)), strict=True)]
+
+
+def _telling(on_progress: OnProgress, tiles: Sequence[_Tile], share: Share) -> Callable[[int], None]:
+    """What to call with the pairs that this process has scored: it tells them as if all were as far as this one."""
+    total = sum(tile.pairs for tile in tiles)
+    own = sum(tile.pairs for tile in tiles if share.takes(tile.part))
+
+    def tell(done: int) -> None:
+        on_progress(done * total // own if own else total, total)
+
+    return tell
 
 
 def _tiles(
@@ -179,13 +234,10 @@ def _tiles(
     """Texts and videos of each tile: those that hold a matching pair, and the others."""
     band: list[_Tile] = []
     rest: list[_Tile] = []
-    blocks = whole_video_blocks(caption_video, max_rows=max_rows)
-    for group in _columns(slice(0, num_videos), group_size):
-        for rows in blocks:
-            owners = caption_video[rows]  # (B,)
-            for columns in _columns(group, max_columns):
-                inside = ((owners >= columns.start) & (owners < columns.stop)).any()
-                (band if inside else rest).append((rows, columns))
+    for tile in _in_order(whole_video_blocks(caption_video, max_rows=max_rows), num_videos, max_columns, group_size):
+        owners = caption_video[tile.rows]  # (B,)
+        inside = ((owners >= tile.columns.start) & (owners < tile.columns.stop)).any()
+        (band if inside else rest).append(tile)
     return band, rest
 
 
@@ -193,9 +245,9 @@ def _scored(score: TileScorer, band: list[_Tile], on_progress: Callable[[int], N
     """The tiles with matching pairs, scored."""
     scored: list[_Scored] = []
     done = 0
-    for rows, columns in band:
-        scored.append((score(rows, columns).cpu(), rows, columns))
-        done += _size((rows, columns))
+    for tile in band:
+        scored.append((score(tile.rows, tile.columns).cpu(), tile))
+        done += tile.pairs
         on_progress(done)
     return scored
 
@@ -204,18 +256,13 @@ def _matching(scored: list[_Scored], view: View, caption_video: Tensor) -> Tenso
     """``(T,)`` the score of each text with its own video."""
     # float64 holds the scores of any smaller type exactly
     matching = torch.full((len(caption_video),), float("nan"), dtype=torch.float64)
-    for tile, rows, columns in scored:
+    for logits, tile in scored:
+        rows, columns = tile.rows, tile.columns
         owners = caption_video[rows]  # (B,)
         inside = ((owners >= columns.start) & (owners < columns.stop)).nonzero().flatten()
-        seen = view(tile, rows, columns)  # (B, N)
+        seen = view(logits, rows, columns)  # (B, N)
         matching[rows[inside]] = seen[inside, owners[inside] - columns.start].to(matching)
     return matching
-
-
-def _size(tile: _Tile) -> int:
-    rows, columns = tile
-    num_columns: int = columns.stop - columns.start
-    return len(rows) * num_columns
 
 
 def _columns(within: slice, size: int) -> Iterator[slice]:
@@ -273,7 +320,7 @@ class RankCounter:
         self.text_seen = torch.zeros(len(matching), dtype=torch.long)
         self.video_seen = torch.zeros(num_videos, dtype=torch.long)
 
-    def add(self, tile: Tensor, *, rows: Tensor, first_column: int) -> None:
+    def add(self, tile: Tensor, *, rows: Tensor, first_column: int, part: int = 0) -> None:
         """Count ``tile (B, N)``: texts ``rows (B,)`` against the videos from ``first_column`` on."""
         if tile.dim() != 2 or len(tile) != len(rows):
             raise ValueError(f"tile must be (B, N) with B = {len(rows)} rows, got shape {tuple(tile.shape)}")
@@ -316,6 +363,11 @@ class RankCounter:
         """Go on from ``state``, of a counter with the same ``matching``."""
         for name in _COUNTS:
             setattr(self, name, torch.from_numpy(state[name]))
+
+    def merge(self, state: Arrays) -> None:
+        """Add the counts of other tiles."""
+        for name in _COUNTS:
+            setattr(self, name, getattr(self, name) + torch.from_numpy(state[name]))
 
     def ranks(self) -> tuple[Tensor, Tensor]:
         """Text→video ``(T,)`` and video→text ``(C,)`` ranks, once every pair was counted exactly once."""

@@ -64,10 +64,10 @@ class TopLists:
         self.captioned = torch.unique(caption_video)  # (C,)
         self.text_keys = torch.full((len(caption_video), min(top, num_videos - 1)), _NONE)
         self.video_keys = torch.full((num_videos, min(top, len(self.captioned) - 1)), _NONE)
-        self.text_right = torch.zeros(len(caption_video))
+        self.text_right = torch.full((len(caption_video),), float("-inf"))
         self.video_right = torch.full((num_videos,), float("-inf"))
 
-    def add(self, tile: Tensor, *, rows: Tensor, first_column: int) -> None:
+    def add(self, tile: Tensor, *, rows: Tensor, first_column: int, part: int = 0) -> None:
         """Take the best of ``tile (B, N)``: texts ``rows (B,)``, videos from ``first_column`` on."""
         num_columns = tile.shape[1]
         columns = torch.arange(first_column, first_column + num_columns)  # (N,)
@@ -92,6 +92,14 @@ class TopLists:
     def restore(self, state: Arrays) -> None:
         for name in _STATE:
             setattr(self, name, torch.from_numpy(state[name]))
+
+    def merge(self, state: Arrays) -> None:
+        other = {name: torch.from_numpy(state[name]) for name in _STATE}
+        self.text_keys = _merged(self.text_keys, other["text_keys"])
+        self.video_keys = _merged(self.video_keys, other["video_keys"])
+        # a right one is in one tile alone; -inf is what was not seen
+        self.text_right = torch.maximum(self.text_right, other["text_right"])
+        self.video_right = torch.maximum(self.video_right, other["video_right"])
 
     def text_lists(self, ranks: Tensor) -> tuple[Tensor, Tensor]:
         """Text→video: videos and scores, ``(T, K)`` each, best first, by the ranks ``(T,)`` of the right ones."""

@@ -1,7 +1,5 @@
 from ._curves import draw_curves as draw_curves
 from .build import build_model as build_model
-from .distributed import end_process_group as end_process_group
-from .distributed import start_process_group as start_process_group
 from .loop import TrainingProgress as TrainingProgress
 from .loop import TrainingResult as TrainingResult
 from .loop import train as train

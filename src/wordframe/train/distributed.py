@@ -3,23 +3,20 @@
 The whole loss is the sum of the processes' shares. So a value that all processes see, such as the videos of the whole
 batch, collects in its backward pass what each share makes of it, and parameters sum their gradients over the processes
 once a step. Released codes keep only the local slice there, and their gradients depend on the number of GPUs (METHODS
-section 10). Processes are started by torchrun or ``accelerate launch``; in a single one everything here does nothing.
-``step.py`` computes a batch with it, ``trainer.py`` a step.
+section 10). In a single process everything here does nothing. ``processes.py`` has the group and plain messages;
+``step.py`` computes a batch with this, ``trainer.py`` a step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from wordframe.errors import needs_extra
-
-if TYPE_CHECKING:
-    from accelerate import PartialState
+from wordframe.processes import exchanging, rank_and_world_size
 
 if dist.is_available():
     # loaded while there is a group, its default arguments would keep that group and its threads for good
@@ -27,51 +24,6 @@ if dist.is_available():
 
 BUCKET_NUMBERS = 2**24
 """Gradients travel in pieces of about this many numbers: few messages, and no second copy of all of them."""
-
-
-def start_process_group() -> PartialState:
-    """This process's place among those that were started together, and its device; the same at every call.
-
-    Raises:
-        MissingExtraError: accelerate is not installed.
-    """
-    with needs_extra("train", "training"):
-        from accelerate import PartialState
-        from accelerate.utils import parse_flag_from_env
-    # accelerate does not find out by itself that several processes are to meet on CPUs
-    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available())
-
-
-def end_process_group() -> None:
-    """End what ``start_process_group`` began. A group whose threads are still there when the interpreter ends can abort
-    it."""
-    if dist.is_available() and dist.is_initialized():
-        dist.destroy_process_group()
-
-
-def rank_and_world_size() -> tuple[int, int]:
-    """This process's number and how many there are."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return 0, 1
-    return dist.get_rank(), dist.get_world_size()
-
-
-def even_shares(count: int, processes: int) -> list[int]:
-    """``count`` things over ``processes``, as evenly as can be.
-
-    >>> even_shares(128, 3)
-    [43, 43, 42]
-    """
-    return [count // processes + (rank < count % processes) for rank in range(processes)]
-
-
-def gather_objects(own: Any) -> list[Any]:
-    """What each process gives, in their order."""
-    processes = rank_and_world_size()[1]
-    gathered = [own] * processes
-    if processes > 1:
-        dist.all_gather_object(gathered, own)
-    return gathered
 
 
 def gather_rows(x: Tensor, sizes: Sequence[int]) -> Tensor:
@@ -95,7 +47,8 @@ class _GatherRows(torch.autograd.Function):
         padded = x.new_zeros(max(sizes), *x.shape[1:])  # messages must have one size
         padded[: len(x)] = x
         pieces = [torch.empty_like(padded) for _ in sizes]
-        dist.all_gather(pieces, padded)
+        with exchanging():
+            dist.all_gather(pieces, padded)
         return torch.cat([piece[:size] for piece, size in zip(pieces, sizes, strict=True)])
 
     @staticmethod
@@ -103,7 +56,8 @@ class _GatherRows(torch.autograd.Function):
         # Every process has a gradient for all rows, since each share of the loss saw all of them; the whole loss is the
         # sum of the shares, so a row's gradient is the sum of what they say.
         total = gradients[0].contiguous().clone()
-        dist.all_reduce(total)
+        with exchanging():
+            dist.all_reduce(total)
         return total[ctx.own], None
 
 
@@ -111,7 +65,8 @@ def sum_over_processes(x: Tensor) -> Tensor:
     """The sum of ``x`` over all processes, without a gradient."""
     x = x.detach().clone()
     if rank_and_world_size()[1] > 1:
-        dist.all_reduce(x)
+        with exchanging():
+            dist.all_reduce(x)
     return x
 
 
@@ -132,8 +87,9 @@ def sum_gradients(parameters: Iterable[Tensor]) -> None:
 def copy_from_first(tensors: Iterable[Tensor]) -> None:
     """Overwrite ``tensors`` by those of the first process, so that all start alike."""
     if rank_and_world_size()[1] > 1:
-        for tensor in tensors:
-            dist.broadcast(tensor.data, src=0)
+        with exchanging():
+            for tensor in tensors:
+                dist.broadcast(tensor.data, src=0)
 
 
 def _reduce(bucket: Sequence[Tensor]) -> None:
@@ -141,7 +97,8 @@ def _reduce(bucket: Sequence[Tensor]) -> None:
     for dtype in dict.fromkeys(gradient.dtype for gradient in bucket):
         alike = [gradient for gradient in bucket if gradient.dtype == dtype]
         flat = torch.cat([gradient.flatten() for gradient in alike])
-        dist.all_reduce(flat)
+        with exchanging():
+            dist.all_reduce(flat)
         start = 0
         for gradient in alike:
             gradient.copy_(flat[start : start + gradient.numel()].view_as(gradient))

@@ -1,7 +1,8 @@
 """A training run from its plan to its report: ``train``.
 
 It is called alike in one process and in each of several, which torchrun or ``accelerate launch`` start: the batch, the
-loss and the gradients are the same. ``trainer.py`` does a step; when to validate, to save and to stop is decided here.
+loss and the gradients are the same. The first process alone reads and writes the run's folder. ``trainer.py`` does a
+step; when to validate, to save and to stop is decided here.
 """
 
 from __future__ import annotations
@@ -19,17 +20,19 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from wordframe import __version__
 from wordframe.data import TrainingSet
 from wordframe.errors import RecipeError, needs_extra
 from wordframe.evaluate import installed_versions
 from wordframe.interrupts import interrupts_noted
 from wordframe.models import TextVideoModel
+from wordframe.processes import failing_together, refuse_unlike, start_process_group
 from wordframe.train.build import configure, train_mode
-from wordframe.train.distributed import copy_from_first, start_process_group
+from wordframe.train.distributed import copy_from_first
 from wordframe.train.plan import BatchOrder, TrainingPlan, feed
 from wordframe.train.recipe import Recipe
 from wordframe.train.run_folder import RunFolder, RunLog
-from wordframe.train.trainer import Trainer
+from wordframe.train.trainer import Trainer, Update, run_identity
 from wordframe.train.validation import METRIC, Validation, ValidationSet
 
 if TYPE_CHECKING:
@@ -91,7 +94,7 @@ def train(
         recipe: what to compute.
         train_set: captions and their videos.
         model: by ``build_model(recipe, …)``, or any of the recipe's settings; it is trained in place.
-        out: a new folder, or that of the same run.
+        out: a new folder, or that of the same run. Of several processes only the first one's is looked at.
         validation: what chooses ``best``; without it there is ``last`` alone.
         workers: threads that make batches.
         save_every_seconds: least time between two states, beside those behind validations and at a stop.
@@ -103,32 +106,33 @@ def train(
         TrainingError: the folder is another run's, the data do not fill a batch, or a loss or gradient is not finite.
         RecipeError: the recipe asks for what the model does not have.
         MissingExtraError: the libraries that only training needs are not installed.
+        ProcessError: another process failed or is gone, or the processes were not given the same.
     """
-    with needs_extra("train", "training"):
-        import tensorboard  # noqa: F401 (asked for here, before anything is written)
     place, out = start_process_group(), Path(out)
+    with failing_together(), needs_extra("train", "training"):
+        import tensorboard  # noqa: F401 (asked for here, before anything is written)
     trainer = _make_trainer(recipe, train_set, validation, model, place)
     with ExitStack() as stack:
         log = None
-        if place.is_main_process:
-            trainer.folder = RunFolder(out, trainer.identity())
-            stack.callback(trainer.folder.close)
-        # only now does the folder of a new run exist, and is that of another run refused
-        place.wait_for_everyone()
+        with failing_together():  # only now does the folder of a new run exist, and is that of another run refused
+            if place.is_main_process:
+                trainer.folder = RunFolder(out, trainer.identity())
+                stack.callback(trainer.folder.close)
         trainer.resume(out)
-        if trainer.folder is not None:
-            on_start(trainer.plan)
-            if trainer.done < trainer.plan.total_steps and not trainer.exhausted:
-                log = stack.enter_context(RunLog(out, done=trainer.done))
+        with failing_together():
+            if trainer.folder is not None:
+                on_start(trainer.plan)
+                if trainer.done < trainer.plan.total_steps and not trainer.exhausted:
+                    log = stack.enter_context(RunLog(out, done=trainer.done))
         stop = stack.enter_context(_stops_noted())
         if not trainer.exhausted:
             _go_on(trainer, log, stop, workers, save_every_seconds, on_progress)
         result = _result(trainer, out)
-        if trainer.folder is not None and not result.interrupted:
-            trainer.save_model("last")
-            trainer.folder.write_json("report.json", _report(trainer, result, about_data or {}))
+        with failing_together():  # the others wait here, so that all is written when any of them returns
+            if trainer.folder is not None and not result.interrupted:
+                trainer.save_model("last")
+                trainer.folder.write_json("report.json", _report(trainer, result, about_data or {}))
         trainer.settle()
-        place.wait_for_everyone()
     return result
 
 
@@ -140,13 +144,17 @@ def _make_trainer(
     place: PartialState,
 ) -> Trainer:
     """This process's part, with the model as the recipe wants it, on its device, and alike in all processes."""
-    if recipe.validation.patience is not None and validation is None:
-        raise RecipeError(
-            f"{recipe.name}: validation.patience={recipe.validation.patience} needs a validation set; give one, or for "
-            "captions of your own say --set validation.held_out=0.1"
-        )
-    configure(model, recipe)
-    model.to(place.device)
+    with failing_together():
+        if recipe.validation.patience is not None and validation is None:
+            raise RecipeError(
+                f"{recipe.name}: validation.patience={recipe.validation.patience} needs a validation set; give one, or "
+                "for captions of your own say --set validation.held_out=0.1"
+            )
+        configure(model, recipe)
+        model.to(place.device)
+    # each machine has read its own recipe, caches and model
+    shapes = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
+    refuse_unlike({"wordframe": __version__, **run_identity(recipe, train_set, validation), "the model": shapes})
     # weights that were drawn in each process may differ, and then so would all that follows
     copy_from_first([*model.parameters(), *model.buffers()])
     order = BatchOrder(
@@ -176,26 +184,39 @@ def _go_on(
     train_mode(trainer.model)
     feeding = feed(trainer.train_set, trainer.order, first_step=trainer.done, last_step=total, workers=workers)
     with closing(feeding) as batches:
-        for of_step in batches:
+        while True:
+            with failing_together():  # a machine may lack what its batch is made of
+                of_step = next(batches, None)
+            if of_step is None:
+                return
             # asked in the step, so that all processes learn of it there and end behind the same one
             update = trainer.update(of_step, stop=stop.is_set(), save=clock.save_due())
             seconds = clock.lap()
             trainer.seconds += seconds
             found = trainer.validate() if plan.validates_after(trainer.done) else None
-            if log is not None:
-                speed = plan.pairs_per_step / seconds
-                log.add(trainer.done, {**update.values, "lr": update.rates, **_about_step(trainer, seconds, speed)})
-                if found is not None:
-                    log.add(trainer.done, {"validation": found.to_json()})
-                left = clock.mean_seconds * (total - trainer.done)
-                epoch = trainer.done / plan.steps_per_epoch
-                on_progress(TrainingProgress(trainer.done, total, epoch, update.values["loss"], speed, left, found))
+            with failing_together():
+                if log is not None:
+                    left = clock.mean_seconds * (total - trainer.done)
+                    on_progress(_logged(trainer, log, update, seconds, left, found))
             if update.saving or update.stopping or plan.validates_after(trainer.done) or trainer.done == total:
                 trainer.save()
                 clock.saved()
             if update.stopping or trainer.exhausted:
                 return
             clock.start()
+
+
+def _logged(
+    trainer: Trainer, log: RunLog, update: Update, seconds: float, seconds_left: float, found: Validation | None
+) -> TrainingProgress:
+    """A step's line in the log and, where there was one, its validation's."""
+    plan, done = trainer.plan, trainer.done
+    speed = plan.pairs_per_step / seconds
+    log.add(done, {**update.values, "lr": update.rates, **_about_step(trainer, seconds, speed)})
+    if found is not None:
+        log.add(done, {"validation": found.to_json()})
+    epoch = done / plan.steps_per_epoch
+    return TrainingProgress(done, plan.total_steps, epoch, update.values["loss"], speed, seconds_left, found)
 
 
 def _about_step(trainer: Trainer, seconds: float, speed: float) -> dict[str, Any]:

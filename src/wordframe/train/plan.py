@@ -20,7 +20,7 @@ from torch import Tensor
 
 from wordframe.data import Batch, TrainingSet
 from wordframe.errors import TrainingError
-from wordframe.train.distributed import even_shares
+from wordframe.processes import even_shares
 from wordframe.train.optim import Group, warmup_steps
 from wordframe.train.recipe import Recipe
 

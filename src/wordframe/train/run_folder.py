@@ -21,7 +21,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 import torch
 
@@ -32,6 +32,7 @@ from wordframe.models import TextVideoModel
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
+STATE = "state.pt"
 VERSION = 2
 """Of what a recipe and a state mean; 1 had another schedule by the name ``cosine``."""
 _NAMED_AT_MOST = 3
@@ -76,7 +77,7 @@ class RunFolder:
 
     def save_state(self, state: Mapping[str, Any]) -> None:
         """Write the state in place of the one before; a run that is killed meanwhile keeps that one."""
-        with replacing(self.path / "state.pt") as unfinished:
+        with replacing(self.path / STATE) as unfinished:
             torch.save(dict(state), unfinished)
 
     def save_model(self, model: TextVideoModel, name: str) -> None:
@@ -118,6 +119,8 @@ class RunFolder:
         if not self.path.is_dir():
             raise TrainingError(f"{self.path} is a file; give a folder for the run")
         known = self.read_json("run.json")
+        if known is not None:
+            known.pop("processes", None)  # earlier versions held a run to the number that it began with
         if known is None:
             others = [item.name for item in self.path.iterdir() if item.name != "lock"]
             others = [name for name in others if not _UNFINISHED.fullmatch(name)]
@@ -138,11 +141,18 @@ def read_state(path: Path) -> dict[str, Any] | None:
     Raises:
         TrainingError: it cannot be read.
     """
-    file = path / "state.pt"
-    if not file.is_file():
-        return None
+    file = path / STATE
+    return load_state(file, file) if file.is_file() else None
+
+
+def load_state(opened: IO[bytes] | Path, file: Path) -> dict[str, Any]:
+    """The state ``opened``, on the CPU; ``file`` is where it came from.
+
+    Raises:
+        TrainingError: it cannot be read.
+    """
     try:
-        state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+        state: dict[str, Any] = torch.load(opened, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises half a dozen unrelated types on a damaged file
         raise TrainingError(
             f"{file} cannot be read ({str(error).splitlines()[0]}); delete it to start the run anew"

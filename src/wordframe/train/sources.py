@@ -26,6 +26,8 @@ from wordframe.data import (
     Split,
     TrainingSet,
     VideoSet,
+    feature_folder,
+    feature_part,
     load_benchmark,
     match_videos,
     read_captions,
@@ -114,8 +116,10 @@ class TrainingSetup:
         return cls(model, data, data, {"made_up": True})
 
     @classmethod
-    def from_features(cls, recipe: Recipe, folder: Path, validation: Path | None = None) -> Self:
+    def from_features(cls, recipe: Recipe, folder: str | Path, validation: str | Path | None = None) -> Self:
         """Cached features: ``folder`` is the training cache, or holds the caches ``train`` and ``val``.
+
+        Both may be addresses on object storage (``s3://bucket/features``); a local copy of each is made and kept.
 
         Where the recipe names the CLIP that made them, transformers start from it as if it were part of the model.
 
@@ -123,10 +127,11 @@ class TrainingSetup:
             CacheError: a cache is not there or does not fit the recipe, or the two are of different encoders.
             RecipeError: the recipe names another CLIP than the one that made them, or another part of train.
         """
-        if (folder / "train").is_dir():
-            val = folder / recipe.validation.split
-            validation = validation or (val if val.is_dir() else None)
-            folder = folder / "train"
+        if (train := feature_part(folder, "train")) is not None:
+            validation = validation or feature_part(folder, recipe.validation.split)
+            folder = train
+        folder = feature_folder(folder)
+        validation = None if validation is None else feature_folder(validation)
         words, frames = recipe.settings.max_words, recipe.settings.max_frames
         train_set = FeatureSet.open(
             folder,

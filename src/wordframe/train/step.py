@@ -26,7 +26,8 @@ from wordframe.data import Batch
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.losses import contrastive_share, decorrelation_share, sigmoid_share
 from wordframe.models import TextVideoModel
-from wordframe.train.distributed import gather_rows, rank_and_world_size
+from wordframe.processes import rank_and_world_size
+from wordframe.train.distributed import gather_rows
 
 
 @dataclass(frozen=True)

@@ -21,18 +21,28 @@ from torch.optim.lr_scheduler import LambdaLR
 from wordframe.data import Batch, TrainingSet
 from wordframe.errors import TrainingError
 from wordframe.models import TextVideoModel
+from wordframe.processes import failing_together, file_of_first, gather_objects
 from wordframe.train.adapters import merge, merged
 from wordframe.train.averaging import WeightAverage
 from wordframe.train.build import train_mode
-from wordframe.train.distributed import gather_objects, sum_gradients, sum_over_processes
+from wordframe.train.distributed import sum_gradients, sum_over_processes
 from wordframe.train.optim import BertAdam, clamp_scale, make_optimizer, make_scheduler, parameter_groups
 from wordframe.train.plan import BatchOrder, make_plan
 from wordframe.train.recipe import HEADER, Recipe
-from wordframe.train.run_folder import RunFolder, read_state
+from wordframe.train.run_folder import STATE, RunFolder, load_state
 from wordframe.train.step import backward, random_state, set_random_state
 from wordframe.train.validation import Validation, ValidationSet, validate
 
 _NAMED_AT_MOST = 3
+
+
+def run_identity(recipe: Recipe, train_set: TrainingSet, validation: ValidationSet | None) -> dict[str, Any]:
+    """What makes a run this one, and what all its processes must have alike."""
+    return {
+        "recipe": {key: value for key, value in recipe.resolved().items() if key not in HEADER},
+        "train_set": train_set.fingerprint,
+        "validation_set": None if validation is None else validation.fingerprint,
+    }
 
 
 class Update(NamedTuple):
@@ -96,20 +106,19 @@ class Trainer:
 
     def identity(self) -> dict[str, Any]:
         """What makes this run this one."""
-        return {
-            "recipe": {key: value for key, value in self.recipe.resolved().items() if key not in HEADER},
-            "train_set": self.train_set.fingerprint,
-            "validation_set": None if self.validation is None else self.validation.fingerprint,
-            "processes": self.order.processes,
-        }
+        return run_identity(self.recipe, self.train_set, self.validation)
 
     def resume(self, out: Path) -> None:
-        """Take up the state in the folder, or start: generators differ by process, so that dropout does."""
-        state = read_state(out)
-        if state is None:
-            # a prime apart, as the orders in ``plan.py``: processes of neighbouring seeds never draw alike
-            torch.manual_seed(self.recipe.seed * 1_000_003 + self.order.rank)
+        """Take up the state in the first process's folder, or start: generators differ by process, so that dropout
+        does. The state may be of another number of processes; those that it knows nothing of draw numbers anew."""
+        opened = file_of_first(out / STATE)
+        # a prime apart, as the orders in ``plan.py``: processes of neighbouring seeds never draw alike
+        seed = self.recipe.seed * 1_000_003 + self.order.rank
+        if opened is None:
+            torch.manual_seed(seed)
             return
+        with opened, failing_together():
+            state = load_state(opened, out / STATE)
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])  # with the rates that the scheduler gave
         self.scheduler.load_state_dict(state["scheduler"])
@@ -118,26 +127,30 @@ class Trainer:
         self.validations, self.best, self.exhausted = state["validations"], state["best"], state["exhausted"]
         if self.average is not None:
             self.average.load_state_dict(state["average"])
-        set_random_state(state["random"][self.order.rank], self.device)
+        if self.order.rank < len(state["random"]):
+            set_random_state(state["random"][self.order.rank], self.device)
+        else:  # the step keeps it from drawing what it drew before
+            torch.manual_seed(seed + 1_000_003**2 * self.done)
 
     def save(self) -> None:
         """The state of all processes, written by the first."""
         random = gather_objects(random_state(self.device))
-        if self.folder is not None:
-            self.folder.save_state(
-                {
-                    "model": self.model.state_dict(),
-                    "optimizer": self.optimizer.state_dict(),
-                    "scheduler": self.scheduler.state_dict(),
-                    "random": random,
-                    "done": self.done,
-                    "seconds": self.seconds,
-                    "validations": self.validations,
-                    "best": self.best,
-                    "exhausted": self.exhausted,
-                    "average": None if self.average is None else self.average.state_dict(),
-                }
-            )
+        with failing_together():
+            if self.folder is not None:
+                self.folder.save_state(
+                    {
+                        "model": self.model.state_dict(),
+                        "optimizer": self.optimizer.state_dict(),
+                        "scheduler": self.scheduler.state_dict(),
+                        "random": random,
+                        "done": self.done,
+                        "seconds": self.seconds,
+                        "validations": self.validations,
+                        "best": self.best,
+                        "exhausted": self.exhausted,
+                        "average": None if self.average is None else self.average.state_dict(),
+                    }
+                )
         self.saved = self.done
 
     def update(self, batches: Sequence[Batch], *, stop: bool, save: bool) -> Update:
@@ -172,11 +185,12 @@ class Trainer:
         with nullcontext() if self.average is None else self.average.in_place():
             found = validate(self.model, self.validation, step=self.done, bfloat16=self.bfloat16)
         train_mode(self.model)
-        if found is not None and self.folder is not None:
-            self.validations.append(found.to_json())
-            if self.best is None or found.metric > self.best["metric"]:
-                self.best = found.to_json()
-                self.save_model("best")
+        with failing_together():
+            if found is not None and self.folder is not None:
+                self.validations.append(found.to_json())
+                if self.best is None or found.metric > self.best["metric"]:
+                    self.best = found.to_json()
+                    self.save_model("best")
         self.exhausted = self._out_of_patience()
         return found if self.folder is not None else None
 

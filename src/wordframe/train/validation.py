@@ -18,7 +18,8 @@ from wordframe.data import PixelBatch
 from wordframe.evaluate import RetrievalMetrics, evaluate_features
 from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.models import TextVideoModel
-from wordframe.train.distributed import even_shares, gather_rows, rank_and_world_size
+from wordframe.processes import even_shares, failing_together, rank_and_world_size
+from wordframe.train.distributed import gather_rows
 from wordframe.train.step import autocast
 
 METRIC = "mean of text→video and video→text R@1 in percent"
@@ -87,18 +88,17 @@ class Validation:
 def validate(model: TextVideoModel, held_out: ValidationSet, *, step: int, bfloat16: bool = False) -> Validation | None:
     """Rank all captions and videos of ``held_out``; None in all processes but the first. Leaves eval mode behind."""
     model.eval()
-    texts: Sequence[TextFeatures]
-    if isinstance(held_out, FeatureValidation):
-        # nothing to share out; the others wait for the first one at the next step's first message
-        if rank_and_world_size()[0]:
-            return None
-        texts, videos = held_out.text_blocks(BLOCK_TEXTS), held_out.all_videos()
-    else:
+    owners = torch.as_tensor(held_out.video_of, dtype=torch.long)
+    if not isinstance(held_out, FeatureValidation):
         texts, videos = encode_pixels(model, held_out, bfloat16=bfloat16)
+    with failing_together():
         if rank_and_world_size()[0]:
             return None
-    ranks = evaluate_features(model, texts, videos, torch.as_tensor(held_out.video_of, dtype=torch.long))
-    return Validation(step, *ranks.metrics())
+        if isinstance(held_out, FeatureValidation):
+            ranks = evaluate_features(model, held_out.text_blocks(BLOCK_TEXTS), held_out.all_videos(), owners)
+        else:
+            ranks = evaluate_features(model, texts, videos, owners)
+        return Validation(step, *ranks.metrics())
 
 
 @torch.inference_mode()
@@ -118,7 +118,8 @@ def encode_pixels(
         texts.append(TextFeatures(*(_together(x, sizes) for x in (text.sentence, text.words, text.word_mask))))
     for rows, sizes in _shared_out(range(1 + max(owners)), BLOCK_VIDEOS):
         # moved as in a step: on its way a batch turns levels from 0 to 255 into what CLIP takes
-        batch = held_out.batch([caption_of[video] for video in rows]).to(device)
+        with failing_together():
+            batch = held_out.batch([caption_of[video] for video in rows]).to(device)
         with autocast(device, bfloat16):
             video = model.encode_video(pixels=batch.pixels, frame_mask=batch.frame_mask)
         frames.append(_together(video.frames, sizes))
