@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TESTS ?=
 
-.PHONY: help install browser demo test test-slow test-lowest lint docs public-names recipe-table wheel-check mutants stress fuzz bench clean
+.PHONY: help install browser demo test test-slow test-scale test-lowest lint docs public-names recipe-table wheel-check mutants stress fuzz bench clean
 
 help:  ## list what can be made
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/'
@@ -38,6 +38,9 @@ test: $(READY) browser  ## the tests (minutes); TESTS="tests/unit" runs some
 
 test-slow: $(READY) browser  ## the long tests as well
 	$(BIN)/python -m pytest -m slow
+
+test-scale: $(READY)  ## the tests of many machines, all on the loopback
+	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -m scale tests/scale
 
 # The lowest versions that pyproject.toml allows, installed apart. torch is the exception: older ones come from PyPI with
 # gigabytes of CUDA, so it is the one of constraints.txt unless TORCH=lowest asks for the bound itself.
