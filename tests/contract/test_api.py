@@ -6,6 +6,8 @@ import io
 import json
 import os
 import shutil
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from tests.colours import ColourEncoder, write_scenes
 from tests.served import get, index, make_library, one_video, problem_of, serving, video_id
 from wordframe import __version__
 from wordframe.library import Library, Snapshot
-from wordframe.search import EncodedQuery, Explanation, SearchEngine, explain
+from wordframe.search import EncodedQuery, Explanation, SearchEngine, explain, search
 
 PNG = {"Content-Type": "image/png"}
 
@@ -46,6 +48,32 @@ def picture(colour: tuple[int, int, int], kind: str = "PNG") -> bytes:
 
 def test_health(client: TestClient) -> None:
     assert get(client, "/health") == {"status": "ok", "version": __version__}
+
+
+def test_ready_is_who_has_searched_once(library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wait_for(client: TestClient, status: int) -> None:
+        until = time.monotonic() + 60
+        while client.get("/api/v1/ready").status_code != status:
+            assert time.monotonic() < until
+            time.sleep(0.02)
+
+    may_search = threading.Event()
+
+    def search_when_told(*arguments: Any, **options: Any) -> object:
+        assert may_search.wait(60)
+        return search(*arguments, **options)
+
+    monkeypatch.setattr("wordframe.server.warming.search", search_when_told)
+    with serving(library, warm=True) as client:
+        answer = client.get("/api/v1/ready")
+        problem_of(answer, 503)
+        assert answer.headers["retry-after"] == "1"
+        may_search.set()
+        wait_for(client, 200)
+    with serving(library) as client:  # of one that was not told to load anything
+        problem_of(client.get("/api/v1/ready"), 503)
+    with serving(tmp_path / "none", warm=True) as client:  # nothing to load, and the page says how to begin
+        wait_for(client, 200)
 
 
 def test_library_in_numbers(client: TestClient) -> None:
@@ -393,9 +421,9 @@ def test_the_document_names_every_address(client: TestClient) -> None:
     assert set(document["paths"]) == {
         f"/api/v1/{path}"
         for path in (
-            "health library index search words videos videos/{video_id} videos/{video_id}/media videos/{video_id}/heat "
-            "videos/{video_id}/rank-texts segments/{segment_id}/thumbnail segments/{segment_id}/clip "
-            "segments/{segment_id}/explain"
+            "health ready library index search words videos videos/{video_id} videos/{video_id}/media "
+            "videos/{video_id}/heat videos/{video_id}/rank-texts segments/{segment_id}/thumbnail "
+            "segments/{segment_id}/clip segments/{segment_id}/explain"
         ).split()
     }
     assert "HTTPValidationError" not in json.dumps(document["paths"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import ipaddress
 import os
 import re
@@ -10,21 +10,16 @@ import secrets
 import socket
 import sys
 import threading
-import time
 import webbrowser
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from wordframe.cli.options import LibraryOption, ModelOption, RuntimeOption, UntrainedOption
 from wordframe.errors import WordframeError
 
-if TYPE_CHECKING:
-    from wordframe.server import ServedLibrary
-
 MIN_TOKEN = 16
 _OWN_PATHS = ("api", "js")
-_LOOK_SECONDS = 1.0
 # Addresses that are set aside for documentation: no packet is sent, the system only says from where it would send one.
 _FAR_AWAY = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
 
@@ -55,6 +50,9 @@ def serve(
         bool,
         typer.Option("--prepare/--no-prepare", help="Make in the background what the model needs for quick searches."),
     ] = True,
+    replicas: Annotated[
+        int, typer.Option(min=1, help="So many processes that take requests; each holds the model and the index.")
+    ] = 1,
     browser: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
     """Serve a page to search a library, and an API (/api/v1/openapi.json).
@@ -68,7 +66,10 @@ def serve(
         wordframe serve --library my-library --host 0.0.0.0 --token new
 
         wordframe serve --library my-library --root-path /videos --allow-host media.home --token new
+
+        wordframe serve --library my-library --replicas 4
     """
+    from wordframe.cli._serving import run, run_replicas
     from wordframe.cli._terminal import warn_if_unprepared
     from wordframe.server import ServedLibrary
 
@@ -87,7 +88,8 @@ def serve(
     print(f"wordframe is at {link}  (Ctrl-C ends it)", flush=True)
     if browser:
         open_in_browser(link)
-    run(
+    serve_it = run if replicas == 1 else functools.partial(run_replicas, replicas)
+    serve_it(
         served,
         listener,
         allow_index=allow_index,
@@ -97,25 +99,6 @@ def serve(
         token=token,
         root_path=root_path,
     )
-
-
-def run(served: ServedLibrary, listener: socket.socket, **options: Any) -> None:
-    """Serve until Ctrl-C; ``options`` are those of ``create_app``."""
-    import uvicorn
-
-    from wordframe.server import create_app
-
-    for name in ("HF_HUB_DISABLE_TELEMETRY", "HF_HUB_OFFLINE", "DO_NOT_TRACK"):
-        os.environ.setdefault(name, "1")
-    threading.Thread(target=_warm_up, args=(served,), daemon=True).start()
-    config = uvicorn.Config(
-        create_app(served, **options),
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=5,
-    )
-    uvicorn.Server(config).run(sockets=[listener])
 
 
 def open_in_browser(link: str) -> None:
@@ -139,16 +122,6 @@ def _opens(link: str) -> bool:
         return webbrowser.open(link)
     except (webbrowser.Error, OSError):
         return False
-
-
-def _warm_up(served: ServedLibrary) -> None:
-    """Load the encoder and compile the loops before somebody waits for them, once there is something to search."""
-    from wordframe.search import Query, encode, search
-
-    with contextlib.suppress(WordframeError):  # the first request tells it
-        while (snapshot := served.snapshot()) is None or not snapshot.num_segments:
-            time.sleep(_LOOK_SECONDS)
-        search(snapshot, encode(snapshot, Query(text="a first sentence")), top=1)
 
 
 def _is_loopback(host: str) -> bool:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wordframe.cli.options import library_option
-from wordframe.cli.serve import link_to, listen, open_in_browser, run
+from wordframe.cli.serve import link_to, listen, open_in_browser
 from wordframe.disk import one_line, shown_command
 from wordframe.errors import WordframeError, counted
 
@@ -52,6 +52,7 @@ def try_folder(
 
         wordframe try ~/Videos --no-open
     """
+    from wordframe.cli._serving import run
     from wordframe.library import place_of
     from wordframe.server import ServedLibrary
 

@@ -1,3 +1,4 @@
 from .answers import Answers as Answers
 from .application import create_app as create_app
+from .preparing import Preparing as Preparing
 from .served import ServedLibrary as ServedLibrary

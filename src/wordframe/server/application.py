@@ -24,6 +24,7 @@ from wordframe.server.problems import add_handlers
 from wordframe.server.requests import Context
 from wordframe.server.routes import router
 from wordframe.server.served import ServedLibrary
+from wordframe.server.warming import Warming
 
 STATIC = Path(__file__).parent / "static"
 
@@ -34,6 +35,7 @@ def create_app(
     allow_index: bool = False,
     index_first: Sequence[str] = (),
     prepare: bool = False,
+    warm: bool = False,
     hosts: Collection[str] = (),
     any_address: bool = False,
     token: str | None = None,
@@ -47,6 +49,7 @@ def create_app(
         allow_index: let callers start and end indexing over the library's own folders.
         index_first: absolute paths to index as soon as the server runs.
         prepare: make in the background what the model needs of segments that nothing is kept for.
+        warm: load what a search needs before the first one comes; until then ``/ready`` says no.
         hosts, any_address, token: who may ask, see ``guard.py``.
         root_path: the path that a proxy shows the server under, such as ``/videos``; empty without one.
         at_once: searches that run side by side; default: as many as this machine has cores.
@@ -58,6 +61,7 @@ def create_app(
         Indexing(served, allowed=allow_index),
         searching=WorkerPool(at_once=at_once or os.cpu_count() or 1, waiting=waiting),
         cutting=WorkerPool(at_once=1, waiting=4),
+        warming=Warming(served),
     )
 
     @contextlib.asynccontextmanager
@@ -67,7 +71,10 @@ def create_app(
         preparing = Preparing(served)
         if prepare:
             preparing.start()
+        if warm:
+            context.warming.start()
         yield
+        context.warming.close()
         preparing.close()
         context.searching.close()
         context.cutting.close()

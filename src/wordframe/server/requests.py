@@ -17,6 +17,7 @@ from wordframe.server.indexing import Indexing
 from wordframe.server.pool import WorkerPool
 from wordframe.server.problems import ProblemError
 from wordframe.server.served import ServedLibrary
+from wordframe.server.warming import Warming
 
 IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "image/tiff", "image/avif")
 _PICTURES: dict[str, Any] = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in IMAGE_TYPES}
@@ -33,13 +34,17 @@ SEARCH_BODY = {
 
 @dataclass(frozen=True)
 class Context:
-    """What the routes of one application share. searching: for model work; cutting: for clips, which take longer."""
+    """What the routes of one application share.
+
+    searching: for model work; cutting: for clips, which take longer; warming: knows whether all is loaded.
+    """
 
     served: ServedLibrary
     answers: Answers
     indexing: Indexing
     searching: WorkerPool
     cutting: WorkerPool
+    warming: Warming
 
 
 def _context(request: Request) -> Context:

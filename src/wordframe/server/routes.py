@@ -13,7 +13,8 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from wordframe import __version__
 from wordframe.client import schemas as wire
 from wordframe.server import media
-from wordframe.server.problems import documented
+from wordframe.server.pool import RETRY_SECONDS
+from wordframe.server.problems import ProblemError, documented
 from wordframe.server.requests import (
     PICTURE_BODY,
     SEARCH_BODY,
@@ -110,6 +111,14 @@ async def _search(context: Context, wanted: wire.SearchRequest, image: bytes | N
 @router.get("/health", tags=["library"], summary="Whether the server answers", responses=documented())
 async def health() -> wire.Health:
     """Looks at nothing else, so it stays quick under load."""
+    return wire.Health(version=__version__)
+
+
+@router.get("/ready", tags=["library"], summary="Whether a search would find all loaded", responses=documented(503))
+async def ready(context: Shared) -> wire.Health:
+    """For a proxy in front of several servers: 503 while the model, the encoder and the index are being loaded."""
+    if not context.warming.is_ready:
+        raise ProblemError(503, "still loading what a search needs", {"Retry-After": str(RETRY_SECONDS)})
     return wire.Health(version=__version__)
 
 

@@ -6,6 +6,7 @@ was read hangs on the library's snapshots, which any number of requests may shar
 
 from __future__ import annotations
 
+import functools
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,17 @@ class ServedLibrary:
         self.untrained, self._encoder = untrained, encoder
         self._opened: _Opened | None = None
         self._opening = threading.Lock()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Another process opens it for itself."""
+        make = functools.partial(
+            ServedLibrary,
+            model=self.model_name,
+            untrained=self.untrained,
+            encoder=self._encoder,
+            runtime=self.runtime,
+        )
+        return make, (str(self.place),)
 
     def snapshot(self) -> Snapshot | None:
         """The library as it is now, as the model sees it; None while there is no library. One is enough for a request.
