@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TESTS ?=
 
-.PHONY: help install browser demo test test-slow test-lowest lint docs public-names recipe-table wheel-check mutants stress fuzz bench clean
+.PHONY: help install browser demo test test-scale test-slow test-lowest lint docs public-names recipe-table wheel-check mutants stress fuzz bench clean
 
 help:  ## list what can be made
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/'
@@ -35,6 +35,9 @@ demo: $(READY)  ## index real pictures and footage, search them, show the result
 TOGETHER := --numprocesses logical --maxprocesses 4 --dist loadfile --max-worker-restart 0
 test: $(READY) browser  ## the tests (minutes); TESTS="tests/unit" runs some
 	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest $(TOGETHER) $(TESTS)
+
+test-scale: $(READY)  ## tests of many machines, all of them in this one
+	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -m scale tests/scale
 
 test-slow: $(READY) browser  ## the long tests as well
 	$(BIN)/python -m pytest -m slow

@@ -98,6 +98,7 @@ EXTRAS = {
     "report": {"matplotlib"},
     "mcp": {"mcp"},
     "openvino": {"openvino"},
+    "ray": {"lance", "ray"},
 }
 """What each extra brings: the top-level packages whose absence it mends."""
 

@@ -26,6 +26,8 @@ ALONE = {
     "av": {"video"},
     # beside the store: old formats, and tables that are too damaged for it
     "lancedb": {"library/_store.py", "library/_upgrade.py", "library/_rescue.py", "library/_paths_left.py"},
+    "lance": {"library/_fragments.py"},
+    "ray": {"library/_ray.py", "library/_ray_reader.py"},
     "numba": {"heads/_kernels"},
     "openvino": {"encoders/_runtime.py"},
     "typer": {"cli"},

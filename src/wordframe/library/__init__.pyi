@@ -2,6 +2,8 @@ from ._files import find_videos as find_videos
 from ._files import is_below as is_below
 from ._manifest import FORMAT as FORMAT
 from ._manifest import Manifest as Manifest
+from ._ray import RayExecutor as RayExecutor
+from ._reading import small_picture as small_picture
 from ._reencode import EncoderChange as EncoderChange
 from ._reencode import change_encoder as change_encoder
 from ._rows import SegmentEntry as SegmentEntry
@@ -19,7 +21,6 @@ from ._vector_index import PLAIN_BYTES as PLAIN_BYTES
 from ._verify import Damage as Damage
 from ._verify import Verification as Verification
 from ._verify import verify as verify
-from .indexer import small_picture as small_picture
 from .library import Library as Library
 from .snapshot import MOST_KEPT_AT_ONCE as MOST_KEPT_AT_ONCE
 from .snapshot import Snapshot as Snapshot
