@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -15,7 +16,9 @@ from tests.colours import ColourEncoder, write_scenes
 from tests.scale.worlds import rows_of
 from wordframe.library import Library, indexer
 from wordframe.library._executor import LocalExecutor
+from wordframe.library._files import FoundFile
 from wordframe.library._fragments import TablePlace, write_rows
+from wordframe.library._ray import _batches
 from wordframe.library._reading import Done, Event, Failed, Settings, UnderWay, VideoJob
 
 pytest.importorskip("lance", reason="of the extra ray")
@@ -209,3 +212,25 @@ def test_options_that_make_no_sense_are_refused_in_one_line(
     assert told in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "library").exists()
+
+
+def test_the_command_indexes_by_a_cluster_of_its_own(tmp_path: Path, videos: Path) -> None:
+    command = [sys.executable, "-m", "wordframe", "index", str(videos), "-l", str(tmp_path / "library"), "--json"]
+    done = subprocess.run([*command, "--ray", "local"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert sorted(json.loads(done.stdout)["indexed"]) == sorted(str(path) for path in videos.iterdir())
+    assert len(Library.open(tmp_path / "library").videos()) == 5
+    assert "Traceback" not in done.stderr
+
+
+def test_batches_keep_all_actors_busy_and_are_small_where_files_are_large() -> None:
+    def sizes(count: int, actors: int, size: int) -> list[int]:
+        jobs = [VideoJob(FoundFile(f"/{number}", size, 0), f"{number}") for number in range(count)]
+        batches = list(_batches(jobs, actors))
+        assert [job for batch in batches for job in batch] == jobs
+        return [len(batch) for batch in batches]
+
+    assert sizes(3, 8, 1) == [1, 1, 1]
+    assert sizes(34, 2, 1) == [4] * 8 + [2]
+    assert set(sizes(1600, 2, 1)) == {16}
+    assert set(sizes(1600, 2, 600 << 20)) == {2}

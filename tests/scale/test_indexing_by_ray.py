@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import subprocess
@@ -160,14 +159,3 @@ def test_drivers_killed_at_random_moments(
     library = Library.open(folder, encoder=ColourEncoder())
     library.index(videos, executor=executor)
     assert rows_of(library) == undisturbed
-
-
-def test_the_command_indexes_by_a_cluster_of_its_own(videos: Path, tmp_path: Path) -> None:
-    (tmp_path / "videos").mkdir()
-    for video in sorted(videos.iterdir())[:4]:
-        (tmp_path / "videos" / video.name).symlink_to(video)
-    command = [sys.executable, "-m", "wordframe", "index", str(tmp_path / "videos"), "-l", str(tmp_path / "library")]
-    done = subprocess.run([*command, "--ray", "local"], capture_output=True, text=True, env=dict(os.environ))
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("4 videos indexed")
-    assert "Traceback" not in done.stderr

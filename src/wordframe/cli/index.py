@@ -94,7 +94,6 @@ def index(
         wordframe index /shared/archive --library /shared/library --ray auto
     """
     from wordframe.cli._terminal import indexing_progress
-    from wordframe.library import Library
 
     if model is not None:
         raise typer.BadParameter(
@@ -104,6 +103,8 @@ def index(
     if force and not prune:
         raise typer.BadParameter("--force goes with --prune: it forgets videos also where a whole folder is empty")
     with _executor(ray, ray_actors, ray_cores, ray_gpus) as executor, indexing_progress() as on_progress:
+        from wordframe.library import Library  # loads LanceDB, which a cluster that starts must not fork
+
         opened = Library.open(library, encoder=encoder, runtime=runtime)
         summary = opened.index(
             paths,
