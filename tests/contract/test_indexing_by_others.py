@@ -214,6 +214,7 @@ def test_options_that_make_no_sense_are_refused_in_one_line(
     assert not (tmp_path / "library").exists()
 
 
+@pytest.mark.slow
 def test_the_command_indexes_by_a_cluster_of_its_own(tmp_path: Path, videos: Path) -> None:
     command = [sys.executable, "-m", "wordframe", "index", str(videos), "-l", str(tmp_path / "library"), "--json"]
     done = subprocess.run([*command, "--ray", "local"], capture_output=True, text=True)

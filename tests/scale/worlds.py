@@ -42,11 +42,11 @@ def rows_of(library: Library) -> list[dict[str, Any]]:
 
 
 def readers() -> list[psutil.Process]:
-    """The processes of actors below this one."""
+    """The processes of actors below this one that have begun to read: they have decoders."""
     found = []
     for process in psutil.Process().children(recursive=True):
         try:
-            if process.cmdline()[:1] and process.cmdline()[0].startswith("ray::Reader"):
+            if process.cmdline()[:1] and process.cmdline()[0].startswith("ray::Reader") and process.children():
                 found.append(process)
         except psutil.Error:  # it ended meanwhile
             continue

@@ -30,8 +30,8 @@ _BATCH_FILES = 16
 _BATCH_BYTES = 1 << 30
 _BATCHES_AT_ONCE = 2
 """So that an actor has work while the last videos of a batch are under way."""
-_STARTS = 3
-"""Actors in a row that die before they are ready: then something is wrong with all of them."""
+_STARTS = 5
+"""Actors in a row that die before they are ready while none is: then something is wrong with all of them."""
 _POLL_SECONDS = 0.1
 _STOP_SECONDS = 20.0
 _STORE_BYTES = 256 << 20
@@ -255,7 +255,8 @@ class _Pool:
         except ray.exceptions.RayError as error:
             self._actors.remove(actor)
             self._failed_starts += 1
-            if self._failed_starts >= _STARTS or isinstance(error, ray.exceptions.RayTaskError):
+            is_hopeless = self._failed_starts >= _STARTS and not any(other.node for other in self._actors)
+            if is_hopeless or isinstance(error, ray.exceptions.RayTaskError):
                 raise _own_error(error) from None
 
     def _hear_batch(self, batch: _Batch) -> Iterator[Event]:
