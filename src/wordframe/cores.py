@@ -6,9 +6,23 @@ import math
 import os
 from pathlib import Path
 
+_share: int | None = None
+
+
+def limit_cores(cores: int) -> None:
+    """Make ``cores`` this process's share, where others on the machine have theirs."""
+    global _share
+    _share = cores
+
 
 def usable_cores() -> int:
-    """How many cores this process may use: those it is bound to, and no more than its control group's quota."""
+    """How many cores this process may use: those it is bound to, and no more than its control group's quota, or than
+    the share that it was given."""
+    cores = _cores_there()
+    return cores if _share is None else min(cores, _share)
+
+
+def _cores_there() -> int:
     if hasattr(os, "process_cpu_count"):  # from Python 3.13 on
         cores = os.process_cpu_count() or 1
     elif hasattr(os, "sched_getaffinity"):  # not on macOS and Windows

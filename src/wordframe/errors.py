@@ -103,6 +103,7 @@ EXTRAS = {
     "mcp": {"mcp"},
     "openvino": {"openvino"},
     "cloud": {"obstore"},
+    "ray": {"lance", "ray"},
 }
 """What each extra brings: the top-level packages whose absence it mends."""
 

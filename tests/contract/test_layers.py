@@ -27,6 +27,8 @@ ALONE = {
     # beside the store: old formats, and tables that are too damaged for it
     "obstore": {"library/_object_store.py"},
     "lancedb": {"library/_store.py", "library/_upgrade.py", "library/_rescue.py", "library/_paths_left.py"},
+    "lance": {"library/_fragments.py"},
+    "ray": {"library/_ray.py", "library/_ray_reader.py"},
     "numba": {"heads/_kernels"},
     "openvino": {"encoders/_runtime.py"},
     "typer": {"cli"},

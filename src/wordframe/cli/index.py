@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +13,7 @@ import typer
 from wordframe.cli.options import JsonOption, LibraryOption, RuntimeOption, print_json
 
 if TYPE_CHECKING:
-    from wordframe.library import IndexSummary
+    from wordframe.library import IndexSummary, RayExecutor
 
 
 def index(
@@ -48,6 +49,30 @@ def index(
             show_default=False,
         ),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            metavar="ADDRESS",
+            help="Read the videos by Ray: auto or HOST:PORT for a cluster that runs, local for one of this machine "
+            "alone. All machines must see videos and library under the same paths.",
+            show_default=False,
+        ),
+    ] = None,
+    ray_actors: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --ray: how many read; default as many as fit.", show_default=False),
+    ] = None,
+    ray_cores: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --ray: cores for each of them; default up to 4.", show_default=False),
+    ] = None,
+    ray_gpus: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0, help="With --ray: GPUs for each, or a share of one; default 1 if any.", show_default=False
+        ),
+    ] = None,
     model: Annotated[str | None, typer.Option("--model", hidden=True)] = None,
     json: JsonOption = False,
 ) -> None:
@@ -65,9 +90,10 @@ def index(
         wordframe index /archive/2024 talk.mkv -l my-library --prune
 
         wordframe index ~/Videos --library clip-library --encoder clip-b32
+
+        wordframe index /shared/archive --library /shared/library --ray auto
     """
     from wordframe.cli._terminal import indexing_progress
-    from wordframe.library import Library
 
     if model is not None:
         raise typer.BadParameter(
@@ -76,8 +102,10 @@ def index(
         )
     if force and not prune:
         raise typer.BadParameter("--force goes with --prune: it forgets videos also where a whole folder is empty")
-    opened = Library.open(library, encoder=encoder, runtime=runtime)
-    with indexing_progress() as on_progress:
+    with _executor(ray, ray_actors, ray_cores, ray_gpus) as executor, indexing_progress() as on_progress:
+        from wordframe.library import Library  # loads LanceDB, which a cluster that starts must not fork
+
+        opened = Library.open(library, encoder=encoder, runtime=runtime)
         summary = opened.index(
             paths,
             prune=prune,
@@ -86,6 +114,7 @@ def index(
             every_frame=every_frame,
             sampling=sampling,
             on_progress=on_progress,
+            executor=executor,
         )
     if json:
         print_json(asdict(summary))
@@ -97,6 +126,20 @@ def index(
     refused = prune and bool(summary.away)
     if summary.failed or refused or not summary.videos_met or (strict and summary.known_failures):
         raise typer.Exit(1)
+
+
+def _executor(
+    address: str | None, actors: int | None, cores: int | None, gpus: float | None
+) -> contextlib.AbstractContextManager[RayExecutor | None]:
+    if address is None:
+        if (actors, cores, gpus) != (None, None, None):
+            raise typer.BadParameter("--ray-actors, --ray-cores and --ray-gpus go with --ray ADDRESS")
+        return contextlib.nullcontext()
+    if address not in ("local", "auto") and ":" not in address:
+        raise typer.BadParameter(f"--ray takes local, auto or HOST:PORT, not {address!r}")
+    from wordframe.library import RayExecutor
+
+    return RayExecutor(address, actors=actors, cores=cores, gpus=gpus)
 
 
 def print_problems(summary: IndexSummary) -> None:

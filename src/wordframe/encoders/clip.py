@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from wordframe.encoders._dual import Backbone, SentenceTokenizer
+from wordframe.encoders._load import load_encoder
 from wordframe.encoders._loading import ClipParts, load_clip
 from wordframe.encoders._runtime import ImageTower, choose_runtime
 from wordframe.encoders.base import Encoder, RgbFrames, check_sentences
@@ -135,6 +136,10 @@ class ClipEncoder(Encoder):
         The name has no part in it: the same model by hub id, folder or file has the same fingerprint.
         """
         return _fingerprint(self._towers.model, self.preprocessing)
+
+    def __reduce__(self) -> Any:
+        """Pickled, it is its name: another process loads the weights itself, and may have another device."""
+        return load_encoder, (self.name,)
 
     def preprocess(self, frames: RgbFrames) -> Tensor:
         """Decoded frames ``(N, h, w, 3)`` uint8 into pixels ``(N, 3, H, W)`` float32 on the CPU."""

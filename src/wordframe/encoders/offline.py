@@ -17,14 +17,16 @@ from __future__ import annotations
 import hashlib
 import pickle
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from threading import Lock
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from wordframe.encoders._class_directions import FILE, load_directions, read_in_classes
+from wordframe.encoders._load import load_encoder
 from wordframe.encoders._minilm import DIMENSION, MAX_WORDS, TOKENIZER, WEIGHTS, PackagedFile, SentenceEncoder
 from wordframe.encoders._runtime import ImageTower, choose_runtime
 from wordframe.encoders.base import Encoder, RgbFrames, check_sentences
@@ -138,6 +140,10 @@ class OfflineEncoder(Encoder):
         self._loading = Lock()
         self._images: ImageTower | None = None
         self._sentences: SentenceEncoder | None = None
+
+    def __reduce__(self) -> Any:
+        """Pickled, it is its name: another process has the weights, and may have another device."""
+        return partial(load_encoder, runtime=self._wanted_runtime), (self.name,)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -62,6 +62,7 @@ class _Pipeline:
         encoder: Encoder,
         times: Callable[[VideoInfo], Iterable[float]] | None,
         keep: Callable[[Frame], bytes] | None,
+        before: Callable[[Job], None] | None,
         should_stop: Callable[[], bool],
         *,
         reuse: bool,
@@ -71,7 +72,7 @@ class _Pipeline:
         encoders: int,
     ) -> None:
         self._jobs, self._encoder, self._times, self._keep = jobs, encoder, times, keep
-        self._should_stop, self._reuse = should_stop, reuse
+        self._before, self._should_stop, self._reuse = before, should_stop, reuse
         self._chunk_frames, self._batch_size = chunk_frames, batch_size
         self._jobs_lock = threading.Lock()
         self._jobs_error: Exception | None = None
@@ -175,6 +176,8 @@ class _Pipeline:
 
     def _decode_video(self, video: Video) -> None:
         job, encoder = video.job, self._encoder
+        if self._before is not None:
+            self._before(job)
         with self._open(job) as frames:
             chunk = OpenChunk(video, 0, frames.info, encoder.dimension)
             repeats = Repeats(encoder.view)
@@ -276,6 +279,7 @@ def extract(
     *,
     times: Callable[[VideoInfo], Iterable[float]] | None,
     keep: Callable[[Frame], bytes] | None = None,
+    before: Callable[[Job], None] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     reuse: bool = False,
     chunk_frames: int = 600,
@@ -294,6 +298,8 @@ def extract(
         jobs: drawn one by one from the decoder threads (under a lock), so it may do a little work of its own.
         times: the wanted seconds of a video, ascending; may be endless. None: its keyframes (``open_keyframes``).
         keep: makes something small of each decoded frame, such as a thumbnail.
+        before: called by a decoder thread right before it opens a video, many at a time; what it raises is the video's
+            Failure.
         should_stop: asked ten times a second; True ends the iteration early, in order.
         reuse: frames that hardly differ from an encoded one take its feature and keepsake (``_repeats.py`` says which);
             the same ones whatever the other arguments. One picture that a file shows on and on is looked at no more
@@ -317,6 +323,7 @@ def extract(
         encoder,
         times,
         keep,
+        before,
         should_stop,
         reuse=reuse,
         chunk_frames=chunk_frames,

@@ -5,6 +5,8 @@ from ._manifest import Manifest as Manifest
 from ._place import Place as Place
 from ._place import options_of_environment as options_of_environment
 from ._place import place_of as place_of
+from ._ray import RayExecutor as RayExecutor
+from ._reading import small_picture as small_picture
 from ._reencode import EncoderChange as EncoderChange
 from ._reencode import change_encoder as change_encoder
 from ._rows import SegmentEntry as SegmentEntry
@@ -22,7 +24,6 @@ from ._vector_index import PLAIN_BYTES as PLAIN_BYTES
 from ._verify import Damage as Damage
 from ._verify import Verification as Verification
 from ._verify import verify as verify
-from .indexer import small_picture as small_picture
 from .library import Library as Library
 from .snapshot import MOST_KEPT_AT_ONCE as MOST_KEPT_AT_ONCE
 from .snapshot import Snapshot as Snapshot

@@ -8,12 +8,14 @@ else, are recognised before their rows are replaced. The plan only decides; the 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from wordframe.cores import usable_cores
 from wordframe.disk import content_hash
-from wordframe.extraction import Job
 from wordframe.library._files import FoundFile
+from wordframe.library._reading import unreadable_line
 from wordframe.library._rows import VideoEntry
 from wordframe.library._store import FailureEntry
 
@@ -23,45 +25,34 @@ class IndexPlan:
     """What became of each found file.
 
     moves: the library has this content, and its old file is gone or now holds something else (or was only touched);
-    copies: the library has this content under another file that is still there; twins: same content as a file that is
-    read in this run; to_read: must be decoded. settled_files, settled_bytes: of ``to_read``, done without decoding.
+    copies: the library has this content under another file that is still there; to_read: must be decoded. hashes: of
+    the files whose content could be known.
     """
 
     unchanged: list[VideoEntry] = field(default_factory=list)
     still_failed: list[FailureEntry] = field(default_factory=list)
     moves: list[tuple[VideoEntry, FoundFile]] = field(default_factory=list)
     copies: list[tuple[VideoEntry, FoundFile]] = field(default_factory=list)
-    twins: list[FoundFile] = field(default_factory=list)
     unreadable: list[FailureEntry] = field(default_factory=list)
     to_read: list[FoundFile] = field(default_factory=list)
     hashes: dict[str, str] = field(default_factory=dict)
-    settled_files: int = 0
-    settled_bytes: int = 0
 
-    def jobs(self, *, threads: int) -> Iterator[Job]:
-        """The files to decode, one by one. Hashes each just before, so that the disk reads it once."""
-        under_way: set[str] = set()
-        for file in self.to_read:
-            digest = self.hash(file)
-            if digest is not None and digest not in under_way:
-                under_way.add(digest)
-                yield Job(file.path, file.path, threads)
-                continue
-            if digest is not None:
-                self.twins.append(file)
-            self.settled_files += 1
-            self.settled_bytes += file.size
+    def hash(self, files: Sequence[FoundFile], should_stop: Callable[[], bool]) -> None:
+        """Hash some files, as many at a time as there are cores; note those that cannot be read."""
 
-    def hash(self, file: FoundFile) -> str | None:
-        """The file's content hash; None, and noted, if it cannot be read."""
-        if file.path not in self.hashes:
+        def digest(file: FoundFile) -> str | OSError | None:
             try:
-                self.hashes[file.path] = content_hash(file.path, "blake2b")
+                return None if should_stop() else content_hash(file.path, "blake2b")
             except OSError as error:
-                reason = f"{file.path}: cannot be read ({(error.strerror or 'input error').lower()})"
-                self.unreadable.append(FailureEntry(file.path, file.size, file.modified_ns, reason))
-                return None
-        return self.hashes[file.path]
+                return error
+
+        with ThreadPoolExecutor(usable_cores()) as pool:
+            for file, found in zip(files, pool.map(digest, files), strict=True):
+                if isinstance(found, OSError):
+                    reason = unreadable_line(file.path, found)
+                    self.unreadable.append(FailureEntry(file.path, file.size, file.modified_ns, reason))
+                elif found is not None:
+                    self.hashes[file.path] = found
 
 
 def make_plan(
@@ -84,9 +75,7 @@ def make_plan(
         else:
             look_at.append(file)
     sizes = {entry.size for entry in known.values()}
-    for file in look_at:
-        if file.size in sizes and not should_stop():
-            plan.hash(file)
+    plan.hash([file for file in look_at if file.size in sizes], should_stop)
     _recognise(plan, look_at, known)
     return plan
 

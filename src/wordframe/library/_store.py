@@ -24,6 +24,8 @@ from numpy.typing import NDArray
 
 from wordframe.disk import display_path, shown_command
 from wordframe.errors import LibraryError
+from wordframe.library._fragments import TablePlace, commit_fragments, drop_unfinished
+from wordframe.library._local import LocalFolder
 from wordframe.library._place import Place
 from wordframe.library._rows import SEGMENT_SCHEMA, VIDEO_NAMES, VideoEntry, segment_id, video_cells
 from wordframe.library._vector_index import row_ids_of
@@ -258,6 +260,27 @@ class Store:
             merge = self._segments.merge_insert("segment_id").when_matched_update_all().when_not_matched_insert_all()
             merge = merge.when_not_matched_by_source_delete(ids_clause("video_id", video_ids))
             merge.execute(pa.Table.from_pylist(rows, schema=SEGMENT_SCHEMA))
+
+    def segments_place(self) -> TablePlace:
+        """Where the segments lie, for whoever writes fragments beside them."""
+        with self._errors("read"):
+            return TablePlace(self._segments.uri, self._segments.latest_storage_options())
+
+    def add_fragments(self, fragments: Sequence[Any], *, replaced: Sequence[str]) -> None:
+        """Make fragments that ``write_rows`` wrote a part of the table, and remove all other rows of the videos
+        ``replaced``, in one commit."""
+        with self._errors("write"):
+            dataset = self.segments_place().open()
+        with self.commit():
+            commit_fragments(dataset, fragments, ids_clause("video_id", replaced) if replaced else None)
+            self._segments.checkout_latest()
+
+    def drop_unfinished(self) -> None:
+        """Remove what runs that died wrote beside the table and never committed. The caller holds the lock: what
+        another writes at the same time would go, too. A lease may end meanwhile: there Lance does it, a week later."""
+        if isinstance(self._place, LocalFolder):
+            with self.commit():
+                drop_unfinished(self.segments_place())
 
     def copy_video(self, source_id: str, entry: VideoEntry, *, replaced: bool) -> None:
         """Give ``entry`` the segments of the video ``source_id``; ``replaced`` if ``entry.video_id`` has rows now."""

@@ -1,42 +1,31 @@
 """Brings a library up to date with folders of videos.
 
 Every commit holds whole videos, so a run that is killed at any moment loses at most the videos under way, and the
-next run goes on from there. Decoding and encoding overlap (``wordframe.extraction``); the calling thread writes.
+next run goes on from there. An executor reads the videos, here or on other machines (``_executor.py``); the calling
+thread plans, writes and tells how far it is.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import time
-import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from wordframe.cores import usable_cores
+from wordframe.disk import short_hash
 from wordframe.encoders import Encoder
-from wordframe.extraction import Chunk, Failure, extract
+from wordframe.library._executor import Executor, LocalExecutor
 from wordframe.library._files import Findings, FoundFile, find_videos, is_below, vacated
 from wordframe.library._plan import IndexPlan, make_plan
-from wordframe.library._rows import SegmentEntry, VideoEntry, segment_rows
-from wordframe.library._segmenting import segments_of_chunk
+from wordframe.library._reading import Done, Event, Failed, ReadVideo, Settings, Twin, UnderWay, VideoJob
+from wordframe.library._rows import VideoEntry
 from wordframe.library._store import FailureEntry, Store
 from wordframe.library.status import IndexProgress, IndexSummary
-from wordframe.video import Frame, index_times, thumbnail
 
 COMMIT_SECONDS = 5.0
-THUMBNAIL_WIDTH = 256
-
-
-@dataclass
-class _Reading:
-    """A video whose chunks are coming in."""
-
-    chunks: dict[int, list[SegmentEntry]] = field(default_factory=dict)
-    last: Chunk | None = None
-
-    def is_whole(self) -> bool:
-        return self.last is not None and len(self.chunks) == self.last.index + 1
 
 
 class Indexer:
@@ -52,18 +41,23 @@ class Indexer:
         sampling: str = "seconds",
         on_progress: Callable[[IndexProgress], None] | None = None,
         should_stop: Callable[[], bool] = lambda: False,
+        executor: Executor | None = None,
     ) -> None:
-        self._store, self._encoder = store, encoder
-        self._leave_out, self._every_frame = leave_out, every_frame
+        self._store, self._leave_out = store, leave_out
+        self._settings = Settings(encoder, sampling, every_frame)
+        self._executor = executor or LocalExecutor()
         self._on_progress, self._should_stop = on_progress, should_stop
         self._summary = IndexSummary(sampling=sampling)
         self._known: dict[str, VideoEntry] = {}
+        self._ids: set[str] = set()
+        self._files: dict[str, FoundFile] = {}
+        self._failed_before: dict[str, FailureEntry] = {}
         self._failures: dict[str, FailureEntry] = {}
-        self._waiting: list[tuple[VideoEntry, list[SegmentEntry]]] = []
+        self._waiting: list[Done] = []
+        self._under_way: dict[str, UnderWay] = {}
+        self._twins: list[Twin] = []
         self._last_commit = time.monotonic()
-        self._files_done = self._bytes_done = 0
-        self._sizes: dict[str, int] = {}
-        self._notes: dict[str, str] = {}
+        self._bytes_done = self._bytes_total = self._files_done = 0
 
     def run(
         self, paths: Sequence[str], *, prune: bool = False, force: bool = False, retry: bool = False
@@ -77,9 +71,9 @@ class Indexer:
         started = time.monotonic()
         findings = find_videos(paths, leave_out=self._leave_out)
         self._summary.passed_over = dict(findings.passed_over.most_common())
-        failed_before = {entry.path: entry for entry in self._store.failures()}
+        self._failed_before = {entry.path: entry for entry in self._store.failures()}
         self._know_each_path_once()
-        plan = make_plan(findings.files, self._known, failed_before, retry=retry, should_stop=self._should_stop)
+        plan = make_plan(findings.files, self._known, self._failed_before, retry=retry, should_stop=self._should_stop)
         self._summary.unchanged = [entry.path for entry in plan.unchanged]
         self._summary.known_failures = {entry.path: entry.reason for entry in plan.still_failed}
         if not self._should_stop():
@@ -87,7 +81,7 @@ class Indexer:
             self._read(plan)
         if not self._should_stop():
             self._look_for_missing(paths, findings, prune=prune, force=force)
-        self._write_failures(findings, plan, failed_before)
+        self._write_failures(findings, plan)
         self._summary.interrupted = self._should_stop()
         if not self._summary.interrupted:  # merging files may take a while, and the next run does it
             self._store.tidy()
@@ -98,6 +92,7 @@ class Indexer:
         """A run killed between two commits of a swap may leave two videos under one path; one of them is forgotten."""
         doubled = []
         for entry in self._store.open_segments().videos():
+            self._ids.add(entry.video_id)
             if self._known.setdefault(entry.path, entry) is not entry:
                 doubled.append(entry.video_id)
         self._store.delete(doubled)
@@ -124,134 +119,138 @@ class Indexer:
 
     def _copy(self, source: VideoEntry, file: FoundFile) -> None:
         there = self._known.get(file.path)
-        entry = replace(_at(source, file), video_id=there.video_id if there else _new_id())
+        entry = replace(_at(source, file), video_id=self._id_of(file.path))
         self._store.copy_video(source.video_id, entry, replaced=there is not None)
         self._known[file.path] = entry
         self._summary.copied.append(file.path)
 
-    def _copy_twins(self, plan: IndexPlan) -> None:
+    def _copy_twins(self) -> None:
         by_hash = {entry.content_hash: entry for entry in self._known.values()}
-        for file in plan.twins:
-            source = by_hash.get(plan.hashes[file.path])
+        for twin in self._twins:
+            source = by_hash.get(twin.digest)
             if source is not None:
-                self._copy(source, file)
+                self._copy(source, self._files[twin.path])
             else:
-                self._fail(file, f"{file.path}: same content as another file that could not be read")
+                self._fail(Failed(twin.path, f"{twin.path}: same content as another file that could not be read"))
+
+    def _id_of(self, path: str) -> str:
+        """The id of the video at a path: the one it has, else one that is made from the path.
+
+        So two writers who meet the same new file give it the same id, and the second finds it there. An id stays with
+        its content when that moves: where the path's own one is taken by a video that once lay here, the next is made.
+        """
+        if path in self._known:
+            return self._known[path].video_id
+        made = (_made_id(path, again) for again in itertools.count())
+        video_id = next(each for each in made if each not in self._ids)
+        self._ids.add(video_id)
+        return video_id
 
     # Reading videos --------------------------------------------------------------------------------------------------
 
     def _read(self, plan: IndexPlan) -> None:
-        files = {file.path: file for file in plan.to_read}
-        self._sizes = {path: file.size for path, file in files.items()}
-        jobs = plan.jobs(threads=usable_cores() if len(files) == 1 else 1)
-        readings: dict[str, _Reading] = {}
-        results = extract(
-            jobs,
-            self._encoder,
-            times=None if self._summary.sampling == "keyframes" else index_times,
-            keep=small_picture,
-            should_stop=self._should_stop,
-            reuse=not self._every_frame,
-        )
+        self._files = {file.path: file for file in plan.to_read}
+        self._bytes_total = sum(file.size for file in plan.to_read)
+        threads = usable_cores() if len(self._files) == 1 else 1
+        jobs = [VideoJob(file, self._id_of(file.path), plan.hashes.get(file.path), threads) for file in plan.to_read]
         try:
-            with contextlib.closing(results):
-                for result in results:
-                    if isinstance(result, Failure):
-                        readings.pop(result.key, None)  # what came of a video before its failure does not count
-                        self._count(files[result.key])
-                        self._fail(files[result.key], result.reason)
-                    else:
-                        reading = readings.setdefault(result.key, _Reading())
-                        self._take_in(reading, result)
-                        if reading.is_whole():
-                            self._count(files[result.key])
-                            self._finish(files[result.key], plan.hashes[result.key], readings.pop(result.key))
-                    self._report(plan, result)
+            if jobs and self._executor.writes_fragments:
+                self._store.drop_unfinished()
+            if jobs:
+                events = self._executor.read(jobs, self._settings, self._store.segments_place(), self._should_stop)
+                with contextlib.closing(events):
+                    for event in events:
+                        self._take_in(event)
+                        self._report()
+                        if time.monotonic() - self._last_commit > COMMIT_SECONDS:
+                            self._commit()
         finally:
             self._commit()  # whatever ends the run, the videos that are done are kept
         if not self._should_stop():
-            self._copy_twins(plan)
+            self._copy_twins()
 
-    def _take_in(self, reading: _Reading, chunk: Chunk) -> None:
-        reading.chunks[chunk.index] = segments_of_chunk(chunk, keyframes=self._summary.sampling == "keyframes")
-        self._summary.frames += len(chunk.seconds)
-        self._summary.frames_reused += chunk.num_reused
-        if chunk.last:
-            reading.last = chunk
+    def _take_in(self, event: Event) -> None:
+        match event:
+            case UnderWay():
+                self._under_way[event.path] = event
+            case Done():
+                self._waiting.append(event)
+                for video in event.videos:
+                    self._under_way.pop(video.entry.path, None)
+                    self._count(video.entry.path, video.frames, video.frames_reused)
+                    self._summary.seconds_of_video += video.entry.duration_seconds
+            case Failed():
+                part = self._under_way.pop(event.path, None)
+                self._count(event.path, part.frames if part else 0, part.frames_reused if part else 0)
+                self._fail(event)
+            case Twin():
+                self._count(event.path, 0, 0)
+                self._twins.append(event)
 
-    def _finish(self, file: FoundFile, digest: str, reading: _Reading) -> None:
-        chunk = reading.last
-        assert chunk is not None
-        segments = [segment for index in sorted(reading.chunks) for segment in reading.chunks[index]]
-        before = self._known.get(file.path)
-        entry = VideoEntry(
-            video_id=before.video_id if before else _new_id(),
-            path=file.path,
-            size=file.size,
-            modified_ns=file.modified_ns,
-            content_hash=digest,
-            duration_seconds=segments[-1].end_seconds,
-            width=chunk.info.width,
-            height=chunk.info.height,
-            codec=chunk.info.codec,
-            container=chunk.info.container,
-            problem=chunk.problem,
-            num_segments=len(segments),
-        )
-        if chunk.note:
-            self._notes[file.path] = chunk.note
-        self._waiting.append((entry, segments))
-        self._summary.seconds_of_video += entry.duration_seconds
-        if time.monotonic() - self._last_commit > COMMIT_SECONDS:
-            self._commit()
+    def _count(self, path: str, frames: int, frames_reused: int) -> None:
+        self._files_done += 1
+        self._bytes_done += self._files[path].size
+        self._summary.frames += frames
+        self._summary.frames_reused += frames_reused
 
     def _commit(self) -> None:
-        """Write the finished videos: new ones in one commit, changed ones in another."""
+        """Write the finished videos, and what failed since the last time."""
+        self._last_commit = time.monotonic()
         waiting, self._waiting = self._waiting, []  # first: a commit that fails is not tried again on the way out
-        new = [(e, s) for e, s in waiting if e.path not in self._known]
-        changed = [(e, s) for e, s in waiting if e.path in self._known]
+        fragments = [fragment for done in waiting for fragment in done.fragments]
+        here = [done for done in waiting if done.rows]
+        new = [done for done in here if done.videos[0].entry.path not in self._known]
+        changed = [done for done in here if done.videos[0].entry.path in self._known]
         if new:
-            self._store.add([row for entry, segments in new for row in segment_rows(entry, segments)])
+            self._store.add([row for done in new for row in done.rows])
         if changed:
-            rows = [row for entry, segments in changed for row in segment_rows(entry, segments)]
-            self._store.replace([entry.video_id for entry, _ in changed], rows)
-        for entry, _ in waiting:
-            self._known[entry.path] = entry
-            self._summary.indexed.append(entry.path)
-            if entry.problem:
-                self._summary.partly[entry.path] = entry.problem
-            if entry.path in self._notes:
-                self._summary.noted[entry.path] = self._notes.pop(entry.path)
+            rows = [row for done in changed for row in done.rows]
+            self._store.replace([video.entry.video_id for done in changed for video in done.videos], rows)
+        if fragments:
+            apart = [video.entry for done in waiting if done.fragments for video in done.videos]
+            replaced = [entry.video_id for entry in apart if entry.path in self._known]
+            self._store.add_fragments(fragments, replaced=replaced)
+        for done in waiting:
+            for video in done.videos:
+                self._know(video)
+        failed = self._failed_before | self._failures
+        if failed != self._failed_before:
+            self._failed_before = failed
+            self._store.set_failures(list(failed.values()))
         self._last_commit = time.monotonic()
 
-    def _fail(self, file: FoundFile, reason: str) -> None:
-        self._failures[file.path] = FailureEntry(file.path, file.size, file.modified_ns, reason)
-        stale = self._known.pop(file.path, None)
+    def _know(self, video: ReadVideo) -> None:
+        entry = video.entry
+        self._known[entry.path] = entry
+        self._failed_before.pop(entry.path, None)  # its line goes with the next that are written
+        self._summary.indexed.append(entry.path)
+        if entry.problem:
+            self._summary.partly[entry.path] = entry.problem
+        if video.note:
+            self._summary.noted[entry.path] = video.note
+
+    def _fail(self, failed: Failed) -> None:
+        file = self._files[failed.path]
+        self._failures[file.path] = FailureEntry(file.path, file.size, file.modified_ns, failed.reason)
+        stale = None if failed.is_unseen else self._known.pop(file.path, None)
         if stale is not None:  # its moments belong to a content that is no longer there
             self._store.delete([stale.video_id])
 
-    def _report(self, plan: IndexPlan, result: Chunk | Failure) -> None:
+    def _report(self) -> None:
         if self._on_progress is None:
             return
-        under_way = 0
-        if isinstance(result, Chunk) and not result.last and result.info.duration_seconds:
-            share = min(1.0, float(result.seconds[-1]) / result.info.duration_seconds)
-            under_way = int(share * self._sizes[result.key])
+        parts = self._under_way.values()
         self._on_progress(
             IndexProgress(
-                files_done=self._files_done + plan.settled_files,
-                files_total=len(plan.to_read),
-                bytes_done=self._bytes_done + plan.settled_bytes + under_way,
-                bytes_total=sum(self._sizes.values()),
-                frames=self._summary.frames,
+                files_done=self._files_done,
+                files_total=len(self._files),
+                bytes_done=self._bytes_done + sum(int(part.share * self._files[part.path].size) for part in parts),
+                bytes_total=self._bytes_total,
+                frames=self._summary.frames + sum(part.frames for part in parts),
                 seconds_of_video=self._summary.seconds_of_video,
                 failed=self._summary.known_failures | {p: entry.reason for p, entry in self._failures.items()},
             )
         )
-
-    def _count(self, file: FoundFile) -> None:
-        self._files_done += 1
-        self._bytes_done += file.size
 
     # What is no longer there -----------------------------------------------------------------------------------------
 
@@ -272,7 +271,7 @@ class Indexer:
             self._store.delete([self._known.pop(path).video_id for path in gone])
         (self._summary.pruned if prune else self._summary.missing).extend(gone)
 
-    def _write_failures(self, findings: Findings, plan: IndexPlan, before: dict[str, FailureEntry]) -> None:
+    def _write_failures(self, findings: Findings, plan: IndexPlan) -> None:
         """Remember this run's failures, and those elsewhere whose files are still there."""
         self._failures |= {failure.path: failure for failure in plan.unreadable}
         known = {failure.path: failure for failure in plan.still_failed}
@@ -280,21 +279,16 @@ class Indexer:
             path: f"{path}: {reason}" for path, reason in findings.unreadable.items()
         }
         looked_at = {file.path for file in findings.files}
-        elsewhere = {p: e for p, e in before.items() if p not in looked_at and os.path.exists(p)}
+        elsewhere = {p: e for p, e in self._failed_before.items() if p not in looked_at and os.path.exists(p)}
         kept = elsewhere | known | self._failures
-        if kept != before:
+        if kept != {entry.path: entry for entry in self._store.failures()}:
             self._store.set_failures(list(kept.values()))
 
 
-def _new_id() -> str:
-    return uuid.uuid4().hex[:12]
+def _made_id(path: str, again: int) -> str:
+    return short_hash(os.fsencode(path).hex(), again)[:12]
 
 
 def _at(entry: VideoEntry, file: FoundFile) -> VideoEntry:
     """The same video in another file."""
     return replace(entry, path=file.path, size=file.size, modified_ns=file.modified_ns)
-
-
-def small_picture(frame: Frame) -> bytes:
-    """The thumbnail that the library keeps of a frame."""
-    return thumbnail(frame.rgb, width=THUMBNAIL_WIDTH)

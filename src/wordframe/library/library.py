@@ -24,6 +24,7 @@ from cachetools import LRUCache
 from wordframe.encoders import Encoder, load_encoder
 from wordframe.errors import LibraryError
 from wordframe.interrupts import interrupts_noted
+from wordframe.library._executor import Executor
 from wordframe.library._files import expanded
 from wordframe.library._known_models import fill_table, forget_stale, prepare_known
 from wordframe.library._manifest import (
@@ -259,6 +260,7 @@ class Library:
         every_frame: bool = False,
         sampling: str | None = None,
         on_progress: Callable[[IndexProgress], None] | None = None,
+        executor: Executor | None = None,
     ) -> IndexSummary:
         """Bring the library up to date with all videos below ``paths``, one path or several; ``~`` is your home.
 
@@ -270,7 +272,7 @@ class Library:
             retry: try unchanged files again that failed before. every_frame: encode also frames that hardly differ from
                 the last encoded one; else they take its feature.
             sampling: ``seconds`` or ``keyframes`` (``_sampling.py``); kept for later runs, which it is the default of.
-            on_progress: called in this thread after each result.
+            on_progress: called in this thread after each result. executor: reads the videos; default: this process.
 
         Raises:
             LibraryError: none of the paths exists, another indexer is at work, or the library cannot be written.
@@ -284,13 +286,7 @@ class Library:
         with self.locked():
             self._open_for_writing()
             add_roots(self.place, there)
-            with keeping_status(self.place) as (update, finish), interrupts_noted() as interrupted:
-
-                def tell(progress: IndexProgress) -> None:
-                    update(progress)
-                    if on_progress is not None:
-                        on_progress(progress)
-
+            with keeping_status(self.place, on_progress) as (tell, finish), interrupts_noted() as interrupted:
                 indexer = Indexer(
                     self._store,
                     self.encoder,
@@ -299,6 +295,7 @@ class Library:
                     sampling=keep_sampling(self.place, sampling),
                     on_progress=tell,
                     should_stop=interrupted.is_set,
+                    executor=executor,
                 )
                 summary = indexer.run(places, prune=prune, force=prune and force, retry=retry)
                 if not summary.interrupted:

@@ -159,15 +159,21 @@ def _failures(failed: dict[str, str] | None) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def keeping_status(
-    place: Place,
+    place: Place, on_progress: Callable[[IndexProgress], None] | None = None
 ) -> Iterator[tuple[Callable[[IndexProgress], None], Callable[[IndexSummary], None]]]:
-    """Within the block the status file is kept; call the first with progress, the second with the summary."""
+    """Within the block the status file is kept; call the first with progress, which ``on_progress`` is told, too, and
+    the second with the summary."""
     writer, over = StatusWriter(place), threading.Event()
     end: dict[str, Any] = {"state": "stopped"}
 
     def beat() -> None:
         while not over.wait(place.beat_seconds):
             writer.write()
+
+    def tell(progress: IndexProgress) -> None:
+        writer.update(progress)
+        if on_progress is not None:
+            on_progress(progress)
 
     def finish(summary: IndexSummary) -> None:
         failed = summary.failed | summary.known_failures
@@ -177,7 +183,7 @@ def keeping_status(
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()
     try:
-        yield writer.update, finish
+        yield tell, finish
     finally:
         over.set()
         thread.join()

@@ -1,0 +1,88 @@
+"""Rows that are written by many and committed by one: Lance's fragments.
+
+A worker writes its rows as files beside the table (``write_rows``); nobody sees them until the one who holds the
+library's lock makes them a part of the table (``commit_fragments``). This is Lance's own interface, which LanceDB does
+not pass on: the extra ``ray`` brings it.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from wordframe.errors import needs_extra
+from wordframe.library._rows import SEGMENT_SCHEMA
+
+_KEPT_VERSIONS = datetime.timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class TablePlace:
+    """Where a Lance table lies, and what its store wants to know."""
+
+    uri: str
+    storage_options: Mapping[str, str] | None = None
+
+    def open(self) -> Any:
+        """Lance's data set, at its newest version.
+
+        Raises:
+            MissingExtraError: Lance's own package is not installed.
+        """
+        with needs_extra("ray", "writing from many machines"):
+            import lance
+        options = None if self.storage_options is None else dict(self.storage_options)
+        return lance.dataset(self.uri, storage_options=options)
+
+
+def write_rows(place: TablePlace, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """Write segments beside the table, as fragments that ``commit_fragments`` takes; they can be pickled."""
+    from lance.fragment import write_fragments
+
+    table = pa.Table.from_pylist(list(rows), schema=SEGMENT_SCHEMA)
+    # told the table and not its address, so that the files are of the version and the field numbers it has
+    fragments: list[Any] = write_fragments(table, place.open(), mode="append")
+    return fragments
+
+
+def commit_fragments(dataset: Any, fragments: Sequence[Any], replaced: str | None) -> None:
+    """Make fragments a part of the table and remove the rows that ``replaced`` (SQL) lets through, in one commit.
+
+    Args:
+        dataset: as ``TablePlace.open`` gives it, opened before it was asked who may write.
+    """
+    from lance import LanceOperation
+
+    operation: Any
+    if replaced is None:
+        operation = LanceOperation.Append(list(fragments))
+    else:
+        removed, updated = _without(dataset, replaced)
+        operation = LanceOperation.Update(
+            removed_fragment_ids=removed, updated_fragments=updated, new_fragments=list(fragments)
+        )
+    dataset.commit(dataset, operation, read_version=dataset.version)
+
+
+def _without(dataset: Any, condition: str) -> tuple[list[int], list[Any]]:
+    """Fragments that the condition empties, by number, and what it leaves of others."""
+    addresses = dataset.to_table(columns=["video_id"], filter=condition, with_row_address=True)["_rowaddr"].to_numpy()
+    removed, updated = [], []
+    for number in Counter((addresses.astype(np.uint64) >> np.uint64(32)).tolist()):
+        left = dataset.get_fragment(int(number)).delete(condition)
+        if left is None:
+            removed.append(int(number))
+        else:
+            updated.append(left)
+    return removed, updated
+
+
+def drop_unfinished(place: TablePlace) -> None:
+    """Remove all files that no version names, and versions older than an hour; only while nobody else writes."""
+    place.open().cleanup_old_versions(older_than=_KEPT_VERSIONS, delete_unverified=True)

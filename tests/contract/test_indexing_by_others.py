@@ -1,0 +1,237 @@
+"""What the indexer asks of whoever reads its videos, and what it promises whoever that is."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.colours import ColourEncoder, write_scenes
+from tests.scale.worlds import rows_of
+from wordframe.library import Library, indexer
+from wordframe.library._executor import LocalExecutor
+from wordframe.library._files import FoundFile
+from wordframe.library._fragments import TablePlace, write_rows
+from wordframe.library._ray import _batches
+from wordframe.library._reading import Done, Event, Failed, Settings, UnderWay, VideoJob
+
+pytest.importorskip("lance", reason="of the extra ray")
+
+
+class FragmentExecutor(LocalExecutor):
+    """Reads here, but writes as others would: beside the table, two videos at a time."""
+
+    writes_fragments = True
+
+    def read(
+        self, jobs: Sequence[VideoJob], settings: Settings, table: TablePlace, should_stop: Callable[[], bool]
+    ) -> Generator[Event, None, None]:
+        waiting: list[Done] = []
+        for event in super().read(jobs, settings, table, should_stop):
+            waiting += [event] if isinstance(event, Done) else []
+            if not isinstance(event, Done):
+                yield event
+            if len(waiting) == 2:
+                yield self._write(waiting, table)
+                waiting = []
+        if waiting:
+            yield self._write(waiting, table)
+
+    def _write(self, waiting: list[Done], table: TablePlace) -> Done:
+        rows = [row for done in waiting for row in done.rows]
+        return Done([video for done in waiting for video in done.videos], fragments=write_rows(table, rows))
+
+
+@pytest.fixture
+def videos(tmp_path: Path) -> Path:
+    for number, colour in enumerate(("red", "green", "blue", "white", "cyan")):
+        write_scenes(tmp_path / "videos" / f"{colour}.mp4", (colour, 1 + number / 4), ("black", 1.0))
+    return tmp_path / "videos"
+
+
+def open_library(folder: Path) -> Library:
+    return Library.open(folder, encoder=ColourEncoder())
+
+
+def ids(library: Library) -> dict[str, str]:
+    return {Path(video.path).name: video.video_id for video in library.videos()}
+
+
+def test_rows_written_by_others_are_those_written_here(tmp_path: Path, videos: Path) -> None:
+    shutil.copy(videos / "red.mp4", videos / "twin.mp4")
+    (videos / "bad.mp4").write_bytes(b"no video")
+    here, there = open_library(tmp_path / "here"), open_library(tmp_path / "there")
+    for change in (lambda: None, lambda: write_scenes(videos / "blue.mp4", ("white", 40), ("red", 1))):
+        change()
+        first, second = here.index(videos), there.index(videos, executor=FragmentExecutor())
+        assert (sorted(first.indexed), first.failed) == (sorted(second.indexed), second.failed)
+        assert len(first.copied) == len(second.copied)
+        assert (first.frames, first.frames_reused) == (second.frames, second.frames_reused)
+        assert rows_of(here) == rows_of(there)
+
+
+def test_new_rows_and_the_removal_of_old_ones_are_one_commit(tmp_path: Path, videos: Path) -> None:
+    library = open_library(tmp_path / "library")
+    library.index(videos, executor=FragmentExecutor())
+    write_scenes(videos / "red.mp4", ("white", 2.0))
+    write_scenes(videos / "yellow.mp4", ("yellow", 2.0))
+    store = library._store
+    table = store.segments_place()
+    rows = [
+        row | {"segment_id": f"{row['segment_id']}x"}
+        for row in store.open_segments().select(None, table.open().schema.names).to_pylist()
+    ]
+    before, replaced = table.open().version, sorted(ids(library).values())
+    store.add_fragments(write_rows(table, rows), replaced=replaced)
+    assert table.open().version == before + 1
+    assert sorted(row["segment_id"] for row in rows_of(library)) == sorted(row["segment_id"] for row in rows)
+
+
+def test_what_a_dead_run_wrote_beside_the_table_goes_with_the_next(tmp_path: Path, videos: Path) -> None:
+    library = open_library(tmp_path / "library")
+    library.index(videos / "red.mp4")
+    place = library._store.segments_place()
+    rows = library._store.open_segments().select(None, place.open().schema.names).to_pylist()
+    data = Path(place.uri) / "data"
+    before = set(data.iterdir())
+    write_rows(place, rows)
+    (left,) = set(data.iterdir()) - before
+    library.index(videos, executor=FragmentExecutor())
+    held = rows_of(library)
+    assert len(held) == len({row["segment_id"] for row in held})
+    assert {video.path for video in library.videos()} == {str(path) for path in videos.iterdir()}
+    assert not left.exists()
+
+
+def test_two_libraries_give_a_file_the_same_id(tmp_path: Path, videos: Path) -> None:
+    one, other = open_library(tmp_path / "one"), open_library(tmp_path / "other")
+    one.index(videos)
+    other.index(videos / "red.mp4")
+    other.index(videos)
+    assert ids(one) == ids(other)
+
+
+def test_an_id_stays_with_its_content_and_its_old_path_gets_another(tmp_path: Path, videos: Path) -> None:
+    library = open_library(tmp_path / "library")
+    library.index(videos)
+    first = ids(library)
+    (videos / "red.mp4").rename(videos / "moved.mp4")
+    write_scenes(videos / "red.mp4", ("yellow", 3))
+    library.index(videos)
+    second = ids(library)
+    assert second["moved.mp4"] == first["red.mp4"]
+    assert len(set(second.values())) == len(second) == 6
+    (videos / "moved.mp4").rename(videos / "again.mp4")
+    shutil.copy(videos / "blue.mp4", videos / "moved.mp4")
+    library.index(videos)
+    third = ids(library)
+    assert (third["again.mp4"], third["red.mp4"]) == (first["red.mp4"], second["red.mp4"])
+    assert len(set(third.values())) == len(third) == 7
+
+
+class Told(LocalExecutor):
+    """Tells what it is given to tell, calling ``look`` before each."""
+
+    def __init__(self, events: Sequence[Event], look: Callable[[], None]) -> None:
+        self._events, self._look = events, look
+
+    def read(
+        self, jobs: Sequence[VideoJob], settings: Settings, table: TablePlace, should_stop: Callable[[], bool]
+    ) -> Generator[Event, None, None]:
+        for event in self._events:
+            self._look()
+            yield event
+
+
+def test_failures_are_remembered_with_each_commit(
+    tmp_path: Path, videos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexer, "COMMIT_SECONDS", 0.0)
+    library = open_library(tmp_path / "library")
+    seen: list[list[str]] = []
+    names = ["red.mp4", "blue.mp4", "white.mp4"]
+    events = [Failed(str(videos / name), f"{name}: broken") for name in names]
+    library.index(
+        [videos / name for name in names],
+        executor=Told(events, lambda: seen.append([failure.reason for failure in library.failures()])),
+    )
+    assert seen == [[], ["red.mp4: broken"], ["red.mp4: broken", "blue.mp4: broken"]]
+
+
+def test_a_file_that_cannot_be_looked_at_keeps_what_is_known_of_it(tmp_path: Path, videos: Path) -> None:
+    library = open_library(tmp_path / "library")
+    library.index(videos)
+    write_scenes(videos / "red.mp4", ("yellow", 3))
+    path = str(videos / "red.mp4")
+    summary = library.index(videos, executor=Told([Failed(path, "no permission", is_unseen=True)], lambda: None))
+    assert (summary.failed, path in {video.path for video in library.videos()}) == ({path: "no permission"}, True)
+    library.index(videos, retry=True, executor=Told([Failed(path, "no video")], lambda: None))
+    assert path not in {video.path for video in library.videos()}
+
+
+def test_progress_counts_all_that_is_under_way_and_a_second_try_once(tmp_path: Path, videos: Path) -> None:
+    library = open_library(tmp_path / "library")
+    red, blue = str(videos / "red.mp4"), str(videos / "blue.mp4")
+    told = [UnderWay(red, 10, 0, 0.5), UnderWay(blue, 20, 0, 0.5), UnderWay(red, 4, 0, 0.2), Failed(red, "broken")]
+    frames: list[tuple[int, int]] = []
+    library.index(
+        [red, blue],
+        on_progress=lambda now: frames.append((now.frames, now.files_done)),
+        executor=Told(told, lambda: None),
+    )
+    assert frames == [(10, 0), (30, 0), (24, 0), (24, 1)]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_without_permission_says_so(tmp_path: Path, videos: Path) -> None:
+    (videos / "red.mp4").chmod(0)
+    summary = open_library(tmp_path / "library").index(videos)
+    assert summary.failed[str(videos / "red.mp4")].endswith("cannot be read (permission denied)")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--ray-actors", "2"], "go with --ray ADDRESS"),
+        (["--ray", "somewhere"], "local, auto or HOST:PORT"),
+        (["--ray", "ray://127.0.0.1:10001"], "ray job submit"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused_in_one_line(
+    tmp_path: Path, videos: Path, options: list[str], told: str
+) -> None:
+    command = [sys.executable, "-m", "wordframe", "index", str(videos), "-l", str(tmp_path / "library"), *options]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"COLUMNS": "200"})
+    assert done.returncode in (1, 2)
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "library").exists()
+
+
+@pytest.mark.slow
+def test_the_command_indexes_by_a_cluster_of_its_own(tmp_path: Path, videos: Path) -> None:
+    command = [sys.executable, "-m", "wordframe", "index", str(videos), "-l", str(tmp_path / "library"), "--json"]
+    done = subprocess.run([*command, "--ray", "local"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert sorted(json.loads(done.stdout)["indexed"]) == sorted(str(path) for path in videos.iterdir())
+    assert len(Library.open(tmp_path / "library").videos()) == 5
+    assert "Traceback" not in done.stderr
+
+
+def test_batches_keep_all_actors_busy_and_are_small_where_files_are_large() -> None:
+    def sizes(count: int, actors: int, size: int) -> list[int]:
+        jobs = [VideoJob(FoundFile(f"/{number}", size, 0), f"{number}") for number in range(count)]
+        batches = list(_batches(jobs, actors))
+        assert [job for batch in batches for job in batch] == jobs
+        return [len(batch) for batch in batches]
+
+    assert sizes(3, 8, 1) == [1, 1, 1]
+    assert sizes(34, 2, 1) == [4] * 8 + [2]
+    assert set(sizes(1600, 2, 1)) == {16}
+    assert set(sizes(1600, 2, 600 << 20)) == {2}
