@@ -25,7 +25,13 @@ STRANGERS = [{"encoders", "heads", "losses", "video"}]
 ALONE = {
     "av": {"video"},
     # beside the store: old formats, and tables that are too damaged for it
-    "lancedb": {"library/_store.py", "library/_upgrade.py", "library/_rescue.py", "library/_paths_left.py"},
+    "lancedb": {
+        "library/_store.py",
+        "library/_lance_index.py",
+        "library/_upgrade.py",
+        "library/_rescue.py",
+        "library/_paths_left.py",
+    },
     "numba": {"heads/_kernels"},
     "openvino": {"encoders/_runtime.py"},
     "typer": {"cli"},

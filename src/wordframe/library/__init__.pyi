@@ -1,5 +1,8 @@
+from ._effort import keep_effort as keep_effort
 from ._files import find_videos as find_videos
 from ._files import is_below as is_below
+from ._lance_index import Effort as Effort
+from ._lance_index import LanceIndex as LanceIndex
 from ._manifest import FORMAT as FORMAT
 from ._manifest import Manifest as Manifest
 from ._reencode import EncoderChange as EncoderChange

@@ -13,7 +13,7 @@ import contextlib
 import datetime
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,17 @@ from numpy.typing import NDArray
 from wordframe.disk import display_path, shown_command
 from wordframe.errors import LibraryError
 from wordframe.library._durable import DurableTables
+from wordframe.library._lance_index import (
+    LARGE_SEGMENTS as LARGE_SEGMENTS,
+)
+from wordframe.library._lance_index import (
+    LOOSE_ROWS,
+    Effort,
+    as_stored,
+    is_large,
+    keep_effort,
+    keep_indexes,
+)
 from wordframe.library._rows import SEGMENT_SCHEMA, VIDEO_NAMES, VideoEntry, segment_id, video_cells
 from wordframe.library._vector_index import row_ids_of
 
@@ -155,6 +166,25 @@ class SegmentTable:
         place = {row: i for i, row in enumerate(found["_rowid"].to_pylist())}
         return found.take(pa.array([place[row] for row in row_ids])).select(columns)
 
+    def existing(self, row_ids: Collection[int]) -> list[int]:
+        """Those of some row ids that there is a row of, ascending."""
+        if not row_ids:
+            return []
+        with self._reading():
+            found = self.table.take_row_ids(sorted(row_ids)).select(["segment_index"]).with_row_id().to_arrow()
+        return sorted(found["_rowid"].to_pylist())
+
+    def spread(self, count: int) -> list[int]:
+        """Row ids of at most ``count`` rows, evenly spread over the table, in its order."""
+        total = self.count()
+        if total <= count:
+            return self.row_ids()
+        with self._reading():
+            places = [place * total // count for place in range(count)]
+            found = self.table.take_offsets(places).select(["segment_index"]).with_row_id().to_arrow()
+        rows: list[int] = found["_rowid"].to_pylist()
+        return rows
+
     def videos(self, where: str | None = None) -> list[VideoEntry]:
         """The videos, or those that ``where`` lets through, by path."""
         first = "segment_index = 0" if where is None else f"segment_index = 0 AND ({where})"
@@ -187,6 +217,11 @@ class Store:
             self._durable.sync(before)
 
     def _table(self, name: str, schema: pa.Schema) -> Any:
+        try:  # a large library's segments have a column more
+            return self._database.open_table(name)
+        except ValueError as error:
+            if "was not found" not in str(error):
+                raise
         return self._database.create_table(name, schema=schema, exist_ok=True)
 
     def _errors(self, doing: str) -> contextlib.AbstractContextManager[None]:
@@ -241,7 +276,8 @@ class Store:
     def add(self, rows: list[dict[str, Any]]) -> None:
         """Add whole videos, in one commit."""
         with self.commit():
-            self._segments.add(pa.Table.from_pylist(rows, schema=SEGMENT_SCHEMA))
+            self._segments.checkout_latest()
+            self._segments.add(as_stored(pa.Table.from_pylist(rows, schema=SEGMENT_SCHEMA), self._segments))
 
     def replace(self, video_ids: Sequence[str], rows: list[dict[str, Any]]) -> None:
         """Put ``rows`` in the place of all rows of ``video_ids``, in one commit."""
@@ -249,7 +285,7 @@ class Store:
             self._segments.checkout_latest()
             merge = self._segments.merge_insert("segment_id").when_matched_update_all().when_not_matched_insert_all()
             merge = merge.when_not_matched_by_source_delete(ids_clause("video_id", video_ids))
-            merge.execute(pa.Table.from_pylist(rows, schema=SEGMENT_SCHEMA))
+            merge.execute(as_stored(pa.Table.from_pylist(rows, schema=SEGMENT_SCHEMA), self._segments))
 
     def copy_video(self, source_id: str, entry: VideoEntry, *, replaced: bool) -> None:
         """Give ``entry`` the segments of the video ``source_id``; ``replaced`` if ``entry.video_id`` has rows now."""
@@ -303,16 +339,25 @@ class Store:
         with self.commit():
             self._database.drop_table(name, ignore_missing=True)
 
-    def tidy(self) -> None:
-        """Merge small files, and drop versions older than an hour, which no reader still holds."""
+    def tidy(self, *, large_from: int = LARGE_SEGMENTS) -> None:
+        """Merge small files, and drop versions older than an hour, which no reader still holds.
+
+        With it a library gets the indexes that its size asks for, and keeps them (``_lance_index.py``).
+
+        Args:
+            large_from: so many segments are found by an index on disk, fewer by codes in memory.
+        """
         for table in (self._segments, self._failures, self._models):
             self.tidy_table(table)
+        with self.commit():
+            keep_indexes(self._segments, large_from)
 
     def tidy_table(self, table: Any) -> None:
         """Merge a table's small files where that pays, and then drop its old versions."""
         with self._errors("write"):
             table.checkout_latest()
-            if not wants_merging(row_ids_of(table)):
+            most_loose = LOOSE_ROWS if is_large(table) else table.count_rows()
+            if not wants_merging(row_ids_of(table), most_loose):
                 return
         with self.commit():
             table.optimize(cleanup_older_than=_FOR_EVER)
@@ -320,8 +365,16 @@ class Store:
         with self.commit():
             table.optimize(cleanup_older_than=_KEPT_VERSIONS)
 
+    def keep_effort(self, effort: Effort) -> None:
+        """Keep how much of the index on disk a search reads; LibraryError if the library has none."""
+        with self.commit():
+            self._segments.checkout_latest()
+            if not is_large(self._segments):
+                raise LibraryError(f"{self._folder}: has no index on disk, so there is nothing to choose")
+            keep_effort(self._segments, effort)
 
-def wants_merging(row_ids: NDArray[np.int64]) -> bool:
+
+def wants_merging(row_ids: NDArray[np.int64], most_loose: int = _FULL_ROWS) -> bool:
     """Whether so many rows lie outside the largest file group that writing all anew is worth it.
 
     A row's id holds its group's number in the upper 32 bits. Merging when a quarter came in since keeps what is written
@@ -337,4 +390,4 @@ def wants_merging(row_ids: NDArray[np.int64]) -> bool:
         return True
     _, rows = np.unique(row_ids >> 32, return_counts=True)
     rows = rows[rows < _FULL_ROWS]
-    return bool(rows.sum() - rows.max(initial=0) > _LOOSE_SHARE * rows.max(initial=0))
+    return bool(rows.sum() - rows.max(initial=0) > min(_LOOSE_SHARE * rows.max(initial=0), most_loose))
