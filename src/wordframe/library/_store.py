@@ -27,7 +27,7 @@ from wordframe.disk import display_path, shown_command
 from wordframe.errors import LibraryError
 from wordframe.library._durable import DurableTables
 from wordframe.library._lance_index import (
-    LARGE_SEGMENTS as LARGE_SEGMENTS,
+    LARGE_SEGMENTS,
 )
 from wordframe.library._lance_index import (
     LOOSE_ROWS,
@@ -198,6 +198,8 @@ class Store:
     Raises:
         LibraryError: from every method, when the files are damaged or the disk is full, in one line.
     """
+
+    LARGE_FROM = LARGE_SEGMENTS
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -30,7 +30,7 @@ from wordframe.library._manifest import FORMAT, OLDEST_FORMAT, Manifest, add_roo
 from wordframe.library._model_table import ModelTable, columns_of, fill, lasting_name, model_schema, table_name
 from wordframe.library._rows import SegmentEntry, VideoEntry, segment_rows
 from wordframe.library._sampling import keep_sampling
-from wordframe.library._store import LARGE_SEGMENTS, FailureEntry, ModelEntry, Store
+from wordframe.library._store import FailureEntry, ModelEntry, Store
 from wordframe.library._swap import finish
 from wordframe.library._upgrade import upgrade_in_place
 from wordframe.library._writing import make_library, writing
@@ -288,7 +288,7 @@ class Library:
             self._open_for_writing()
             self._store.add([row for video, segments in videos for row in segment_rows(video, segments)])
 
-    def tidy(self, *, large_from: int = LARGE_SEGMENTS) -> None:
+    def tidy(self, *, large_from: int = Store.LARGE_FROM) -> None:
         """Merge small files and keep the indexes, as each ``index`` does; LibraryError if it is being written."""
         with self.locked():
             self._store.tidy(large_from=large_from)

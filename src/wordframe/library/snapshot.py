@@ -293,8 +293,8 @@ class Snapshot:
         video = fit_frames(video_of(rows, self.manifest.dimension), self.model.max_frames)
         if "contextual" in self._columns:
             cells = [row.cells["contextual"].reshape(-1, self.manifest.dimension) for row in rows]
-            size = {"length": video.frames.shape[1], "dimension": self.manifest.dimension}
-            made = VideoFeatures.from_ragged(cells, **size)
+            length = video.frames.shape[1]
+            made = VideoFeatures.from_ragged(cells, length=length, dimension=self.manifest.dimension)
             video = video.with_contextual(made.frames)
         statistics = [row.cells["statistics"] for row in rows] if "statistics" in self._columns else None
         return Segments([row.facts for row in rows], video, statistics)
