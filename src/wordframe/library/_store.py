@@ -28,8 +28,6 @@ from wordframe.errors import LibraryError
 from wordframe.library._durable import DurableTables
 from wordframe.library._lance_index import (
     LARGE_SEGMENTS,
-)
-from wordframe.library._lance_index import (
     LOOSE_ROWS,
     Effort,
     as_stored,
