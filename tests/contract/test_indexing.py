@@ -15,7 +15,8 @@ from filelock import FileLock
 from tests.colours import ColourEncoder, write_scenes
 from wordframe.encoders import RgbFrames
 from wordframe.errors import LibraryError
-from wordframe.library import FORMAT, IndexProgress, Library, Manifest
+from wordframe.library import FORMAT, IndexProgress, Library
+from wordframe.library._local import LocalFolder
 from wordframe.library.indexer import Indexer
 from wordframe.search import SearchEngine
 
@@ -511,11 +512,11 @@ def test_an_upgrade_that_was_cut_short_is_finished(
     open_library(tmp_path, encoder).index([videos])
     as_format_3(folder)
 
-    def die(manifest: Manifest, folder: Path) -> None:
+    def die(place: LocalFolder, name: str, text: str) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Manifest, "write", die)
+        patch.setattr(LocalFolder, "write", die)
         with pytest.raises(KeyboardInterrupt):
             Library.upgrade(folder)
     with pytest.raises(LibraryError, match="wordframe upgrade"):

@@ -25,10 +25,16 @@ STRANGERS = [{"encoders", "heads", "losses", "video"}]
 ALONE = {
     "av": {"video"},
     # beside the store: old formats, and tables that are too damaged for it
-    "obstore": {"library/_object_store.py"},
-    "lancedb": {"library/_store.py", "library/_upgrade.py", "library/_rescue.py", "library/_paths_left.py"},
-    "lance": {"library/_fragments.py"},
+    "obstore": {"data/_copied.py", "library/_object_store.py"},
+    "lance": {"library/_fragments.py", "library/_lance_index.py"},
     "ray": {"library/_ray.py", "library/_ray_reader.py"},
+    "lancedb": {
+        "library/_store.py",
+        "library/_lance_index.py",
+        "library/_upgrade.py",
+        "library/_rescue.py",
+        "library/_paths_left.py",
+    },
     "numba": {"heads/_kernels"},
     "openvino": {"encoders/_runtime.py"},
     "typer": {"cli"},

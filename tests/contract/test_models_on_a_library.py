@@ -24,7 +24,8 @@ from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.library import Library
 from wordframe.library._local import LocalFolder
 from wordframe.library._model_table import ModelTable, cells_of, model_schema, table_name
-from wordframe.library._store import SegmentTable, Store
+from wordframe.library._segment_table import SegmentTable
+from wordframe.library._store import Store
 from wordframe.models import (
     PRESETS,
     ClipTokenizer,
@@ -343,7 +344,7 @@ def test_stale_rows_are_never_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     engine = SearchEngine(library, model)
     before = found(engine)
     with monkeypatch.context() as killed:
-        killed.setattr(Library, "_forget_stale", lambda library: None)
+        killed.setattr("wordframe.library._known_models.forget_stale", lambda library, store: None)
         write_scenes(path, ("cyan", 3))
         library.index([path])
     assert rows_of(library) == segments_of(library)  # the same names, another content

@@ -27,6 +27,8 @@ OF_EXTRAS = {
     "report": ("evaluate", "train"),
     "mcp": ("mcp.py", "cli/mcp.py"),
     "openvino": ("encoders/_runtime.py",),
+    "cloud": ("library/_object_store.py", "data/_copied.py"),
+    "ray": ("library/_ray", "library/_fragments.py", "library/_lance_index.py"),
 }
 """Which part of the source may import what an extra brings."""
 NOT_BY_NAME = {"tensorboard", "sentencepiece", "protobuf"}

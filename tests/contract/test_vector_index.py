@@ -15,7 +15,8 @@ from wordframe.errors import LibraryError
 from wordframe.library import SegmentEntry, VideoEntry, ids_clause, run_centroids
 from wordframe.library._local import LocalFolder
 from wordframe.library._rows import segment_rows
-from wordframe.library._store import SegmentTable, Store, library_errors
+from wordframe.library._segment_table import SegmentTable, library_errors
+from wordframe.library._store import Store
 from wordframe.library._vector_index import CodedRows, VectorIndex, best_cosines
 
 D = 32

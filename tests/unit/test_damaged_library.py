@@ -12,7 +12,7 @@ from wordframe.encoders import load_encoder
 from wordframe.errors import CheckpointError, EncoderError, LibraryError
 from wordframe.library import Library
 from wordframe.library._local import LocalFolder
-from wordframe.library._store import library_errors
+from wordframe.library._segment_table import library_errors
 from wordframe.models import load_model
 
 BRACKETS = "[" * 100_000

@@ -32,6 +32,10 @@ def doctor(
         bool,
         typer.Option("--mend", help="With --verify: give up what is damaged, so that indexing makes it anew."),
     ] = False,
+    recall: Annotated[
+        bool,
+        typer.Option("--recall", help="Measure how much of a large library's index must be read, and keep that."),
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Check the installation and, if one is given, a library.
@@ -51,7 +55,11 @@ def doctor(
         wordframe doctor --library my-library --verify
 
         wordframe doctor --library my-library --verify --mend
+
+        wordframe doctor --library my-library --recall
     """
+    if recall and library is None:
+        raise typer.BadParameter("--recall goes with --library")
     if verify and library is None:
         raise typer.BadParameter("--verify goes with --library")
     if mend and not verify:
@@ -64,6 +72,8 @@ def doctor(
     }
     if library is not None:
         findings["library"] = _verified(library, mend=mend) if verify else _library(library)
+        if recall and "problem" not in findings["library"]:
+            findings["library"] |= _effort(library)
     if json:
         print_json(findings)
     else:
@@ -190,6 +200,25 @@ def _library(address: str) -> dict[str, Any]:
     return found
 
 
+def _effort(folder: str) -> dict[str, Any]:
+    """Ways to read the index on disk, and which of them was chosen and kept."""
+    from dataclasses import asdict
+
+    from wordframe.library import Library, keep_effort
+    from wordframe.search import chosen, measured_efforts, plain_sentences
+
+    try:
+        library = Library.open(folder)
+        measured = measured_efforts(library.snapshot(), plain_sentences(_RECALL_SENTENCES))
+        if not measured:
+            return {"effort": None}
+        best = chosen(measured)
+        keep_effort(library, best.effort)
+    except WordframeError as error:
+        return {"folder": folder, "problem": str(error)}
+    return {"effort": {"measured": [asdict(each) for each in measured], "kept": asdict(best)}}
+
+
 def _verified(folder: str, *, mend: bool) -> dict[str, Any]:
     """What verifying found, and then the rest: damaged tables are not opened."""
     from wordframe.cli._verified import verified
@@ -255,9 +284,24 @@ def _show_library(found: dict[str, Any]) -> None:
         if found[key]:
             shown = ", ".join(one_line(path) for path in list(found[key])[:3])
             print(f"           {len(found[key]):,} {title} ({advice}): {shown}{' …' if len(found[key]) > 3 else ''}")
+    if "effort" in found:
+        _show_effort(found["effort"])
     if "first_stage" in found:
         stage = found["first_stage"]
         print(
             f"           first stage: {stage['recall_percent']:.1f} % of the exact top {stage['top']} segments are in "
             f"its {stage['shortlist']} candidates ({stage['queries']} sentences)"
+        )
+
+
+def _show_effort(found: dict[str, Any] | None) -> None:
+    if found is None:
+        print("           first stage: codes in memory are compared all, so there is nothing to choose")
+        return
+    for way in found["measured"]:
+        kept = ", kept for searches" if way == found["kept"] else ""
+        partitions, refine = way["effort"]["partitions"], way["effort"]["refine"]
+        print(
+            f"           {partitions:,} partitions, {refine} times compared exactly: "
+            f"{100 * way['recall']:.1f} % found, {way['median_ms']:.0f} ms{kept}"
         )

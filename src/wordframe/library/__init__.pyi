@@ -1,5 +1,8 @@
+from ._effort import keep_effort as keep_effort
 from ._files import find_videos as find_videos
 from ._files import is_below as is_below
+from ._lance_index import Effort as Effort
+from ._lance_index import LanceIndex as LanceIndex
 from ._manifest import FORMAT as FORMAT
 from ._manifest import Manifest as Manifest
 from ._place import Place as Place
@@ -12,6 +15,7 @@ from ._reencode import change_encoder as change_encoder
 from ._rows import SegmentEntry as SegmentEntry
 from ._rows import VideoEntry as VideoEntry
 from ._rows import segment_id as segment_id
+from ._segment_table import ids_clause as ids_clause
 from ._segmenting import run_centroids as run_centroids
 from ._segments import SegmentFacts as SegmentFacts
 from ._segments import SegmentRow as SegmentRow
@@ -19,7 +23,6 @@ from ._segments import Segments as Segments
 from ._segments import video_of as video_of
 from ._store import FailureEntry as FailureEntry
 from ._store import ModelEntry as ModelEntry
-from ._store import ids_clause as ids_clause
 from ._vector_index import PLAIN_BYTES as PLAIN_BYTES
 from ._verify import Damage as Damage
 from ._verify import Verification as Verification

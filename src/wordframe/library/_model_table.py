@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 
 from wordframe.features import VideoFeatures
 from wordframe.library._place import Place
-from wordframe.library._store import MODEL_PREFIX, Store, library_errors
+from wordframe.library._segment_table import library_errors
+from wordframe.library._store import MODEL_PREFIX, Store
 from wordframe.library._vector_index import VectorIndex, to_codes
 from wordframe.models import TextVideoModel, contextualize, video_statistics, video_vectors
 

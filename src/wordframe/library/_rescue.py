@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from wordframe.library._durable import HINT_NAME, newest_version
 from wordframe.library._local import LocalFolder
 from wordframe.library._rows import VIDEO_NAMES, VideoEntry
-from wordframe.library._store import SegmentTable, ids_clause
+from wordframe.library._segment_table import SegmentTable, ids_clause
 from wordframe.library._vector_index import row_ids_of
 
 SEGMENTS = "segments"

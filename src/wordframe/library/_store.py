@@ -12,8 +12,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -22,12 +21,22 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from wordframe.disk import display_path, shown_command
+from wordframe.disk import display_path
 from wordframe.errors import LibraryError
 from wordframe.library._fragments import TablePlace, commit_fragments, drop_unfinished
+from wordframe.library._lance_index import (
+    LARGE_SEGMENTS,
+    LOOSE_ROWS,
+    Effort,
+    as_stored,
+    is_large,
+    keep_effort,
+    keep_indexes,
+)
 from wordframe.library._local import LocalFolder
 from wordframe.library._place import Place
-from wordframe.library._rows import SEGMENT_SCHEMA, VIDEO_NAMES, VideoEntry, segment_id, video_cells
+from wordframe.library._rows import SEGMENT_SCHEMA, VideoEntry, segment_id, video_cells
+from wordframe.library._segment_table import SegmentTable, ids_clause, library_errors
 from wordframe.library._vector_index import row_ids_of
 
 MODEL_PREFIX = "model_"
@@ -50,12 +59,6 @@ _FAILURE_SCHEMA = pa.schema(
 _MODEL_SCHEMA = pa.schema(
     [("name", pa.string()), ("fingerprint", pa.string()), ("untrained", pa.bool_()), ("table", pa.string())]
 )
-_DISK_LIMITS = {
-    "no space left": "the disk is full",
-    "os error 28": "the disk is full",
-    "os error 122": "the disk quota is used up",
-    "os error 27": "a file would be larger than the system allows",
-}
 
 
 @dataclass(frozen=True)
@@ -78,102 +81,14 @@ class ModelEntry:
     table: str
 
 
-def ids_clause(column: str, values: Iterable[str]) -> str:
-    """An SQL condition: ``column`` is one of ``values``.
-
-    >>> ids_clause("video_id", ["a", "b"])
-    "video_id IN ('a', 'b')"
-    """
-    listed = ", ".join("'" + value.replace("'", "''") + "'" for value in values)
-    return f"{column} IN ({listed})" if listed else "false"
-
-
-_RUST_PLACE = re.compile(r"lance error: |LanceError\(\w+\): |,? ?/\S+\.rs:\d+(:\d+)?")
-"""Where in LanceDB's own code an error arose, which tells a user nothing."""
-
-
-@contextlib.contextmanager
-def library_errors(place: Place, doing: str) -> Iterator[None]:
-    """What LanceDB, Arrow and the disk raise within the block becomes a LibraryError in one line; ``doing``: a verb."""
-    try:
-        yield
-    except BaseException as error:  # LanceDB's panics over damaged tables are of classes that nobody can import
-        is_panic = type(error).__module__.startswith("pyo3")
-        if not is_panic and not isinstance(error, (OSError, RuntimeError, ValueError)):
-            raise
-        text = "they are damaged" if is_panic else _RUST_PLACE.sub("", " ".join(str(error).split()))
-        lower = text.lower()
-        for sign, reason in _DISK_LIMITS.items():
-            if sign in lower:
-                raise LibraryError(f"{place}: {reason}; free some space and run the command again") from None
-        told = place.explain(text)
-        if told is not None:
-            raise LibraryError(f"{place}: cannot {doing} the library's tables: {told}") from None
-        if "permission denied" in lower or "read-only file system" in lower:
-            raise LibraryError(f"{place}: no permission to {doing} the library") from None
-        advice = (
-            f"what is damaged is found by: {shown_command('wordframe', 'doctor', '--verify', '--library', str(place))}"
-        )
-        raise LibraryError(f"{place}: cannot {doing} the library's tables: {text[:300]}; {advice}") from error
-
-
-class SegmentTable:
-    """The segments at one version, on a handle of its own: whatever is committed meanwhile, it reads the same.
-
-    A handle that LanceDB opens stays at the version it met until it is told otherwise, and may be read by many threads.
-
-    Raises:
-        LibraryError: from every method, when the files are damaged, in one line.
-    """
-
-    def __init__(self, place: Place, table: Any) -> None:
-        self._place, self.table = place, table
-        self.version = int(table.version)
-
-    def _reading(self) -> contextlib.AbstractContextManager[None]:
-        return library_errors(self._place, "read")
-
-    def count(self, where: str | None = None) -> int:
-        """How many segments there are, or pass an SQL condition."""
-        with self._reading():
-            return int(self.table.count_rows(where))
-
-    def row_ids(self, where: str | None = None) -> list[int]:
-        """Row ids of all segments, or of those that ``where`` lets through."""
-        with self._reading():
-            rows: list[int] = row_ids_of(self.table, where).tolist()
-        return rows
-
-    def select(self, where: str | None, columns: Sequence[str], *, row_ids: bool = False) -> pa.Table:
-        """Some columns of the rows that ``where`` lets through, with ``_rowid`` if that is wanted."""
-        with self._reading():
-            query = self.table.search()
-            query = query if where is None else query.where(where)
-            return query.select([*columns]).with_row_id(row_ids).to_arrow().select([*columns, *["_rowid"] * row_ids])
-
-    def take(self, row_ids: Sequence[int], columns: Sequence[str]) -> pa.Table:
-        """The wanted columns of the wanted rows, in that order, in one random-access read."""
-        if not row_ids:
-            return SEGMENT_SCHEMA.empty_table().select(columns)
-        with self._reading():
-            found = self.table.take_row_ids(list(row_ids)).select([*columns]).with_row_id().to_arrow()
-        # LanceDB gives them in the order of the files
-        place = {row: i for i, row in enumerate(found["_rowid"].to_pylist())}
-        return found.take(pa.array([place[row] for row in row_ids])).select(columns)
-
-    def videos(self, where: str | None = None) -> list[VideoEntry]:
-        """The videos, or those that ``where`` lets through, by path."""
-        first = "segment_index = 0" if where is None else f"segment_index = 0 AND ({where})"
-        entries = [VideoEntry.of_row(row) for row in self.select(first, VIDEO_NAMES).to_pylist()]
-        return sorted(entries, key=lambda entry: os.fsencode(entry.path))
-
-
 class Store:
     """The tables of one library.
 
     Raises:
         LibraryError: from every method, when the files are damaged or the disk is full, in one line.
     """
+
+    LARGE_FROM = LARGE_SEGMENTS
 
     def __init__(self, place: Place) -> None:
         self._place = place
@@ -193,7 +108,7 @@ class Store:
                 yield
 
     def _table(self, name: str, schema: pa.Schema) -> Any:
-        try:
+        try:  # a large library's segments have a column more
             return self._database.open_table(name)
         except ValueError as error:
             if "was not found" not in str(error):
@@ -252,14 +167,14 @@ class Store:
     def add(self, rows: list[dict[str, Any]]) -> None:
         """Add whole videos, in one commit."""
         with self.commit(self._segments):
-            self._segments.add(pa.Table.from_pylist(rows, schema=SEGMENT_SCHEMA))
+            self._segments.add(as_stored(pa.Table.from_pylist(rows, schema=SEGMENT_SCHEMA), self._segments))
 
     def replace(self, video_ids: Sequence[str], rows: list[dict[str, Any]]) -> None:
         """Put ``rows`` in the place of all rows of ``video_ids``, in one commit."""
         with self.commit(self._segments):
             merge = self._segments.merge_insert("segment_id").when_matched_update_all().when_not_matched_insert_all()
             merge = merge.when_not_matched_by_source_delete(ids_clause("video_id", video_ids))
-            merge.execute(pa.Table.from_pylist(rows, schema=SEGMENT_SCHEMA))
+            merge.execute(as_stored(pa.Table.from_pylist(rows, schema=SEGMENT_SCHEMA), self._segments))
 
     def segments_place(self) -> TablePlace:
         """Where the segments lie, for whoever writes fragments beside them."""
@@ -341,22 +256,38 @@ class Store:
         with self.commit():
             self._database.drop_table(name, ignore_missing=True)
 
-    def tidy(self) -> None:
-        """Merge small files, and drop versions older than an hour, which no reader still holds."""
+    def tidy(self, *, large_from: int = LARGE_SEGMENTS) -> None:
+        """Merge small files, and drop versions older than an hour, which no reader still holds.
+
+        With it a library gets the indexes that its size asks for, and keeps them (``_lance_index.py``).
+
+        Args:
+            large_from: so many segments are found by an index on disk, fewer by codes in memory.
+        """
         for table in (self._segments, self._failures, self._models):
             self.tidy_table(table)
+        with self.commit(self._segments):
+            keep_indexes(self._segments, large_from)
 
     def tidy_table(self, table: Any) -> None:
         """Merge a table's small files where that pays, and then drop its old versions."""
         with self._errors("write"):
             table.checkout_latest()
-            if not wants_merging(row_ids_of(table)):
+            most_loose = LOOSE_ROWS if is_large(table) else table.count_rows()
+            if not wants_merging(row_ids_of(table), most_loose):
                 return
         with self.commit(table):
             table.optimize(cleanup_older_than=_FOR_EVER)
         # The merged files are on the disk now, so those that they stand for may go.
         with self.commit(table):
             table.optimize(cleanup_older_than=_KEPT_VERSIONS)
+
+    def keep_effort(self, effort: Effort) -> None:
+        """Keep how much of the index on disk a search reads; LibraryError if the library has none."""
+        with self.commit(self._segments):
+            if not is_large(self._segments):
+                raise LibraryError(f"{self._place}: has no index on disk, so there is nothing to choose")
+            keep_effort(self._segments, effort)
 
 
 def connect(place: Place) -> Any:
@@ -373,7 +304,7 @@ def restore_all(place: Place) -> None:
             table.restore(table.version)
 
 
-def wants_merging(row_ids: NDArray[np.int64]) -> bool:
+def wants_merging(row_ids: NDArray[np.int64], most_loose: int = _FULL_ROWS) -> bool:
     """Whether so many rows lie outside the largest file group that writing all anew is worth it.
 
     A row's id holds its group's number in the upper 32 bits. Merging when a quarter came in since keeps what is written
@@ -389,4 +320,4 @@ def wants_merging(row_ids: NDArray[np.int64]) -> bool:
         return True
     _, rows = np.unique(row_ids >> 32, return_counts=True)
     rows = rows[rows < _FULL_ROWS]
-    return bool(rows.sum() - rows.max(initial=0) > _LOOSE_SHARE * rows.max(initial=0))
+    return bool(rows.sum() - rows.max(initial=0) > min(_LOOSE_SHARE * rows.max(initial=0), most_loose))

@@ -15,7 +15,8 @@ import lancedb
 
 from wordframe.library._manifest import FORMAT, MANIFEST_NAME, OLDEST_FORMAT, Manifest
 from wordframe.library._place import Place
-from wordframe.library._store import MODEL_PREFIX, library_errors
+from wordframe.library._segment_table import library_errors
+from wordframe.library._store import MODEL_PREFIX
 
 _MANY = 100_000
 

@@ -188,10 +188,8 @@ class VectorIndex:
             found = self._table.take_row_ids(row_ids.tolist()).select([self._column]).with_row_id().to_arrow()
             batches = found.to_batches()
         for batch in batches:
-            cells = batch[self._column]
-            ends = np.frombuffer(cells.buffers()[1], np.int32)[cells.offset : cells.offset + len(cells) + 1]
-            codes = np.frombuffer(cells.buffers()[2], np.int8)[ends[0] : ends[-1]].reshape(-1, self._dimension)
-            yield CodedRows(batch["_rowid"].to_numpy().astype(np.int64), (ends - ends[0]) // self._dimension, codes)
+            first, codes = codes_in(batch[self._column], self._dimension)
+            yield CodedRows(batch["_rowid"].to_numpy().astype(np.int64), first, codes)
 
     def _scores(self, blocks: Sequence[CodedRows], query: NDArray[np.float32]) -> NDArray[np.float32]:
         """The best cosine of each row, ``(N,)``."""
@@ -206,6 +204,13 @@ class VectorIndex:
         in_threads(fill, range(len(blocks)))
         self._work.bytes_compared += sum(block.codes.nbytes for block in blocks)
         return scores
+
+
+def codes_in(cells: Any, dimension: int) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
+    """``first (N + 1,)`` and ``codes (M, D)`` of ``N`` binary cells of an Arrow array, without a copy of the codes."""
+    ends = np.frombuffer(cells.buffers()[1], np.int32)[cells.offset : cells.offset + len(cells) + 1]
+    codes = np.frombuffer(cells.buffers()[2], np.int8)[ends[0] : ends[-1]].reshape(-1, dimension)
+    return (ends - ends[0]) // dimension, codes
 
 
 def row_ids_of(table: Any, where: str | None = None) -> NDArray[np.int64]:

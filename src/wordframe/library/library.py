@@ -313,10 +313,10 @@ class Library:
             self._open_for_writing()
             self._store.add([row for video, segments in videos for row in segment_rows(video, segments)])
 
-    def tidy(self) -> None:
-        """Merge small files, as each ``index`` does at its end; LibraryError if the library is being written."""
+    def tidy(self, *, large_from: int = Store.LARGE_FROM) -> None:
+        """Merge small files and keep the indexes, as each ``index`` does; LibraryError if it is being written."""
         with self.locked():
-            self._store.tidy()
+            self._store.tidy(large_from=large_from)
 
     def _open_for_writing(self) -> None:
         self._manifest = Manifest.read(self.place)

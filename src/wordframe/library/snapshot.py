@@ -31,12 +31,13 @@ from torch import Tensor
 from wordframe.encoders import Encoder
 from wordframe.errors import NotFoundError
 from wordframe.features import VideoFeatures
+from wordframe.library._lance_index import LanceIndex, is_large, rows_clause
 from wordframe.library._manifest import Manifest
 from wordframe.library._model_table import KEY_COLUMNS, Cells, ModelTable, PreparedRows, cells_of, columns_of, keys_of
 from wordframe.library._place import Place
 from wordframe.library._rows import VideoEntry
+from wordframe.library._segment_table import SegmentTable, ids_clause, library_errors
 from wordframe.library._segments import FACT_COLUMNS, SegmentFacts, SegmentRow, Segments, facts_of, video_of
-from wordframe.library._store import SegmentTable, ids_clause, library_errors
 from wordframe.library._vector_index import VectorIndex
 from wordframe.models import TextVideoModel, fit_frames
 
@@ -79,8 +80,12 @@ class Snapshot:
         self.version = table.version
         self._table, self.model_table = table, model_table
         self._load_model, self._load_encoder, self._read_roots = model, encoder, roots
-        index_before = None if before is None else before._index
-        self._index: VectorIndex = VectorIndex(table.table, "centroids", manifest.dimension, index_before)
+        self._index: VectorIndex | LanceIndex
+        if is_large(table.table):
+            self._index = LanceIndex(table.table)
+        else:
+            earlier = before._index if before is not None and isinstance(before._index, VectorIndex) else None
+            self._index = VectorIndex(table.table, "centroids", manifest.dimension, earlier)
         self._kept: LRUCache[int, SegmentRow] = LRUCache(CACHE_MB * 2**20, getsizeof=lambda row: row.nbytes)
         self._keeping, self._matching = threading.Lock(), threading.Lock()
 
@@ -153,14 +158,6 @@ class Snapshot:
         """Some videos; those that are not here are left out."""
         return {video.video_id: video for video in self._table.videos(ids_clause("video_id", video_ids))}
 
-    @cached_property
-    def copies(self) -> dict[str, list[str]]:
-        """The ids of the videos of each content that several have, by its hash."""
-        by_content: dict[str, list[str]] = {}
-        for row in self.select("segment_index = 0", ["video_id", "content_hash"]):
-            by_content.setdefault(row["content_hash"], []).append(row["video_id"])
-        return {content: ids for content, ids in by_content.items() if content and len(ids) > 1}
-
     def video(self, video_id: str) -> VideoEntry:
         """A video by its id.
 
@@ -194,20 +191,14 @@ class Snapshot:
             raise NotFoundError(f"no segment {segment_id[:64]!r} in this library, or no longer")
         return found[0]
 
-    @cached_property
-    def _order(self) -> NDArray[np.int64]:
-        return np.sort(np.array(self.row_ids(), np.int64))
-
     def around(self, row_ids: Sequence[int], reach: int) -> dict[int, list[SegmentRow]]:
         """Each segment with up to ``reach`` before and behind it in its video, in the order of time.
 
         Videos are written whole, so neighbours in time are nearly always neighbours on the disk: these are read, and
         only where they turn out not to be all (a video that was moved, say) is the table asked for them.
         """
-        spans = np.searchsorted(self._order, row_ids)[:, None] + np.array([-reach, reach + 1])
-        near = self._by_id(
-            {row for start, stop in spans.tolist() for row in self._order[max(0, start) : stop].tolist()}
-        )
+        reachable = {row for row_id in row_ids for row in range(max(0, row_id - reach), row_id + reach + 1)}
+        near = self._by_id(self._table.existing(reachable))
         facts = [near[row_id].facts for row_id in row_ids]
         places = [_places_around(fact, reach) for fact in facts]
         rows = {(row.facts.video_id, row.facts.segment_index): row for row in near.values()}
@@ -239,8 +230,7 @@ class Snapshot:
 
     def select(self, where: str, columns: Sequence[str]) -> list[dict[str, Any]]:
         """Some columns of the segments that pass an SQL condition, by the names of the table."""
-        rows: list[dict[str, Any]] = self._table.select(where, columns).to_pylist()
-        return rows
+        return list(self._table.select(where, columns).to_pylist())
 
     def row_ids(self, where: str | None = None) -> list[int]:
         """Row ids of the segments that pass an SQL condition, or of all."""
@@ -248,11 +238,8 @@ class Snapshot:
 
     @cached_property
     def sample(self) -> list[int]:
-        """Row ids of at most 256 segments, evenly spread, so that the same library gives the same sample."""
-        rows = self.row_ids()
-        if len(rows) <= SAMPLE:
-            return rows
-        return [rows[place * len(rows) // SAMPLE] for place in range(SAMPLE)]
+        """Row ids of at most 256 segments, evenly spread, the same of the same library."""
+        return self._table.spread(SAMPLE)
 
     # Stage one -------------------------------------------------------------------------------------------------------
 
@@ -265,6 +252,9 @@ class Snapshot:
         Args:
             where: an SQL condition on segments; a library of no more than ``size`` is given whole.
         """
+        if isinstance(self._index, LanceIndex) and not self.model.one_vector:
+            with library_errors(self.place, "read"):
+                return self._index.nearest(vector, size, where)  # it works out the condition itself
         allowed = None if where is None else np.array(self.row_ids(where), np.int64)
         if (self.num_segments if allowed is None else len(allowed)) <= size:
             return self.row_ids() if allowed is None else allowed.tolist()
@@ -287,7 +277,14 @@ class Snapshot:
             among: ids of the rows that may be given; None for all.
         """
         with library_errors(self.place, "read"):
-            return self._index.nearest(vector, size, among)
+            if isinstance(self._index, VectorIndex):
+                return self._index.nearest(vector, size, among)
+            return self._index.nearest(vector, size, None if among is None else rows_clause(among.tolist()))
+
+    @property
+    def disk_index(self) -> LanceIndex | None:
+        """The index on disk of a large library; None where codes in memory are compared."""
+        return self._index if isinstance(self._index, LanceIndex) else None
 
     # Stage two -------------------------------------------------------------------------------------------------------
 
@@ -353,8 +350,7 @@ class Snapshot:
         """Row ids of the segments that nothing is kept for, though the model needs it."""
         if not self._columns:
             return []
-        rows: list[int] = self._places.segments[self._places.rows < 0].tolist()
-        return rows
+        return list(self._places.segments[self._places.rows < 0].tolist())
 
     def key_columns(self, row_ids: Sequence[int]) -> pa.Table:
         """What a model's table wants to know of some segments."""

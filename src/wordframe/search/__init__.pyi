@@ -11,7 +11,10 @@ from .queries import EncodedQuery as EncodedQuery
 from .queries import Query as Query
 from .queries import check_query as check_query
 from .queries import encode as encode
+from .recall import MeasuredEffort as MeasuredEffort
 from .recall import ShortlistRecall as ShortlistRecall
+from .recall import chosen as chosen
+from .recall import measured_efforts as measured_efforts
 from .recall import shortlist_recall as shortlist_recall
 from .results import Explanation as Explanation
 from .results import Heat as Heat

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from wordframe.errors import LibraryError
 from wordframe.features import TextFeatures, VideoFeatures
-from wordframe.library import SegmentFacts, Snapshot, ids_clause
+from wordframe.library import SegmentFacts, Snapshot, VideoEntry, ids_clause
 from wordframe.models import fit_text, score
 from wordframe.search._everyday import everyday_features
 from wordframe.search._grouping import Scores, group_by_video
@@ -281,14 +281,25 @@ def _with_peaks(snapshot: Snapshot, query: EncodedQuery, hits: Sequence[Hit], ro
 
 def _with_copies(snapshot: Snapshot, hits: Sequence[Hit], contents: dict[str, str], where: str | None) -> list[Hit]:
     """The hits with where else the same file lies; ``contents``: the hash of each video's content, by its id."""
-    copies = {hit.video_id: snapshot.copies.get(contents[hit.video_id], []) for hit in hits}
-    wanted = [each for ids in copies.values() for each in ids]
+    wanted = sorted({contents[hit.video_id] for hit in hits} - {""})
     if not wanted:
         return list(hits)
-    clause = ids_clause("video_id", wanted)
-    paths = {video.video_id: video.path for video in snapshot.videos(f"{clause} AND ({where})" if where else clause)}
-    others = {one: sorted(paths[each] for each in ids if each != one and each in paths) for one, ids in copies.items()}
-    return [hit.model_copy(update={"copies": tuple(others[hit.video_id])}) for hit in hits]
+    clause = ids_clause("content_hash", wanted)
+    same: dict[str, list[VideoEntry]] = {}
+    for video in snapshot.videos(f"{clause} AND ({where})" if where else clause):
+        same.setdefault(video.content_hash, []).append(video)
+    return [
+        hit.model_copy(
+            update={
+                "copies": tuple(
+                    sorted(
+                        other.path for other in same.get(contents[hit.video_id], []) if other.video_id != hit.video_id
+                    )
+                )
+            }
+        )
+        for hit in hits
+    ]
 
 
 def _unit(text: TextFeatures) -> Tensor:

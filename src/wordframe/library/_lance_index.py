@@ -1,0 +1,213 @@
+"""Stage one of a large library: an index on disk, in LanceDB, of one bit a number, read whole.
+
+The exact scan of ``_vector_index.py`` holds one byte a number in memory, 1.5 GB a million segments, which is what a
+library may grow to and no more. From ``LARGE_SEGMENTS`` on each row has its directions as numbers, too (``vectors``,
+float16, one or more a segment), and over them lies an index of RaBitQ codes. They are compared all: where sentences and
+pictures lie apart, looking into some partitions alone loses answers, and codes read whole do not. Then twice as many
+rows as are wanted are compared exactly. Rows that came in since the index was brought up to date are compared exactly
+beside it. How much is read stands with the column; ``wordframe doctor --recall`` measures and changes it.
+
+Which of the two a library has is decided by its writer, when it tidies up: a reader looks whether the column is there.
+With it come indexes over ids and what filters ask for, so that no look-up reads the whole table.
+Neighbours: ``_store.py`` calls ``keep_indexes``; ``snapshot.py`` asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from lancedb.index import Bitmap, BTree, IvfRq
+from numpy.typing import NDArray
+
+from wordframe.library._vector_index import codes_in, row_ids_of
+
+LOOKED_UP_SEGMENTS = 10_000
+"""From here on a look-up takes longer in the table than in an index."""
+LARGE_SEGMENTS = 250_000
+"""From here on codes in memory would take more than about 400 MB (three of 512 numbers a segment)."""
+VECTORS = "vectors"
+LOOSE_ROWS = 20_000
+"""So many rows outside the index cost a search about as much as all the codes of a million segments."""
+_FILLED_AT_ONCE = 4_000
+"""Rows to be merged are held in memory by LanceDB, several times over and within 300 MB."""
+_SEGMENTS_A_PARTITION = 25_000
+"""Few partitions, since all are read: each costs a search something of its own."""
+_LOOK_UPS: Mapping[str, BTree | Bitmap] = {
+    "segment_id": BTree(),
+    "video_id": BTree(),
+    "content_hash": BTree(),
+    "path": BTree(),
+    "duration_seconds": BTree(),
+    "modified_ns": BTree(),
+    "segment_index": Bitmap(),
+}
+_KEPT_UNDER = b"wordframe."
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much a search reads. partitions: of the index, at most; refine: so many times the wanted rows are compared
+    exactly, 1 for none."""
+
+    partitions: int = 2**20
+    refine: int = 2
+
+
+def can_be_large() -> bool:
+    """Whether this install can give a library an index on disk; reading one needs nothing."""
+    return find_spec("lance") is not None
+
+
+def is_large(table: Any) -> bool:
+    """Whether stage one of a table's version is the index on disk."""
+    return VECTORS in table.schema.names
+
+
+class LanceIndex:
+    """The index at a table's version. Any number of threads may ask."""
+
+    def __init__(self, table: Any, effort: Effort | None = None) -> None:
+        self._table = table
+        self.effort = effort_of(table) if effort is None else effort
+
+    @property
+    def num_partitions(self) -> int:
+        """Of how many partitions it is, at most."""
+        return _partitions(self._table)
+
+    def by(self, effort: Effort) -> LanceIndex:
+        """The same, reading so much."""
+        return LanceIndex(self._table, effort)
+
+    def nearest(self, query: NDArray[np.float32], limit: int, where: str | None = None) -> list[int]:
+        """Ids of the ``limit`` rows with the largest cosine of any of their vectors with ``query (D,)``, best first.
+
+        Args:
+            where: an SQL condition that they must pass; it is worked out first, so it does not thin them out.
+        """
+        look = self._table.search(query, vector_column_name=VECTORS).distance_type("cosine").limit(limit)
+        look = look.nprobes(self.effort.partitions)
+        if self.effort.refine > 1:
+            look = look.refine_factor(self.effort.refine)
+        if where is not None:
+            look = look.where(where, prefilter=True)
+        rows: list[int] = look.select(["_distance"]).with_row_id(True).to_arrow()["_rowid"].to_pylist()
+        return rows
+
+
+def rows_clause(row_ids: Sequence[int]) -> str:
+    """An SQL condition: a row is one of these.
+
+    >>> rows_clause([3, 5])
+    '_rowid IN (3, 5)'
+    """
+    return f"_rowid IN ({', '.join(map(str, row_ids))})" if row_ids else "false"
+
+
+# Kept with the library -----------------------------------------------------------------------------------------------
+
+
+def effort_of(table: Any) -> Effort:
+    """What was chosen for a table, or the default."""
+    kept = table.schema.field(VECTORS).metadata or {}
+    names = {name.removeprefix(_KEPT_UNDER).decode(): int(value) for name, value in kept.items() if _is_ours(name)}
+    return Effort(**names)
+
+
+def keep_effort(table: Any, effort: Effort) -> None:
+    """Keep it with the column, for all who search from the next version on."""
+    kept = {(_KEPT_UNDER + name.encode()).decode(): str(value) for name, value in asdict(effort).items()}
+    table.update_field_metadata({"path": VECTORS, "metadata": kept})
+
+
+def _is_ours(name: bytes) -> bool:
+    return name.startswith(_KEPT_UNDER)
+
+
+# Writing -------------------------------------------------------------------------------------------------------------
+
+
+def vectors_type(dimension: int) -> pa.DataType:
+    """One or more directions of half precision a row."""
+    return pa.list_(pa.list_(pa.float16(), dimension))
+
+
+def with_vectors(rows: pa.Table, type_: pa.DataType) -> pa.Table:
+    """Rows with ``vectors`` beside their ``centroids``, of the type that the column has."""
+    dimension = type_.value_type.list_size
+    ends, vectors = [np.zeros(1, np.int32)], []
+    for cells in rows["centroids"].chunks:
+        first, codes = codes_in(cells, dimension)
+        lengths = np.maximum(np.linalg.norm(codes.astype(np.float32), axis=1, keepdims=True), 1e-12)
+        vectors.append((codes / lengths).astype(np.float16).ravel())
+        ends.append(first[1:] + ends[-1][-1])
+    flat = pa.FixedSizeListArray.from_arrays(pa.array(np.concatenate([np.empty(0, np.float16), *vectors])), dimension)
+    return rows.append_column(VECTORS, pa.ListArray.from_arrays(pa.array(np.concatenate(ends).astype(np.int32)), flat))
+
+
+def as_stored(rows: pa.Table, table: Any) -> pa.Table:
+    """Rows with all columns that a table has."""
+    return with_vectors(rows, table.schema.field(VECTORS).type) if is_large(table) else rows
+
+
+def keep_indexes(table: Any, large_from: int) -> None:
+    """Give a table the indexes that its size asks for, as far as it has them not."""
+    count = table.count_rows()
+    if count >= min(LOOKED_UP_SEGMENTS, large_from):
+        make_look_ups(table)
+    if is_large(table) or (count >= large_from and can_be_large()):
+        make_large(table)
+
+
+def make_look_ups(table: Any) -> None:
+    """Make the indexes over ids and what filters ask for that a table has not yet."""
+    known = {config.columns[0] for config in table.list_indices()}
+    for column, kind in _LOOK_UPS.items():
+        if column not in known:
+            table.create_index(column, config=kind)
+
+
+def make_large(table: Any) -> None:
+    """Give a table the index on disk, as far as it is missing. What was cut short goes on from there."""
+    if not is_large(table):
+        _add_vectors(table)
+    _fill(table)
+    if not any(config.columns == [VECTORS] for config in table.list_indices()):
+        config = IvfRq(distance_type="cosine", num_bits=1, num_partitions=_partitions(table))
+        table.create_index(VECTORS, config=config)
+
+
+def _partitions(table: Any) -> int:
+    return max(1, int(table.count_rows()) // _SEGMENTS_A_PARTITION)
+
+
+def _add_vectors(table: Any) -> None:
+    """Write the column beside the others, in one commit: no row moves, and a reader sees all vectors or none."""
+    from lance import batch_udf  # LanceDB itself fills a new column only by writing all others again
+
+    (row,) = table.search().select(["frames", "num_frames"]).limit(1).to_list()
+    type_ = vectors_type(len(row["frames"]) // (2 * int(row["num_frames"])))
+
+    @batch_udf(output_schema=pa.schema([pa.field(VECTORS, type_)]))  # type: ignore[untyped-decorator]
+    def vectors(batch: pa.RecordBatch) -> pa.RecordBatch:
+        made = with_vectors(pa.Table.from_batches([batch]), type_).select([VECTORS]).combine_chunks()
+        return made.to_batches()[0]
+
+    table.to_lance().add_columns(vectors, read_columns=["centroids"], batch_size=_FILLED_AT_ONCE)
+    table.checkout_latest()
+
+
+def _fill(table: Any) -> None:
+    """Make the vectors of rows that came without, from a writer that knows nothing of them."""
+    rows = row_ids_of(table, f"{VECTORS} IS NULL")
+    type_ = table.schema.field(VECTORS).type
+    for start in range(0, len(rows), _FILLED_AT_ONCE):
+        some = rows[start : start + _FILLED_AT_ONCE].tolist()
+        cells = table.take_row_ids(some).select(["segment_id", "centroids"]).to_arrow()
+        made = with_vectors(cells, type_).select(["segment_id", VECTORS])
+        table.merge_insert("segment_id").when_matched_update_all().execute(made)

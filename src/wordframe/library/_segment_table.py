@@ -1,0 +1,136 @@
+"""The table ``segments`` at one version, and what all tables share: SQL conditions, and what their errors mean.
+
+Neighbours: ``_store.py`` opens and writes the tables, ``snapshot.py`` reads the segments.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from wordframe.disk import shown_command
+from wordframe.errors import LibraryError
+from wordframe.library._place import Place
+from wordframe.library._rows import SEGMENT_SCHEMA, VIDEO_NAMES, VideoEntry
+from wordframe.library._vector_index import row_ids_of
+
+_DISK_LIMITS = {
+    "no space left": "the disk is full",
+    "os error 28": "the disk is full",
+    "os error 122": "the disk quota is used up",
+    "os error 27": "a file would be larger than the system allows",
+}
+
+
+def ids_clause(column: str, values: Iterable[str]) -> str:
+    """An SQL condition: ``column`` is one of ``values``.
+
+    >>> ids_clause("video_id", ["a", "b"])
+    "video_id IN ('a', 'b')"
+    """
+    listed = ", ".join("'" + value.replace("'", "''") + "'" for value in values)
+    return f"{column} IN ({listed})" if listed else "false"
+
+
+_RUST_PLACE = re.compile(r"lance error: |LanceError\(\w+\): |,? ?/\S+\.rs:\d+(:\d+)?")
+"""Where in LanceDB's own code an error arose, which tells a user nothing."""
+
+
+@contextlib.contextmanager
+def library_errors(place: Place, doing: str) -> Iterator[None]:
+    """What LanceDB, Arrow and the disk raise within the block becomes a LibraryError in one line; ``doing``: a verb."""
+    try:
+        yield
+    except BaseException as error:  # LanceDB's panics over damaged tables are of classes that nobody can import
+        is_panic = type(error).__module__.startswith("pyo3")
+        if not is_panic and not isinstance(error, (OSError, RuntimeError, ValueError)):
+            raise
+        text = "they are damaged" if is_panic else _RUST_PLACE.sub("", " ".join(str(error).split()))
+        lower = text.lower()
+        for sign, reason in _DISK_LIMITS.items():
+            if sign in lower:
+                raise LibraryError(f"{place}: {reason}; free some space and run the command again") from None
+        told = place.explain(text)
+        if told is not None:
+            raise LibraryError(f"{place}: cannot {doing} the library's tables: {told}") from None
+        if "permission denied" in lower or "read-only file system" in lower:
+            raise LibraryError(f"{place}: no permission to {doing} the library") from None
+        advice = (
+            f"what is damaged is found by: {shown_command('wordframe', 'doctor', '--verify', '--library', str(place))}"
+        )
+        raise LibraryError(f"{place}: cannot {doing} the library's tables: {text[:300]}; {advice}") from error
+
+
+class SegmentTable:
+    """The segments at one version, on a handle of its own: whatever is committed meanwhile, it reads the same.
+
+    A handle that LanceDB opens stays at the version it met until it is told otherwise, and may be read by many threads.
+
+    Raises:
+        LibraryError: from every method, when the files are damaged, in one line.
+    """
+
+    def __init__(self, place: Place, table: Any) -> None:
+        self._place, self.table = place, table
+        self.version = int(table.version)
+
+    def _reading(self) -> contextlib.AbstractContextManager[None]:
+        return library_errors(self._place, "read")
+
+    def count(self, where: str | None = None) -> int:
+        """How many segments there are, or pass an SQL condition."""
+        with self._reading():
+            return int(self.table.count_rows(where))
+
+    def row_ids(self, where: str | None = None) -> list[int]:
+        """Row ids of all segments, or of those that ``where`` lets through."""
+        with self._reading():
+            rows: list[int] = row_ids_of(self.table, where).tolist()
+        return rows
+
+    def select(self, where: str | None, columns: Sequence[str], *, row_ids: bool = False) -> pa.Table:
+        """Some columns of the rows that ``where`` lets through, with ``_rowid`` if that is wanted."""
+        with self._reading():
+            query = self.table.search()
+            query = query if where is None else query.where(where)
+            return query.select([*columns]).with_row_id(row_ids).to_arrow().select([*columns, *["_rowid"] * row_ids])
+
+    def take(self, row_ids: Sequence[int], columns: Sequence[str]) -> pa.Table:
+        """The wanted columns of the wanted rows, in that order, in one random-access read."""
+        if not row_ids:
+            return SEGMENT_SCHEMA.empty_table().select(columns)
+        with self._reading():
+            found = self.table.take_row_ids(list(row_ids)).select([*columns]).with_row_id().to_arrow()
+        # LanceDB gives them in the order of the files
+        place = {row: i for i, row in enumerate(found["_rowid"].to_pylist())}
+        return found.take(pa.array([place[row] for row in row_ids])).select(columns)
+
+    def existing(self, row_ids: Collection[int]) -> list[int]:
+        """Those of some row ids that there is a row of, ascending."""
+        if not row_ids:
+            return []
+        with self._reading():
+            found = self.table.take_row_ids(sorted(row_ids)).select(["segment_index"]).with_row_id().to_arrow()
+        return sorted(found["_rowid"].to_pylist())
+
+    def spread(self, count: int) -> list[int]:
+        """Row ids of at most ``count`` rows, evenly spread over the table, in its order."""
+        total = self.count()
+        if total <= count:
+            return self.row_ids()
+        with self._reading():
+            places = [place * total // count for place in range(count)]
+            found = self.table.take_offsets(places).select(["segment_index"]).with_row_id().to_arrow()
+        rows: list[int] = found["_rowid"].to_pylist()
+        return rows
+
+    def videos(self, where: str | None = None) -> list[VideoEntry]:
+        """The videos, or those that ``where`` lets through, by path."""
+        first = "segment_index = 0" if where is None else f"segment_index = 0 AND ({where})"
+        entries = [VideoEntry.of_row(row) for row in self.select(first, VIDEO_NAMES).to_pylist()]
+        return sorted(entries, key=lambda entry: os.fsencode(entry.path))
