@@ -23,7 +23,7 @@ from tests.lowest import EXTRAS, bounds, pinned_version
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 OF_EXTRAS = {
-    "train": ("train", "cli/train.py"),
+    "train": ("train", "cli/train.py", "processes.py"),
     "report": ("evaluate", "train"),
     "mcp": ("mcp.py", "cli/mcp.py"),
     "openvino": ("encoders/_runtime.py",),
