@@ -515,4 +515,4 @@ def test_indexing_is_refused_unless_allowed(client: TestClient) -> None:
 def test_nothing_to_index_and_nothing_to_end(tmp_path: Path) -> None:
     with serving(tmp_path / "library", allow_index=True) as client:
         assert "knows no folder yet" in problem_of(client.post("/api/v1/index"), 409)
-        assert "no indexing that this server started" in problem_of(client.delete("/api/v1/index"), 409)
+        assert "no indexing that a server started" in problem_of(client.delete("/api/v1/index"), 409)

@@ -6,7 +6,9 @@ import json
 import signal
 import sys
 import tempfile
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,8 +16,10 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.colours import ColourEncoder
+from tests.colours import ColourEncoder, write_scenes
 from tests.served import ADDRESS, get, one_video, problem_of, serving
+from wordframe.library import BY_SERVER, IndexProgress, IndexSummary, Library, read_status
+from wordframe.library._local import LocalFolder
 from wordframe.server import ServedLibrary, create_app
 
 FILE_NAME = "indexing.json"
@@ -78,6 +82,7 @@ def test_why_a_run_died_is_told_until_the_next_one(tmp_path: Path) -> None:
         ("yes wordframe: long | tr -d '\\n' | head -c 100000 >&2; exit 1", None),
         (INTERRUPTED, ""),
         ("exit 130", ""),
+        ("echo 'wordframe: x: another run is writing; wait until it has ended (30 s)' >&2; exit 1", ""),  # it does it
     ],
 )
 def test_all_ways_to_die(tmp_path: Path, program: Path, script: str, problem: str | None) -> None:
@@ -107,13 +112,49 @@ def test_a_run_that_died_while_it_told_its_progress(tmp_path: Path, program: Pat
         assert after_a_run(client)["state"] == "stopped"
 
 
+def test_any_server_ends_a_run_that_another_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library, _ = one_video(tmp_path)
+    write_scenes(tmp_path / "videos" / "more.mp4", ("blue", 3))
+    monkeypatch.setenv(BY_SERVER, "1")
+    monkeypatch.setattr(LocalFolder, "beat_seconds", 0.02)
+    begun, may_go_on = threading.Event(), threading.Event()
+
+    def wait(progress: IndexProgress) -> None:
+        begun.set()
+        assert may_go_on.wait(60)
+
+    def index() -> IndexSummary:
+        return Library.open(library, encoder=ColourEncoder()).index(tmp_path / "videos", on_progress=wait)
+
+    def beat() -> float:
+        status = read_status(library)
+        assert status is not None
+        return status.beat
+
+    with ThreadPoolExecutor(1) as elsewhere, serving(library, allow_index=True) as client:
+        run = elsewhere.submit(index)
+        assert begun.wait(60)
+        told = get(client, "/index")
+        assert (told["state"], told["by_server"]) == ("running", True)
+        problem_of(client.post("/api/v1/index"), 409)
+        assert client.delete("/api/v1/index").status_code == 202
+        for _ in range(3):  # of two beats one began after the asking
+            before = beat()
+            while beat() == before:
+                time.sleep(0.01)
+        may_go_on.set()
+        assert run.result().interrupted
+        assert over(client)["state"] == "stopped"
+        problem_of(client.delete("/api/v1/index"), 409)
+
+
 def test_another_run_is_not_disturbed(tmp_path: Path) -> None:
     library, _ = one_video(tmp_path)
     status = {"state": "running", "process": 1, "started": time.time(), "beat": time.time()}
     (library / FILE_NAME).write_text(json.dumps(status))
     with serving(library, allow_index=True) as client:
         assert problem_of(client.post("/api/v1/index"), 409) == "the library is being indexed already"
-        assert problem_of(client.delete("/api/v1/index"), 409).startswith("no indexing that this server started")
+        assert problem_of(client.delete("/api/v1/index"), 409).startswith("no indexing that a server started")
 
 
 def test_a_run_has_the_runtime_that_the_server_was_given(tmp_path: Path, program: Path) -> None:

@@ -30,7 +30,9 @@ from ._verify import verify as verify
 from .library import Library as Library
 from .snapshot import MOST_KEPT_AT_ONCE as MOST_KEPT_AT_ONCE
 from .snapshot import Snapshot as Snapshot
+from .status import BY_SERVER as BY_SERVER
 from .status import IndexingStatus as IndexingStatus
 from .status import IndexProgress as IndexProgress
 from .status import IndexSummary as IndexSummary
+from .status import ask_to_stop as ask_to_stop
 from .status import read_status as read_status

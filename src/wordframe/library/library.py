@@ -286,7 +286,10 @@ class Library:
         with self.locked():
             self._open_for_writing()
             add_roots(self.place, there)
-            with keeping_status(self.place, on_progress) as (tell, finish), interrupts_noted() as interrupted:
+            with (
+                interrupts_noted() as interrupted,
+                keeping_status(self.place, interrupted, on_progress) as (tell, finish),
+            ):
                 indexer = Indexer(
                     self._store,
                     self.encoder,

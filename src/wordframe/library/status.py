@@ -22,6 +22,9 @@ from wordframe.library._manifest import json_text
 from wordframe.library._place import Place, place_of
 
 STATUS_NAME = "indexing.json"
+_STOP_NAME = "stop.json"
+BY_SERVER = "WORDFRAME_BY_SERVER"
+"""The variable of the environment that tells a run that a server started it, so that any server may end it."""
 SILENT_SECONDS = 15.0
 """A running indexer writes far more often, even on a disk that sleeps."""
 MAX_FAILURES = 200
@@ -89,8 +92,8 @@ class IndexSummary:
 class IndexingStatus:
     """A run as it stands, or as it ended. Times are seconds since 1970.
 
-    state: ``running``, ``finished`` or ``stopped`` (interrupted, or died); failures: path and reason of the first
-    200 files that could not be read, num_failures: of how many.
+    state: ``running``, ``finished`` or ``stopped`` (interrupted, or died); by_server: a server started it, on whatever
+    machine; failures: path and reason of the first 200 files that could not be read, num_failures: of how many.
     """
 
     state: str
@@ -104,6 +107,7 @@ class IndexingStatus:
     frames: int = 0
     num_failures: int = 0
     failures: list[list[str]] = field(default_factory=list)
+    by_server: bool = False
 
     @property
     def remaining_seconds(self) -> float | None:
@@ -126,13 +130,26 @@ def read_status(where: str | Path | Place) -> IndexingStatus | None:
         return None
 
 
+def ask_to_stop(place: Place, status: IndexingStatus) -> None:
+    """Ask a run to end in order, on whatever machine it is; it looks with each beat.
+
+    Raises:
+        LibraryError: the library cannot be written.
+    """
+    place.write(_STOP_NAME, json_text(_name_of_run(status)), copied=False)
+
+
+def _name_of_run(status: IndexingStatus) -> list[float]:
+    return [status.process, status.started]
+
+
 class StatusWriter:
     """Keeps the file of one run."""
 
     def __init__(self, place: Place) -> None:
         now = time.time()
         self._place = place
-        self._status = IndexingStatus("running", os.getpid(), now, now)
+        self._status = IndexingStatus("running", os.getpid(), now, now, by_server=BY_SERVER in os.environ)
         self._lock = threading.Lock()
 
     def update(self, progress: IndexProgress) -> None:
@@ -150,6 +167,13 @@ class StatusWriter:
             # no copy while it changes: of a run that was killed nothing says what the file should hold
             self._place.write(STATUS_NAME, json_text(values), copied=state != "running")
 
+    def is_asked_to_stop(self) -> bool:
+        """Whether somebody wants this very run to end."""
+        try:
+            return bool(json.loads(self._place.read(_STOP_NAME)) == _name_of_run(self._status))
+        except (OSError, ValueError, LibraryError, RecursionError):
+            return False
+
 
 def _failures(failed: dict[str, str] | None) -> dict[str, Any]:
     if failed is None:
@@ -159,16 +183,18 @@ def _failures(failed: dict[str, str] | None) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def keeping_status(
-    place: Place, on_progress: Callable[[IndexProgress], None] | None = None
+    place: Place, interrupted: threading.Event, on_progress: Callable[[IndexProgress], None] | None = None
 ) -> Iterator[tuple[Callable[[IndexProgress], None], Callable[[IndexSummary], None]]]:
     """Within the block the status file is kept; call the first with progress, which ``on_progress`` is told, too, and
-    the second with the summary."""
+    the second with the summary. ``interrupted`` is set when ``ask_to_stop`` was called for this run."""
     writer, over = StatusWriter(place), threading.Event()
     end: dict[str, Any] = {"state": "stopped"}
 
     def beat() -> None:
         while not over.wait(place.beat_seconds):
             writer.write()
+            if writer.is_asked_to_stop():
+                interrupted.set()
 
     def tell(progress: IndexProgress) -> None:
         writer.update(progress)

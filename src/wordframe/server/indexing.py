@@ -3,6 +3,8 @@
 Its command is fixed: no path comes from a request. Who starts the server may name the first folders
 (``wordframe try``). How it gets on is in the library's own status file, the same as for
 a run from the command line; only why one died early has no place there, and is read from what it printed.
+Several servers may serve one library: any of them tells how a run gets on and ends it, whichever started it, and of two
+that start one at the same moment the library's own lock lets one through.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from typing import IO, Literal
 
 from wordframe.client import schemas as wire
 from wordframe.disk import display_path
-from wordframe.library import IndexingStatus, read_status
+from wordframe.library import BY_SERVER, IndexingStatus, ask_to_stop, read_status
 from wordframe.server.presentation import as_date
 from wordframe.server.problems import ProblemError
 from wordframe.server.served import ServedLibrary
@@ -30,6 +32,7 @@ _MOST_CHARACTERS = 500
 _LEAST_SHARE = 0.01
 """What must be done of a run before the time that is left is more than a guess."""
 _NAMED = "wordframe: "
+_BUSY = "is writing; wait until it has ended"
 _IN_ORDER = (0, 130, -signal.SIGINT)
 """What a run ends with that is done, or was asked to end; 1 is trouble with a file, or the run's own."""
 
@@ -85,22 +88,23 @@ class Indexing:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=self._printed,
+            env=os.environ | {BY_SERVER: "1"},
             process_group=None if os.name == "nt" else 0,
         )
 
     def status(self) -> wire.IndexStatus:
         """The run that goes on, whoever started it, or the last one; ours is running before its first word, too."""
-        by_server = self.running  # asked before the file is read: a run that is over has written its end
+        ours = self.running  # asked before the file is read: a run that is over has written its end
         status = read_status(self._served.place)
-        early = not by_server and self.ended_early(status)
+        early = not ours and self.ended_early(status)
         ended: Literal["never", "finished", "stopped"] = "stopped"
         if not early and (status is None or status.state == "finished"):
             ended = "never" if status is None else "finished"
         problem = self.problem() if early else None
         is_older = early and not self.is_of_last(status)
-        if status is None or is_older or (by_server and status.state != "running"):
+        if status is None or is_older or (ours and status.state != "running"):
             return wire.IndexStatus(
-                state="running" if by_server else ended, by_server=by_server,
+                state="running" if ours else ended, by_server=ours,
                 files_done=0, files_total=0, bytes_done=0, bytes_total=0, frames=0, started=None, ended=None,
                 remaining_seconds=None, problem=problem, num_failures=0, failures=[], allow_index=self.allowed,
             )  # fmt: skip
@@ -109,7 +113,7 @@ class Indexing:
         remaining = status.remaining_seconds if running and begun else None
         return wire.IndexStatus(
             state="running" if running else ended,
-            by_server=by_server and running,
+            by_server=running and (ours or status.by_server),
             files_done=status.files_done,
             files_total=status.files_total,
             bytes_done=status.bytes_done,
@@ -140,27 +144,33 @@ class Indexing:
         return status is None or status.beat < self._started
 
     def problem(self) -> str | None:
-        """Why the last run here ended early; None if it goes on, or ended as it was told to."""
+        """Why the last run here ended early; None if it goes on, or ended as it was told to, or because another run is
+        doing what it was to do."""
         if self._process is None or self._printed is None or (code := self._process.poll()) in (None, *_IN_ORDER):
             return None
         if code < 0:
             memory = "; perhaps there is too little memory" if -code == signal.SIGKILL else ""
             return f"the system ended it ({signal.strsignal(-code)}){memory}"
         with self._lock:
-            return last_line(self._printed) or f"it ended with the status {code} and no word"
+            reason = last_line(self._printed) or f"it ended with the status {code} and no word"
+        return None if is_busy(reason) else reason
 
     def stop(self) -> None:
         """End a run in order; what is finished is kept.
 
         Raises:
-            ProblemError: it is not allowed, or this server started none.
+            ProblemError: it is not allowed, or no server started one.
         """
         self._check_allowed()
         with self._lock:
-            if not self.running:
-                raise ProblemError(409, "no indexing that this server started is going on")
-            assert self._process is not None
-            self._process.send_signal(signal.SIGINT)
+            if self.running:
+                assert self._process is not None
+                self._process.send_signal(signal.SIGINT)
+                return
+            status = read_status(self._served.place)
+            if status is None or status.state != "running" or not status.by_server or self.ended_early(status):
+                raise ProblemError(409, "no indexing that a server started is going on")
+            ask_to_stop(self._served.place, status)
 
     def close(self) -> None:
         """End what goes on when the server ends."""
@@ -183,6 +193,11 @@ def _file_for_words() -> IO[bytes]:
         return tempfile.TemporaryFile()
     except OSError:
         return open(os.devnull, "r+b")
+
+
+def is_busy(reason: str) -> bool:
+    """Whether a command ended because another one holds the library."""
+    return _BUSY in reason
 
 
 def last_line(printed: IO[bytes]) -> str:

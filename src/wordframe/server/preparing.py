@@ -19,13 +19,12 @@ import threading
 
 from wordframe.disk import one_line
 from wordframe.errors import WordframeError, counted
-from wordframe.server.indexing import last_line
+from wordframe.server.indexing import is_busy, last_line
 from wordframe.server.served import ServedLibrary
 
 LOOK_SECONDS = 5.0
 _END_SECONDS = 10.0
 _NICE = 10
-_BUSY = "is writing; wait until it has ended"
 
 
 class Preparing(threading.Thread):
@@ -85,7 +84,7 @@ class Preparing(threading.Thread):
             if not missing <= self._missing():
                 _say(f"prepared for {model}")
                 return True
-        elif reason.endswith(_BUSY):
+        elif is_busy(reason):
             return True
         _say(f"could not prepare for {model}: {one_line(reason)}")
         return False
