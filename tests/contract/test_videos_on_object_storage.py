@@ -5,11 +5,14 @@ from __future__ import annotations
 import glob
 import json
 import os
+import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import av
+import httpx
 import obstore
 import pytest
 from obstore.store import S3Store
@@ -18,9 +21,12 @@ from tests.colours import ColourEncoder, write_scenes
 from tests.object_server import BUCKET, KEY, SECRET, Environ, ObjectServer, status_answer
 from tests.served import problem_of, serving
 from wordframe.cli.main import main
-from wordframe.errors import LibraryError
+from wordframe.errors import LibraryError, MissingExtraError
 from wordframe.library import IndexSummary, Library, file_states, find_videos
+from wordframe.library._reading import Claims, Settings, VideoJob, read_videos
 from wordframe.search import Filters, SearchEngine
+
+_DATE = "Sun, 01 Nov 2026 10:00:00 GMT"
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +114,7 @@ def test_an_unchanged_object_is_listed_and_not_read(there: str, tmp_path: Path, 
     with object_server.counted() as first:
         index(tmp_path / "library", there)
     assert len(reads(first)) == 2
+    assert len(first) == 4  # beside these, whether anything is there, and the listing
     with object_server.counted() as again:
         assert len(index(tmp_path / "library", there).unchanged) == 2
     assert again == [("GET", f"/{BUCKET}")] * 2
@@ -209,6 +216,53 @@ def test_an_object_that_vanishes_after_the_listing_is_its_own_failure(
     assert summary.failed == {f"{there}/red.mp4": f"{there}/red.mp4: cannot be read (no such object)"}
     assert summary.indexed == [f"{there}/more/sea ä#1.mp4"]
     assert index(tmp_path / "library", there).indexed == [f"{there}/red.mp4"]  # not remembered as unreadable
+
+
+def test_a_run_that_is_to_stop_gives_up_its_copies_and_blames_no_file(there: str, object_server: ObjectServer) -> None:
+    stop = threading.Event()
+
+    def stopping(environ: Environ, _: object) -> None:
+        if environ["PATH_INFO"].endswith(".mp4"):
+            stop.set()
+
+    jobs = [VideoJob(file, str(number)) for number, file in enumerate(find_videos([there]).files)]
+    settings = Settings(ColourEncoder())
+    with object_server.failing(stopping), object_server.counted() as requests:
+        events = list(read_videos(jobs, settings, claim=Claims().claim, should_stop=stop.is_set, cores=2))
+    assert events == []
+    assert len(reads(requests)) > 0
+
+
+def test_an_answer_that_breaks_off_is_told_and_read_again_by_the_next_run(
+    there: str, tmp_path: Path, object_server: ObjectServer
+) -> None:
+    def short(environ: Environ, usual: Callable[[], Iterable[bytes]]) -> list[bytes] | None:
+        if environ["REQUEST_METHOD"] != "GET" or not environ["PATH_INFO"].endswith("red.mp4"):
+            return None
+        body = b"".join(usual())
+        environ["start"]("200 OK", [("Content-Length", str(len(body))), ("ETag", '"a"'), ("Last-Modified", _DATE)])
+        return [body[: len(body) // 2]]
+
+    with object_server.failing(short):
+        (reason,) = index(tmp_path / "library", there).failed.values()
+    assert reason.startswith(f"{there}/red.mp4: ")
+    assert index(tmp_path / "library", there).indexed == [f"{there}/red.mp4"]
+
+
+def test_a_key_that_is_no_path_is_told(there: str, tmp_path: Path, object_server: ObjectServer) -> None:
+    address = f"{object_server.endpoint}/{BUCKET}/{key(there)}//double.mp4"
+    httpx.put(address, content=b"x").raise_for_status()
+    with pytest.raises(LibraryError, match="a key below it has an empty part"):
+        index(tmp_path / "library", there)
+
+
+def test_without_what_object_storage_needs_the_install_line_is_told(
+    there: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    monkeypatch.setenv("AWS_UNKNOWN", "so that no store is kept from before")
+    with pytest.raises(MissingExtraError, match=r"pip install 'wordframe\[cloud\]'"):
+        index(tmp_path / "library", there)
 
 
 def test_one_that_is_no_video_is_told_by_its_address_and_remembered(there: str, store: S3Store, tmp_path: Path) -> None:
@@ -358,12 +412,16 @@ def test_a_store_that_refuses_is_told_by_the_page_without_its_address(
     assert told.startswith("red.mp4: the store refuses these credentials")
 
 
-def test_a_moment_is_cut_out_of_one(there: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_moment_is_cut_out_of_one(
+    there: str, tmp_path: Path, object_server: ObjectServer, capsys: pytest.CaptureFixture[str]
+) -> None:
     library = tmp_path / "library"
     index(library, there)
     with serving(library) as client:
         (item,) = client.post("/api/v1/search", json={"text": "green", "limit": 1}).json()["items"]
-        clip = client.get(item["moments"][0]["clip_url"])
+        with object_server.counted() as requests:
+            clip = client.get(item["moments"][0]["clip_url"])
+        assert [method for method, _ in requests] == ["HEAD", "GET"]
         assert clip.status_code == 200
         (tmp_path / "clip.mp4").write_bytes(clip.content)
     target = tmp_path / "cut.mp4"

@@ -57,7 +57,7 @@ def index(
             "--ray",
             metavar="ADDRESS",
             help="Read the videos by Ray: auto or HOST:PORT for a cluster that runs, local for one of this machine "
-            "alone. All machines must see videos and library under the same paths.",
+            "alone. All machines must see videos and library under the same paths or addresses.",
             show_default=False,
         ),
     ] = None,
