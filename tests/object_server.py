@@ -76,6 +76,20 @@ class ObjectServer:
             "AWS_REGION": "us-east-1",
         }
 
+    def put(self, address: str, content: bytes) -> None:
+        """Write an object, such as ``s3://films/a.mp4``."""
+        import obstore
+
+        store = obstore.store.S3Store(
+            BUCKET,
+            endpoint=self.endpoint,
+            access_key_id=KEY,
+            secret_access_key=SECRET,
+            region="us-east-1",
+            client_options={"allow_http": True},
+        )
+        obstore.put(store, address.removeprefix(f"s3://{BUCKET}/"), content, use_multipart=False)
+
     @contextmanager
     def counted(self) -> Iterator[list[tuple[str, str]]]:
         """The requests that come in within the block."""

@@ -25,7 +25,7 @@ STRANGERS = [{"encoders", "heads", "losses", "video"}]
 ALONE = {
     "av": {"video"},
     # beside the store: old formats, and tables that are too damaged for it
-    "obstore": {"data/_copied.py", "library/_object_store.py"},
+    "obstore": {"data/_copied.py", "library/_object_store.py", "library/_store_access.py"},
     "lance": {"library/_fragments.py", "library/_lance_index.py"},
     "ray": {"library/_ray.py", "library/_ray_reader.py"},
     "lancedb": {

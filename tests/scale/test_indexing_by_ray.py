@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import psutil
 import pytest
 
 from tests.colours import ColourEncoder, write_scenes
+from tests.object_server import ObjectServer
 from tests.scale.conftest import add_node
 from tests.scale.worlds import DEADLY, DeadlyEncoder, readers, rows_of, write_videos
 from wordframe.library import IndexProgress, Library, RayExecutor
@@ -159,3 +161,28 @@ def test_drivers_killed_at_random_moments(
     library = Library.open(folder, encoder=ColourEncoder())
     library.index(videos, executor=executor)
     assert rows_of(library) == undisturbed
+
+
+def test_videos_on_object_storage_need_no_shared_folder_and_the_same_options_everywhere(
+    executor: RayExecutor,
+    videos: Path,
+    on_store: str,
+    object_server: ObjectServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    address = on_store.removesuffix("library") + "videos"
+    for number, path in enumerate(sorted(videos.iterdir())[:6]):
+        object_server.put(f"{address}/{number}.mp4", path.read_bytes())
+    # the actors began before this environment; what they need of it they are sent
+    monkeypatch.setenv(
+        "WORDFRAME_STORAGE_OPTIONS", json.dumps({k.lower(): v for k, v in object_server.environment.items()})
+    )
+    here = Library.open(tmp_path / "here", encoder=ColourEncoder())
+    there = Library.open(tmp_path / "there", encoder=ColourEncoder())
+    here.index(address)
+    with object_server.counted() as requests:
+        summary = there.index(address, executor=executor)
+    assert summary.failed == {}
+    assert rows_of(there) == rows_of(here)
+    assert len([path for method, path in requests if path.endswith(".mp4")]) == 6

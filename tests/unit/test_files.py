@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from wordframe.library import find_videos
+from wordframe.library import VideoEntry, find_videos
 from wordframe.library._files import FoundFile
 from wordframe.library._plan import make_plan
 
@@ -78,10 +78,11 @@ def test_a_missing_folder_is_told(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_hashed_is_told_and_not_decoded(tmp_path: Path) -> None:
     gone, there = FoundFile(str(tmp_path / "gone.mp4"), 3, 1), touch(tmp_path / "there.mp4", b"abc")
-    plan = make_plan([gone, FoundFile(str(there), 3, 1)], {}, {}, retry=False, should_stop=lambda: False)
-    assert [job.path for job in plan.jobs(threads=1)] == [str(there)]
+    alike = VideoEntry("1", "/other.mp4", 3, 1, "0" * 32, 1.0, 64, 64, "h264", "mp4", None, 1)  # so both are hashed
+    files, known = [gone, FoundFile(str(there), 3, 1)], {alike.path: alike}
+    plan = make_plan(files, known, {}, retry=False, should_stop=lambda: False)
+    assert [file.path for file in plan.to_read] == [str(there)]
     assert [entry.reason for entry in plan.unreadable] == [f"{gone.path}: cannot be read (no such file or directory)"]
-    assert (plan.settled_files, plan.settled_bytes) == (1, 3)
 
 
 TRANSPORT = (b"G" + bytes(187)) * 6

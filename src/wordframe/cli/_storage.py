@@ -23,8 +23,8 @@ _Option = Annotated[
     typer.Option(
         _OPTION,
         metavar="KEY=VALUE",
-        help="Of the object store of --library s3://…, such as aws_endpoint=https://…; can be repeated. Others are "
-        "read from the usual variables (AWS_ACCESS_KEY_ID …), which keep secrets off the command line.",
+        help="Of the object store that library or videos lie on, such as aws_endpoint=https://…; can be repeated. "
+        "Others are read from the usual variables (AWS_ACCESS_KEY_ID …), which keep secrets off the command line.",
         show_default=False,
     ),
 ]

@@ -164,14 +164,14 @@ def _check_decoders() -> str:
 
 
 def _library(address: str) -> dict[str, Any]:
-    from wordframe.library import Library
+    from wordframe.library import Library, file_states
     from wordframe.search import plain_sentences, shortlist_recall
 
     try:
         library = Library.open(address)
         snapshot = library.snapshot()
         videos = snapshot.videos()
-        states = {video.path: _file_state(video.path, video.size, video.modified_ns) for video in videos}
+        states = file_states(videos, snapshot.roots)
         found: dict[str, Any] = {
             "folder": address,
             "encoder": snapshot.manifest.encoder,
@@ -183,6 +183,7 @@ def _library(address: str) -> dict[str, Any]:
             "models": [entry.name for entry in library.models()],
             "files_gone": [path for path, state in states.items() if state == "gone"],
             "files_changed": [path for path, state in states.items() if state == "changed"],
+            "files_unknown": [path for path, state in states.items() if state == "unknown"],
             "partly_indexed": {video.path: video.problem for video in videos if video.problem},
             "failed": {entry.path: entry.reason for entry in library.failures()},
         }
@@ -233,15 +234,6 @@ def _verified(folder: str, *, mend: bool) -> dict[str, Any]:
     return _library(folder) | {"verified": found}
 
 
-def _file_state(path: str, size: int, modified_ns: int) -> str:
-    """``gone``, ``changed`` or ``same``, with one look at the file."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return "gone"
-    return "same" if (status.st_size, status.st_mtime_ns) == (size, modified_ns) else "changed"
-
-
 def _show(findings: dict[str, Any]) -> None:
     print("Installed: " + ", ".join(f"{name} {number}" for name, number in findings["installed"].items()))
     print("Extras:    " + ", ".join(_extra(name, is_there) for name, is_there in findings["extras"].items()))
@@ -278,6 +270,7 @@ def _show_library(found: dict[str, Any]) -> None:
     for title, key, advice in (
         ("gone", "files_gone", "index with --prune forgets them"),
         ("changed since", "files_changed", "index again"),
+        ("not to be looked at", "files_unknown", "their store cannot be reached or refuses"),
         ("partly indexed", "partly_indexed", "the files end early or are damaged"),
         ("failed", "failed", "index with --retry tries again"),
     ):

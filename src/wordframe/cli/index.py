@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,7 +16,10 @@ if TYPE_CHECKING:
 
 
 def index(
-    paths: Annotated[list[Path], typer.Argument(help="Folders (with all below them) and video files.", readable=False)],
+    paths: Annotated[
+        list[str],
+        typer.Argument(help="Folders (with all below them) and video files, or s3://, gs:// or az:// BUCKET/PREFIX."),
+    ],
     library: LibraryOption,
     encoder: Annotated[
         str | None,
@@ -55,7 +57,7 @@ def index(
             "--ray",
             metavar="ADDRESS",
             help="Read the videos by Ray: auto or HOST:PORT for a cluster that runs, local for one of this machine "
-            "alone. All machines must see videos and library under the same paths.",
+            "alone. All machines must see videos and library under the same paths or addresses.",
             show_default=False,
         ),
     ] = None,
@@ -90,6 +92,8 @@ def index(
         wordframe index /archive/2024 talk.mkv -l my-library --prune
 
         wordframe index ~/Videos --library clip-library --encoder clip-b32
+
+        wordframe index s3://bucket/videos --library s3://bucket/library
 
         wordframe index /shared/archive --library /shared/library --ray auto
     """

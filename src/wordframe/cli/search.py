@@ -136,7 +136,7 @@ def _show(hits: list[Hit], level: BackgroundScores, shares: Shares) -> None:
 
 
 def export(
-    video: Annotated[Path, typer.Argument(help="The video, as search prints it.", show_default=False, readable=False)],
+    video: Annotated[str, typer.Argument(help="The video, as search prints it.", show_default=False)],
     start: Annotated[str, typer.Argument(help="Where the moment starts: seconds or a timecode.", show_default=False)],
     end: Annotated[str, typer.Argument(help="Where it ends.", show_default=False)],
     to: Annotated[
@@ -155,13 +155,22 @@ def export(
         wordframe export holiday.mp4 1:15 1:22.5 --to dog.mp4
     """
     from wordframe.cli._terminal import parse_timecode, timecode
+    from wordframe.errors import VideoError
+    from wordframe.library import is_address, local_copy
     from wordframe.video import export_moment
 
     begin, stop = parse_timecode(start), parse_timecode(end)
     if stop <= begin:
         raise typer.BadParameter(f"the end ({end}) must come after the start ({start})")
-    target = to or Path(f"{video.stem}_{begin:g}-{stop:g}s{video.suffix}")
-    report = export_moment(video, target, begin, stop, overwrite=overwrite, other_container=to is None)
+    name = Path(video)
+    target = to or Path(f"{name.stem}_{begin:g}-{stop:g}s{name.suffix}")
+    try:
+        with local_copy(video) as (path, _):
+            report = export_moment(Path(path), target, begin, stop, overwrite=overwrite, other_container=to is None)
+    except OSError as error:
+        if not is_address(video):
+            raise
+        raise VideoError(f"{one_line(video)}: {error.strerror}") from None
     if json:
         print_json(asdict(report) | {"target": str(report.target)})
         return
@@ -170,4 +179,4 @@ def export(
         how.append(f"from the keyframe before {timecode(begin, places=3)}")
     how += [one_line(note) for note in report.notes] + ([] if report.has_sound else ["no sound"])
     span = f"{timecode(report.start_seconds, places=3)} – {timecode(report.end_seconds, places=3)}"
-    print(f"{one_line(str(report.target))}: {span} of {one_line(str(video))}, {', '.join(how)}")
+    print(f"{one_line(str(report.target))}: {span} of {one_line(video)}, {', '.join(how)}")

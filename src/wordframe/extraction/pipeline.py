@@ -21,6 +21,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
@@ -62,7 +63,7 @@ class _Pipeline:
         encoder: Encoder,
         times: Callable[[VideoInfo], Iterable[float]] | None,
         keep: Callable[[Frame], bytes] | None,
-        before: Callable[[Job], None] | None,
+        opening: Callable[[Job], AbstractContextManager[str]],
         should_stop: Callable[[], bool],
         *,
         reuse: bool,
@@ -72,7 +73,7 @@ class _Pipeline:
         encoders: int,
     ) -> None:
         self._jobs, self._encoder, self._times, self._keep = jobs, encoder, times, keep
-        self._before, self._should_stop, self._reuse = before, should_stop, reuse
+        self._opening, self._should_stop, self._reuse = opening, should_stop, reuse
         self._chunk_frames, self._batch_size = chunk_frames, batch_size
         self._jobs_lock = threading.Lock()
         self._jobs_error: Exception | None = None
@@ -166,19 +167,17 @@ class _Pipeline:
                 self._jobs_error = error
                 return None
 
-    def _open(self, job: Job) -> FramesApart:
+    def _open(self, path: str, job: Job) -> FramesApart:
         # one picture that stays costs once: neither its features nor its thumbnails are worth storing 3,600 times
         most = MAX_REPEATS if self._reuse else None
         short_side = self._encoder.short_side
         return self._decoders.open_frames(
-            job.path, self._times, short_side=short_side, threads=job.threads, max_repeats=most
+            path, self._times, short_side=short_side, threads=job.threads, max_repeats=most
         )
 
     def _decode_video(self, video: Video) -> None:
         job, encoder = video.job, self._encoder
-        if self._before is not None:
-            self._before(job)
-        with self._open(job) as frames:
+        with self._opening(job) as path, self._open(path, job) as frames:
             chunk = OpenChunk(video, 0, frames.info, encoder.dimension)
             repeats = Repeats(encoder.view)
             encoding, keepsake = Encoding(video, 0.0), None
@@ -279,7 +278,7 @@ def extract(
     *,
     times: Callable[[VideoInfo], Iterable[float]] | None,
     keep: Callable[[Frame], bytes] | None = None,
-    before: Callable[[Job], None] | None = None,
+    opening: Callable[[Job], AbstractContextManager[str]] = lambda job: nullcontext(job.path),
     should_stop: Callable[[], bool] = lambda: False,
     reuse: bool = False,
     chunk_frames: int = 600,
@@ -298,8 +297,8 @@ def extract(
         jobs: drawn one by one from the decoder threads (under a lock), so it may do a little work of its own.
         times: the wanted seconds of a video, ascending; may be endless. None: its keyframes (``open_keyframes``).
         keep: makes something small of each decoded frame, such as a thumbnail.
-        before: called by a decoder thread right before it opens a video, many at a time; what it raises is the video's
-            Failure.
+        opening: gives the path that a video is decoded from, for as long as that takes; entered by a decoder thread,
+            many at a time; what it raises is the video's Failure.
         should_stop: asked ten times a second; True ends the iteration early, in order.
         reuse: frames that hardly differ from an encoded one take its feature and keepsake (``_repeats.py`` says which);
             the same ones whatever the other arguments. One picture that a file shows on and on is looked at no more
@@ -323,7 +322,7 @@ def extract(
         encoder,
         times,
         keep,
-        before,
+        opening,
         should_stop,
         reuse=reuse,
         chunk_frames=chunk_frames,

@@ -1,10 +1,16 @@
 from ._effort import keep_effort as keep_effort
+from ._files import FoundFile as FoundFile
 from ._files import find_videos as find_videos
+from ._files import is_address as is_address
 from ._files import is_below as is_below
 from ._lance_index import Effort as Effort
 from ._lance_index import LanceIndex as LanceIndex
 from ._manifest import FORMAT as FORMAT
 from ._manifest import Manifest as Manifest
+from ._objects import file_states as file_states
+from ._objects import local_copy as local_copy
+from ._objects import look_at as look_at
+from ._objects import read_range as read_range
 from ._place import Place as Place
 from ._place import options_of_environment as options_of_environment
 from ._place import place_of as place_of

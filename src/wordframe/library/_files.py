@@ -1,4 +1,4 @@
-"""Finds video files under folders.
+"""Finds video files under folders, and below addresses on object storage (``_listing.py``), by the same rules.
 
 Walks each folder once; links to folders are followed, but no folder is entered twice, so loops end. Passed over are
 hidden files and folders, folders that systems and NAS boxes make for themselves, and what a ``.wordframeignore`` says:
@@ -8,25 +8,35 @@ patterns as in git's ``.gitignore``, of the folder that holds it and those below
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pathspec import GitIgnoreSpec
 
+from wordframe.errors import LibraryError
 from wordframe.video import PASSED_SUFFIXES, is_taken_for_video
 
 IGNORE_FILE = ".wordframeignore"
-_SYSTEM_FOLDERS = frozenset(
+SYSTEM_FOLDERS = frozenset(
     "$recycle.bin recycler #recycle @recycle #snapshot @recently-snapshot @eadir lost+found found.000".split()
 ) | {"system volume information"}
 """In lower case: bins, snapshots and thumbnails of Windows, Synology and QNAP, and what a check of a disk saved."""
 
 
+_ADDRESS = re.compile(r"(s3|gs|az):/(?=/?[^/])/?(.*)", re.DOTALL | re.IGNORECASE)  # a Path has lost a slash of it
+_SCHEMES = ("s3://", "gs://", "az://")
+
+
 @dataclass(frozen=True)
 class FoundFile:
-    """A file as the file system describes it now. ``path`` is absolute, links not resolved."""
+    """A file as the file system describes it now, or an object as its store does.
+
+    ``path`` is absolute, links not resolved, or an address such as ``s3://bucket/videos/a.mp4``. Stores' times have
+    whole seconds; the digits of an object's ``modified_ns`` below the second stand for its etag.
+    """
 
     path: str
     size: int
@@ -38,35 +48,81 @@ class Findings:
     """What a walk met: files, and what could not be looked into, with the reason.
 
     unreadable: a place given by the user or a folder below it, so that what lies there is unknown, not gone;
-    passed_over: how many of what: ``.gif`` files, ``@eaDir/`` folders, what a ``.wordframeignore`` names.
+    passed_over: how many of what: ``.gif`` files, ``@eaDir/`` folders, what a ``.wordframeignore`` names;
+    listed: addresses below which all objects are known; seen: these objects, whether taken or not.
     """
 
     files: list[FoundFile] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
     passed_over: Counter[str] = field(default_factory=Counter)
+    listed: list[str] = field(default_factory=list)
+    seen: set[str] = field(default_factory=set)
+
+    def is_there(self, path: str) -> bool:
+        """Whether something is there, on the disk or by the listings; below other addresses all counts as there."""
+        if not is_address(path):
+            return os.path.exists(path)
+        return path in self.seen or not any(is_below(path, place) for place in self.listed)
 
 
 def expanded(paths: str | Path | Iterable[str | Path]) -> list[str]:
-    """One path or several, absolute, with ``~`` and ``..`` resolved but not links.
+    """One path or several, absolute, with ``~`` and ``..`` resolved but not links; addresses end with no slash.
 
     A string is one path: a program that forgets the list must not have its letters walked.
 
-    >>> expanded("/a/../b"), expanded(["/c", Path("/d/")])
-    (['/b'], ['/c', '/d'])
+    Raises:
+        LibraryError: an address of no known kind, or one that holds more than a bucket and a key.
+
+    >>> expanded("/a/../b"), expanded(["/c", Path("/d/")]), expanded(Path("s3://bucket/videos"))
+    (['/b'], ['/c', '/d'], ['s3://bucket/videos'])
     """
     several = [paths] if isinstance(paths, (str, Path)) else list(paths)
-    return [os.path.abspath(os.path.expanduser(path)) for path in several]
+    return [_address(os.fspath(path)) or os.path.abspath(os.path.expanduser(path)) for path in several]
 
 
-def find_videos(paths: Iterable[str | Path], *, leave_out: Collection[str] = ()) -> Findings:
-    """All video files under ``paths``, sorted. A file named directly is taken whatever its suffix.
+def is_address(path: str) -> bool:
+    """Whether a path of a video names an object.
 
+    >>> is_address("s3://bucket/a.mp4"), is_address("/home/ann/s3:/a.mp4")
+    (True, False)
+    """
+    return path.startswith(_SCHEMES)
+
+
+def _address(text: str) -> str | None:
+    """An address as it is kept, or None for a path."""
+    found = _ADDRESS.fullmatch(text)
+    if found is None:
+        scheme, is_of_any, _ = text.partition("://")
+        if is_of_any and re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme):
+            raise LibraryError(f"{scheme}://: videos lie in folders, or at s3://, gs:// or az:// BUCKET/PREFIX")
+        return None
+    scheme, rest = found[1].lower(), found[2].rstrip("/")
+    if "@" in rest.partition("/")[0]:  # not the text itself: it may be a secret
+        raise LibraryError(
+            f"{scheme}://: an address is {scheme}://BUCKET/PREFIX and nothing else; credentials come from the "
+            "environment or --storage-option"
+        )
+    return f"{scheme}://{rest}"
+
+
+def find_videos(paths: Sequence[str | Path], *, leave_out: Collection[str] = ()) -> Findings:
+    """All video files under ``paths``, folders or addresses, sorted.
+
+    A file named directly is taken whatever its suffix.
     Hidden files and folders and the folders in ``leave_out`` (absolute) are passed over; two names of one file (links)
     count once.
     """
     findings = Findings()
     seen: set[tuple[int, int]] = set()
+    addresses = [path for path in map(str, paths) if is_address(path)]
+    if addresses:
+        from wordframe.library._listing import list_videos  # asks a store; most libraries have none
+
+        list_videos(addresses, findings, leave_out=leave_out)
     for path in paths:
+        if is_address(str(path)):
+            continue
         start = os.path.abspath(path)
         try:
             status = os.stat(start)
@@ -85,22 +141,23 @@ def find_videos(paths: Iterable[str | Path], *, leave_out: Collection[str] = ())
 
 
 @dataclass(frozen=True)
-class _Ignored:
+class Ignored:
     """The patterns of a folder's ``.wordframeignore``, and those of the folders above it."""
 
     folder: str
     patterns: GitIgnoreSpec
-    above: _Ignored | None
+    above: Ignored | None
 
     def names(self, path: str, *, is_folder: bool) -> bool:
-        told = self.patterns.check_file(os.path.relpath(path, self.folder) + ("/" if is_folder else "")).include
+        inside = path[len(self.folder.rstrip(os.sep)) + 1 :]
+        told = self.patterns.check_file(inside + ("/" if is_folder else "")).include
         if told is None:
             return self.above is not None and self.above.names(path, is_folder=is_folder)
         return told
 
 
 def _walk(start: str, seen: set[tuple[int, int]], findings: Findings, leave_out: frozenset[str]) -> Iterator[str]:
-    waiting: list[tuple[str, _Ignored | None]] = [(start, None)]
+    waiting: list[tuple[str, Ignored | None]] = [(start, None)]
     while waiting:
         folder, above = waiting.pop()
         try:
@@ -116,7 +173,7 @@ def _walk(start: str, seen: set[tuple[int, int]], findings: Findings, leave_out:
         ignored = _read_ignored(folder, above, findings)
         for entry in visible:
             is_folder, suffix = _is_folder(entry), os.path.splitext(entry.name)[1].lower()
-            if is_folder and entry.name.lower() in _SYSTEM_FOLDERS:
+            if is_folder and entry.name.lower() in SYSTEM_FOLDERS:
                 findings.passed_over[f"{entry.name}/"] += 1
             elif ignored is not None and ignored.names(entry.path, is_folder=is_folder):
                 findings.passed_over[IGNORE_FILE] += 1
@@ -128,11 +185,11 @@ def _walk(start: str, seen: set[tuple[int, int]], findings: Findings, leave_out:
                 yield entry.path
 
 
-def _read_ignored(folder: str, above: _Ignored | None, findings: Findings) -> _Ignored | None:
+def _read_ignored(folder: str, above: Ignored | None, findings: Findings) -> Ignored | None:
     path = os.path.join(folder, IGNORE_FILE)
     try:
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return _Ignored(folder, GitIgnoreSpec.from_lines(file), above)
+            return Ignored(folder, GitIgnoreSpec.from_lines(file), above)
     except FileNotFoundError:
         return above
     except (OSError, ValueError) as error:  # pathspec raises ValueError for a pattern that is none
@@ -174,12 +231,14 @@ def is_below(path: str, folder: str) -> bool:
 def vacated(path: str, root: str) -> str | None:
     """The folder that a missing file's absence may be due to: the nearest that is there, from the file up to ``root``,
     if it is empty but for what systems put there. So looks the place of a drive that is not mounted."""
+    if is_address(path):
+        return None
     folder = os.path.dirname(path)
     while not os.path.lexists(folder) and folder != root and is_below(folder, root):
         folder = os.path.dirname(folder)
     try:
         with os.scandir(folder) as entries:
-            kept = any(not each.name.startswith(".") and each.name.lower() not in _SYSTEM_FOLDERS for each in entries)
+            kept = any(not each.name.startswith(".") and each.name.lower() not in SYSTEM_FOLDERS for each in entries)
     except OSError:  # gone itself, or not to be looked into: the walk has told so
         return None
     return None if kept or not is_below(folder, root) else folder

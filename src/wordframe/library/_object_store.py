@@ -8,31 +8,34 @@ refuses what was begun before such a commit and comes after it. So a writer that
 cannot commit, whatever the clocks say; only when a lease has ended is told by clocks, which must roughly agree.
 
 Credentials and endpoint come from the usual variables of the environment, or from options by object_store's names.
-Neighbours: ``_place.py`` is what a place must do, ``_store_faults.py`` says in plain words what went wrong.
+Neighbours: ``_place.py`` is what a place must do, ``_store_access.py`` opens the store.
 """
 
 from __future__ import annotations
 
 import contextlib
-import datetime
 import os
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
-from wordframe.errors import LibraryError, needs_extra
+from wordframe.errors import LibraryError
 from wordframe.library._lease import LEASE_NAME, Lease, Tag
-from wordframe.library._store_faults import explain, is_no_bucket
+from wordframe.library._store_access import (
+    ANSWER_SECONDS,
+    CONNECT_SECONDS,
+    TRIES,
+    TRY_SECONDS,
+    open_store,
+    plain_http,
+    told,
+)
+from wordframe.library._store_faults import explain
 
 LEASE_SECONDS = "WORDFRAME_LEASE_SECONDS"
 """The variable that says after how long a lease ends that is not renewed; all writers of a library say the same."""
 _LEASE_SECONDS = 30.0
-_CONNECT_SECONDS, _ANSWER_SECONDS, _TRY_SECONDS, _TRIES = 5, 30, 20, 6
-_OF_CLIENT = frozenset(
-    "allow_http allow_invalid_certificates connect_timeout timeout proxy_url proxy_ca_certificate proxy_excludes "
-    "user_agent http1_only http2_only".split()
-)
 _MANY = 100_000
 
 
@@ -76,56 +79,19 @@ class ObjectPrefix:
     def storage_options(self) -> dict[str, str]:
         """What LanceDB is told, with bounds on how long it tries."""
         bounds = {
-            "connect_timeout": f"{_CONNECT_SECONDS}s",
-            "timeout": f"{_ANSWER_SECONDS}s",
-            "client_max_retries": str(_TRIES),
-            "client_retry_timeout": str(_TRY_SECONDS),
+            "connect_timeout": f"{CONNECT_SECONDS}s",
+            "timeout": f"{ANSWER_SECONDS}s",
+            "client_max_retries": str(TRIES),
+            "client_retry_timeout": str(TRY_SECONDS),
         }
-        return bounds | self._plain_http | self._options
-
-    @property
-    def _plain_http(self) -> dict[str, str]:
-        """Who names an endpoint with http:// wants no TLS."""
-        names = ("aws_endpoint", "endpoint", "aws_endpoint_url", "endpoint_url", "azure_storage_endpoint")
-        named = [self._options.get(name) or os.environ.get(name.upper(), "") for name in names]
-        return {"allow_http": "true"} if any(value.startswith("http://") for value in named) else {}
+        return bounds | plain_http(self._options) | self._options
 
     @cached_property
     def _store(self) -> Any:
-        with needs_extra("cloud", "a library on object storage"):
-            from obstore import store
-            from obstore.exceptions import BaseError
-        chosen = self._plain_http | self._options
-        client = {"connect_timeout": f"{_CONNECT_SECONDS}s", "timeout": f"{_ANSWER_SECONDS}s"}
-        client |= {name: value for name, value in chosen.items() if name in _OF_CLIENT}
-        try:
-            open_store: Any = store.from_url  # its types know each kind of store apart
-            return open_store(
-                self._address,
-                config={
-                    name: value
-                    for name, value in chosen.items()
-                    if name not in _OF_CLIENT and not name.startswith("client_")
-                },
-                client_options=_typed(client),
-                retry_config={"max_retries": _TRIES, "retry_timeout": datetime.timedelta(seconds=_TRY_SECONDS / 2)},
-            )
-        except (BaseError, TypeError, ValueError) as error:
-            raise LibraryError(f"{self}: {explain(str(error)) or 'an option of the store makes no sense'}") from None
+        return open_store(self._address, self._options, "a library on object storage")
 
-    @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        """What obstore raises within the block becomes a LibraryError; what is not there stays FileNotFoundError."""
-        from obstore.exceptions import BaseError
-
-        try:
-            yield
-        except FileNotFoundError as error:
-            if is_no_bucket(str(error)):
-                raise LibraryError(f"{self}: {explain(str(error))}") from None
-            raise
-        except (BaseError, OSError) as error:
-            raise LibraryError(f"{self}: {explain(str(error)) or 'the object store failed'}") from None
+    def _told(self) -> contextlib.AbstractContextManager[None]:
+        return told(self)
 
     # Small files -----------------------------------------------------------------------------------------------------
 
@@ -232,10 +198,3 @@ class ObjectPrefix:
 def _tag(found: Any) -> Tag:
     """What a conditional write takes of an answer."""
     return {name: found[name] for name in ("e_tag", "version") if found.get(name) is not None}
-
-
-def _typed(client: dict[str, str]) -> dict[str, Any]:
-    """Options of the connection as obstore takes them: what is yes or no as such."""
-    return {
-        name: value.lower() == "true" if value.lower() in ("true", "false") else value for name, value in client.items()
-    }

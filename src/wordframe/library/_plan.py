@@ -13,8 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from wordframe.cores import usable_cores
-from wordframe.disk import content_hash
-from wordframe.library._files import FoundFile
+from wordframe.errors import LibraryError
+from wordframe.library._files import FoundFile, is_address
+from wordframe.library._objects import hash_of
 from wordframe.library._reading import unreadable_line
 from wordframe.library._rows import VideoEntry
 from wordframe.library._store import FailureEntry
@@ -40,17 +41,16 @@ class IndexPlan:
     def hash(self, files: Sequence[FoundFile], should_stop: Callable[[], bool]) -> None:
         """Hash some files, as many at a time as there are cores; note those that cannot be read."""
 
-        def digest(file: FoundFile) -> str | OSError | None:
+        def digest(file: FoundFile) -> str | OSError | LibraryError | None:
             try:
-                return None if should_stop() else content_hash(file.path, "blake2b")
-            except OSError as error:
+                return None if should_stop() else hash_of(file.path)
+            except (OSError, LibraryError) as error:
                 return error
 
         with ThreadPoolExecutor(usable_cores()) as pool:
             for file, found in zip(files, pool.map(digest, files), strict=True):
-                if isinstance(found, OSError):
-                    reason = unreadable_line(file.path, found)
-                    self.unreadable.append(FailureEntry(file.path, file.size, file.modified_ns, reason))
+                if isinstance(found, (OSError, LibraryError)):
+                    self.unreadable.append(unseen(file, unreadable_line(file.path, found)))
                 elif found is not None:
                     self.hashes[file.path] = found
 
@@ -62,8 +62,13 @@ def make_plan(
     *,
     retry: bool,
     should_stop: Callable[[], bool],
+    is_there: Callable[[str], bool] = os.path.lexists,
 ) -> IndexPlan:
-    """Sort ``files`` by what the library says of them: ``known`` and ``failed``, by path."""
+    """Sort ``files`` by what the library says of them: ``known`` and ``failed``, by path.
+
+    Args:
+        is_there: whether a known file is still where it was.
+    """
     plan = IndexPlan()
     look_at: list[FoundFile] = []
     for file in files:
@@ -76,19 +81,24 @@ def make_plan(
             look_at.append(file)
     sizes = {entry.size for entry in known.values()}
     plan.hash([file for file in look_at if file.size in sizes], should_stop)
-    _recognise(plan, look_at, known)
+    _recognise(plan, look_at, known, is_there)
     return plan
 
 
-def _recognise(plan: IndexPlan, look_at: list[FoundFile], known: Mapping[str, VideoEntry]) -> None:
+def _recognise(
+    plan: IndexPlan, look_at: list[FoundFile], known: Mapping[str, VideoEntry], is_there: Callable[[str], bool]
+) -> None:
     """Fill ``moves``, ``copies`` and ``to_read``."""
     changed = {file.path for file in look_at}
+    contents = set(plan.hashes.values())
     free: dict[str, list[VideoEntry]] = {}  # by hash: videos whose file is gone or holds something else
     standing: dict[str, VideoEntry] = {}
     for path, entry in known.items():
+        if entry.content_hash not in contents:  # nothing to be recognised; a store is not asked for it
+            continue
         if path in changed and plan.hashes.get(path) == entry.content_hash:
             continue  # touched only; dealt with below
-        if path in changed or not os.path.lexists(path):
+        if path in changed or not is_there(path):
             free.setdefault(entry.content_hash, []).append(entry)
         else:
             standing[entry.content_hash] = entry
@@ -108,6 +118,15 @@ def _recognise(plan: IndexPlan, look_at: list[FoundFile], known: Mapping[str, Vi
             plan.copies.append((standing[digest], file))
         else:
             plan.to_read.append(file)
+
+
+def unseen(file: FoundFile, reason: str) -> FailureEntry:
+    """The failure of a file of which not a byte could be looked at.
+
+    That of an object is the store's or the network's, and passes by itself: it is remembered as of no time that a file
+    has, so that the next run tries it again.
+    """
+    return FailureEntry(file.path, file.size, -1 if is_address(file.path) else file.modified_ns, reason)
 
 
 def _is_same(entry: VideoEntry | FailureEntry, file: FoundFile) -> bool:

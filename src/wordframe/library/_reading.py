@@ -6,16 +6,18 @@ machine. Nothing here writes to the library.
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from wordframe.disk import content_hash, one_line
 from wordframe.encoders import Encoder
-from wordframe.errors import VideoError
+from wordframe.errors import LibraryError, VideoError
 from wordframe.extraction import Chunk, Failure, Job, extract
 from wordframe.library._files import FoundFile
+from wordframe.library._objects import StoppedError, local_copy
 from wordframe.library._rows import SegmentEntry, VideoEntry, segment_rows
 from wordframe.library._segmenting import segments_of_chunk
 from wordframe.video import Frame, index_times, thumbnail
@@ -35,11 +37,15 @@ class VideoJob:
 
 @dataclass(frozen=True)
 class Settings:
-    """How all videos of a run are read. Travels to other machines, so the encoder must be one that can be pickled."""
+    """How all videos of a run are read. Travels to other machines, so the encoder must be one that can be pickled.
+
+    storage_options: of the store of videos that lie on one, beside what a machine's own environment says.
+    """
 
     encoder: Encoder
     sampling: str = "seconds"
     every_frame: bool = False
+    storage_options: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -136,38 +142,57 @@ class _VideoReader:
         self._digests = {job.file.path: job.digest for job in jobs if job.digest is not None}
         self._twins: set[str] = set()
         self._unseen: set[str] = set()
+        self._given_up: set[str] = set()
+        self._is_over = threading.Event()
         self._parts: dict[str, _Parts] = {}
 
     def run(self, should_stop: Callable[[], bool], cores: int) -> Generator[Event, None, None]:
         settings = self._settings
+
+        def is_over() -> bool:
+            return self._is_over.is_set() or should_stop()
+
         results = extract(
             [Job(path, path, job.threads) for path, job in self._jobs.items()],
             settings.encoder,
             times=None if settings.sampling == "keyframes" else index_times,
             keep=small_picture,
-            before=self._look,
+            opening=lambda job: self._opening(job, is_over),
             should_stop=should_stop,
             reuse=not settings.every_frame,
             cores=cores,
         )
         try:
             for result in results:
-                yield self._end(result) if isinstance(result, Failure) else self._take_in(result)
+                if result.key not in self._given_up:
+                    yield self._end(result) if isinstance(result, Failure) else self._take_in(result)
         finally:
+            self._is_over.set()  # closing waits for copies that are under way
             results.close()
 
-    def _look(self, job: Job) -> None:
-        """Hash a file right before it is decoded, so that the disk reads it once; raise if it is not to be."""
+    @contextlib.contextmanager
+    def _opening(self, job: Job, is_over: Callable[[], bool]) -> Iterator[str]:
+        """The file to be decoded, hashed right before that, so that the disk reads it once; raise if it is not to be.
+
+        An object's copy lasts as long as the block, so there is one a decoder at a time.
+        """
         path = job.path
-        if path not in self._digests:
+        with contextlib.ExitStack() as copying:
             try:
-                self._digests[path] = content_hash(path, "blake2b")
-            except OSError as error:
+                wanted = local_copy(path, options=self._settings.storage_options, should_stop=is_over)
+                copy, digest = copying.enter_context(wanted)
+                if digest is not None or path not in self._digests:
+                    self._digests[path] = digest or content_hash(copy, "blake2b")
+            except StoppedError:
+                self._given_up.add(path)
+                raise
+            except (OSError, LibraryError) as error:
                 self._unseen.add(path)
                 raise VideoError(unreadable_line(path, error)) from None
-        if not self._claim(self._digests[path], path):
-            self._twins.add(path)
-            raise VideoError(f"{one_line(path)}: same content as another file")
+            if not self._claim(self._digests[path], path):
+                self._twins.add(path)
+                raise VideoError(f"{one_line(path)}: same content as another file")
+            yield copy
 
     def _end(self, failure: Failure) -> Event:
         path = failure.key
@@ -230,8 +255,10 @@ def _share(chunk: Chunk) -> float:
     return min(1.0, float(chunk.seconds[-1]) / duration) if duration and len(chunk.seconds) else 0.0
 
 
-def unreadable_line(path: str, error: OSError) -> str:
-    """Why not a byte of a file could be read, in one line."""
+def unreadable_line(path: str, error: OSError | LibraryError) -> str:
+    """Why not a byte of a file could be read, in one line; what a store says is one already."""
+    if isinstance(error, LibraryError):
+        return str(error)
     return f"{path}: cannot be read ({(error.strerror or 'input error').lower()})"
 
 

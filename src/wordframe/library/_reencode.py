@@ -8,7 +8,6 @@ Neighbours: ``indexer.py`` does the reading, ``_upgrade.py`` is what a new forma
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from wordframe.encoders import Encoder, load_encoder
 from wordframe.errors import LibraryError, counted
 from wordframe.library._local import LocalFolder
 from wordframe.library._manifest import Manifest
+from wordframe.library._objects import file_states, is_there
 from wordframe.library._place import local_folder
 from wordframe.library._sampling import read_sampling
 from wordframe.library._swap import begin, start_over, swap
@@ -76,13 +76,14 @@ def change_encoder(
     if loaded.fingerprint == old.manifest.fingerprint:
         return EncoderChange(before, loaded.name, done=True)
     with old.locked():
-        left_out = [video.path for video in old.videos() if not os.path.exists(video.path)]
+        states = file_states(old.videos(), old.roots())
+        left_out = [path for path, state in states.items() if state == "gone"]
         if left_out and not allow_missing:
             raise LibraryError(
                 f"{folder}: {counted(len(left_out), 'video')} of it would be lost, since the files are not there "
                 f"({left_out[0]}): attach their disk, or leave them out with --allow-missing"
             )
-        roots = [root for root in old.roots() if os.path.lexists(root)]
+        roots = [root for root in old.roots() if is_there(root)]
         if not roots:
             raise LibraryError(f"{folder}: none of the folders that were indexed into it is there")
         models_gone = [entry.name for entry in old.models()]

@@ -32,6 +32,10 @@ _FAULTS = (
          "error decoding response body"),
         "the store cannot be reached, or the connection broke; check the endpoint and run it again",
     ),
+    (
+        ("invalid path", "could not parse path"),
+        "a key below it has an empty part, '.' or '..' between slashes, and no listing goes on over that; rename it",
+    ),
 )  # fmt: skip
 
 

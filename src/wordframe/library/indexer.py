@@ -17,9 +17,12 @@ from dataclasses import replace
 from wordframe.cores import usable_cores
 from wordframe.disk import short_hash
 from wordframe.encoders import Encoder
+from wordframe.errors import LibraryError
 from wordframe.library._executor import Executor, LocalExecutor
-from wordframe.library._files import Findings, FoundFile, find_videos, is_below, vacated
-from wordframe.library._plan import IndexPlan, make_plan
+from wordframe.library._files import Findings, FoundFile, find_videos, is_address, is_below, vacated
+from wordframe.library._objects import is_there
+from wordframe.library._place import options_of_environment
+from wordframe.library._plan import IndexPlan, make_plan, unseen
 from wordframe.library._reading import Done, Event, Failed, ReadVideo, Settings, Twin, UnderWay, VideoJob
 from wordframe.library._rows import VideoEntry
 from wordframe.library._store import FailureEntry, Store
@@ -44,7 +47,7 @@ class Indexer:
         executor: Executor | None = None,
     ) -> None:
         self._store, self._leave_out = store, leave_out
-        self._settings = Settings(encoder, sampling, every_frame)
+        self._settings = Settings(encoder, sampling, every_frame, options_of_environment())
         self._executor = executor or LocalExecutor()
         self._on_progress, self._should_stop = on_progress, should_stop
         self._summary = IndexSummary(sampling=sampling)
@@ -73,7 +76,14 @@ class Indexer:
         self._summary.passed_over = dict(findings.passed_over.most_common())
         self._failed_before = {entry.path: entry for entry in self._store.failures()}
         self._know_each_path_once()
-        plan = make_plan(findings.files, self._known, self._failed_before, retry=retry, should_stop=self._should_stop)
+        plan = make_plan(
+            findings.files,
+            self._known,
+            self._failed_before,
+            retry=retry,
+            should_stop=self._should_stop,
+            is_there=lambda path: _is_left(path, findings),
+        )
         self._summary.unchanged = [entry.path for entry in plan.unchanged]
         self._summary.known_failures = {entry.path: entry.reason for entry in plan.still_failed}
         if not self._should_stop():
@@ -231,7 +241,8 @@ class Indexer:
 
     def _fail(self, failed: Failed) -> None:
         file = self._files[failed.path]
-        self._failures[file.path] = FailureEntry(file.path, file.size, file.modified_ns, failed.reason)
+        seen = FailureEntry(file.path, file.size, file.modified_ns, failed.reason)
+        self._failures[file.path] = unseen(file, failed.reason) if failed.is_unseen else seen
         stale = None if failed.is_unseen else self._known.pop(file.path, None)
         if stale is not None:  # its moments belong to a content that is no longer there
             self._store.delete([stale.video_id])
@@ -257,11 +268,16 @@ class Indexer:
     def _look_for_missing(self, roots: Sequence[str], findings: Findings, *, prune: bool, force: bool) -> None:
         """A video is gone if it lies below a given path that could be read, and was not met there."""
         met = {file.path for file in findings.files}
-        unknown = [place for place in findings.unreadable if not force or os.path.lexists(place)]
+        unknown = [place for place in findings.unreadable if not force or _is_unknown(place, findings)]
         gone = []
         for path in self._known:
             root = next((root for root in roots if is_below(path, root)), None)
-            if root is None or path in met or os.path.exists(path) or any(is_below(path, place) for place in unknown):
+            if (
+                root is None
+                or path in met
+                or findings.is_there(path)
+                or any(is_below(path, place) for place in unknown)
+            ):
                 continue
             if not force and (place := vacated(path, root)) is not None:
                 self._summary.away.setdefault(place, []).append(path)
@@ -279,7 +295,7 @@ class Indexer:
             path: f"{path}: {reason}" for path, reason in findings.unreadable.items()
         }
         looked_at = {file.path for file in findings.files}
-        elsewhere = {p: e for p, e in self._failed_before.items() if p not in looked_at and os.path.exists(p)}
+        elsewhere = {p: e for p, e in self._failed_before.items() if p not in looked_at and findings.is_there(p)}
         kept = elsewhere | known | self._failures
         if kept != {entry.path: entry for entry in self._store.failures()}:
             self._store.set_failures(list(kept.values()))
@@ -287,6 +303,23 @@ class Indexer:
 
 def _made_id(path: str, again: int) -> str:
     return short_hash(os.fsencode(path).hex(), again)[:12]
+
+
+def _is_left(path: str, findings: Findings) -> bool:
+    """Whether a known file is still where it was; a store is asked for what its listing does not tell."""
+    if not is_address(path):
+        return os.path.lexists(path)
+    if path in findings.seen or not findings.is_there(path):
+        return path in findings.seen
+    try:
+        return is_there(path)
+    except LibraryError:  # a copy of its rows is right in any case
+        return True
+
+
+def _is_unknown(place: str, findings: Findings) -> bool:
+    """Whether a place that could not be looked into may hold something."""
+    return findings.is_there(place) if is_address(place) else os.path.lexists(place)
 
 
 def _at(entry: VideoEntry, file: FoundFile) -> VideoEntry:

@@ -37,6 +37,7 @@ from wordframe.library._manifest import (
     without_nested,
 )
 from wordframe.library._model_table import ModelTable, columns_of, lasting_name, table_name
+from wordframe.library._objects import those_there
 from wordframe.library._place import Place, local_folder, place_of
 from wordframe.library._rows import SegmentEntry, VideoEntry, segment_rows
 from wordframe.library._sampling import keep_sampling
@@ -262,7 +263,9 @@ class Library:
         on_progress: Callable[[IndexProgress], None] | None = None,
         executor: Executor | None = None,
     ) -> IndexSummary:
-        """Bring the library up to date with all videos below ``paths``, one path or several; ``~`` is your home.
+        """Bring the library up to date with all videos below ``paths``, one or several; ``~`` is your home.
+
+        Paths may be addresses on object storage, such as ``s3://bucket/videos``.
 
         Unchanged files cost a stat; moved ones are recognised by content; a run that was cut short goes on. What was
         prepared for a model is prepared for the new videos, too.
@@ -275,12 +278,13 @@ class Library:
             on_progress: called in this thread after each result. executor: reads the videos; default: this process.
 
         Raises:
-            LibraryError: none of the paths exists, another indexer is at work, or the library cannot be written.
+            LibraryError: none of the paths exists, or their store cannot be reached or refuses; another indexer is at
+                work, or the library cannot be written.
         """
         from wordframe.library.indexer import Indexer  # brings the decoder, which a search does not need
 
         places = expanded(paths)
-        there = [place for place in places if os.path.lexists(place)]
+        there = those_there(places)
         if not there and not (prune and force):
             raise LibraryError(f"{', '.join(places) or 'no path'}: no such file or folder; name what is to be indexed")
         with self.locked():

@@ -31,6 +31,7 @@ from torch import Tensor
 from wordframe.encoders import Encoder
 from wordframe.errors import NotFoundError
 from wordframe.features import VideoFeatures
+from wordframe.library._files import is_address, is_below
 from wordframe.library._lance_index import LanceIndex, is_large, rows_clause
 from wordframe.library._manifest import Manifest
 from wordframe.library._model_table import KEY_COLUMNS, Cells, ModelTable, PreparedRows, cells_of, columns_of, keys_of
@@ -128,11 +129,13 @@ class Snapshot:
 
     @cached_property
     def real_roots(self) -> frozenset[str]:
-        """The roots with links resolved, once: what a served file must lie in."""
-        return frozenset(map(os.path.realpath, self.roots))
+        """The roots on the disk with links resolved, once: what a served file must lie in."""
+        return frozenset(os.path.realpath(root) for root in self.roots if not is_address(root))
 
     def holds(self, path: str) -> bool:
-        """Whether a file, links resolved, lies in a folder that was given to be indexed."""
+        """Whether a file, links resolved, or an object lies in a folder or prefix that was given to be indexed."""
+        if is_address(path):
+            return any(is_below(path, root) for root in self.roots if is_address(root))
         real = Path(os.path.realpath(path))
         return any(str(place) in self.real_roots for place in (real, *real.parents))
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from wordframe.disk import display_path
+from wordframe.library import is_address
 
 _FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
 
@@ -18,10 +19,10 @@ _FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
 class Filters:
     """All of them must hold.
 
-    folder: a folder, absolute, with all below it; path: a glob, matched against the whole path, or against its end if
-    it starts with neither ``/`` nor ``*``; ``*`` crosses folders, letters may be small or capital, and composed or not
-    (macOS stores ``é`` as two characters), as in a folder's name. min_seconds, max_seconds: length of the video. after,
-    before: date of the file, ``[after, before)`` in local time.
+    folder: a folder, absolute, or an address, with all below it; path: a glob, matched against the whole path, or
+    against its end if it starts with neither ``/`` nor ``*`` nor as an address does (``s3://``); ``*`` crosses folders,
+    letters may be small or capital, and composed or not (macOS stores ``é`` as two characters), as in a folder's name.
+    min_seconds, max_seconds: length of the video. after, before: date of the file, ``[after, before)`` in local time.
     """
 
     folder: str | None = None
@@ -61,7 +62,7 @@ def _below(folder: str) -> str:
 
 
 def _whole(pattern: str) -> str:
-    return pattern if pattern.startswith(("/", "*")) else f"*/{pattern}"
+    return pattern if pattern.startswith(("/", "*")) or is_address(pattern) else f"*/{pattern}"
 
 
 def glob_expression(pattern: str) -> str:

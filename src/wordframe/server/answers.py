@@ -19,7 +19,7 @@ from pathlib import PurePath
 from wordframe.client import schemas as wire
 from wordframe.disk import display_path
 from wordframe.errors import NotFoundError, WordframeError
-from wordframe.library import Snapshot, ids_clause
+from wordframe.library import Snapshot, ids_clause, is_address
 from wordframe.search import (
     Filters,
     Query,
@@ -183,7 +183,7 @@ def _filters(snapshot: Snapshot, wanted: wire.Filters) -> Filters:
 
 
 def _folder(snapshot: Snapshot, name: str) -> str:
-    if name.startswith("/") and snapshot.count_videos(Filters(folder=name).where()):
+    if (name.startswith("/") or is_address(name)) and snapshot.count_videos(Filters(folder=name).where()):
         return name
     # a name with bytes that are not UTF-8 was made for showing and has lost them: found among all, not taken as it is
     folders = {os.path.dirname(video.path) for video in snapshot.videos()}

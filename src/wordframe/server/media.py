@@ -1,14 +1,17 @@
-"""Files of the library by id: checked against what was indexed, served in ranges, or cut into a clip that plays.
+"""Videos of the library by id: checked against what was indexed, served in ranges, or cut into a clip that plays.
 
 A path never comes from a request. A file is served if, links resolved, it lies in a folder that was given to be
 indexed, and is still the file that was: a changed one is told (409), a vanished one too (410).
+Neighbour: ``object_media.py`` serves what lies on object storage.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,8 @@ from starlette.responses import FileResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from wordframe.errors import NotFoundError
-from wordframe.library import Snapshot, VideoEntry, ids_clause
+from wordframe.library import Snapshot, VideoEntry, ids_clause, is_address, local_copy
+from wordframe.server.object_media import check_object, is_known, object_media
 from wordframe.server.presentation import container_type, picture_version
 from wordframe.server.problems import ProblemError
 from wordframe.server.served import ServedLibrary
@@ -49,11 +53,14 @@ def media(served: ServedLibrary, video_id: str, known: str | None) -> Response:
     """The file of a video as it is; 304 where the caller has it."""
     snapshot = served.need_snapshot()
     video = snapshot.video(video_id)
+    filename = os.path.basename(os.fsencode(video.path)).decode("utf-8", "replace")
+    if is_address(video.path):
+        return object_media(snapshot, video, known, media_type=container_type(video), filename=filename)
     path, status = servable(snapshot, video)
     response = RangedFile(
         path,
         media_type=container_type(video),
-        filename=os.path.basename(os.fsencode(video.path)).decode("utf-8", "replace"),
+        filename=filename,
         content_disposition_type="inline",
         stat_result=status,
         headers={"Cache-Control": "no-cache"},
@@ -75,15 +82,6 @@ def thumbnail(served: ServedLibrary, segment_id: str, version: str | None, known
     return Response(row["thumbnail"], media_type="image/jpeg", headers=headers)
 
 
-def is_known(tag: str, known: str | None) -> bool:
-    """Whether an ``If-None-Match`` names ``tag``.
-
-    >>> is_known('"a"', 'W/"b", W/"a"'), is_known('"a"', "*"), is_known('"a"', '"b"'), is_known('"a"', None)
-    (True, True, False, False)
-    """
-    return known is not None and {tag, "*"} & {each.strip().removeprefix("W/") for each in known.split(",")} != set()
-
-
 def clip(served: ServedLibrary, segment_id: str, start: float | None, end: float | None) -> Response:
     """A moment as an .mp4 that browsers play, of at most a minute: by default the segment itself.
 
@@ -96,12 +94,12 @@ def clip(served: ServedLibrary, segment_id: str, start: float | None, end: float
     if not 0 <= begin < stop <= begin + MAX_CLIP_SECONDS:
         raise ProblemError(422, f"a clip needs 0 <= start < end and at most {MAX_CLIP_SECONDS:g} seconds")
     video = snapshot.video(row["video_id"])
-    path, _ = servable(snapshot, video)
     # a whole file and no stream: the index of an .mp4 is written when all else is
     handle, target = tempfile.mkstemp(prefix="wordframe-", suffix=".mp4")
     os.close(handle)
     try:
-        report = export_moment_apart(path, target, begin, stop, overwrite=True, copy=PLAYABLE_CODECS)
+        with _opened(snapshot, video) as path:
+            report = export_moment_apart(path, target, begin, stop, overwrite=True, copy=PLAYABLE_CODECS)
     except BaseException:
         os.unlink(target)
         raise
@@ -112,6 +110,17 @@ def clip(served: ServedLibrary, segment_id: str, start: float | None, end: float
         NOTES_HEADER: "; ".join(report.notes if report.has_sound else (*report.notes, "no sound")),
     }
     return PassingFile(target, media_type="video/mp4", filename=f"{stem}_{begin:g}-{stop:g}s.mp4", headers=headers)
+
+
+@contextlib.contextmanager
+def _opened(snapshot: Snapshot, video: VideoEntry) -> Iterator[str]:
+    """A file of this machine with a video's content, for as long as the block lasts; errors as ``servable``."""
+    if not is_address(video.path):
+        yield servable(snapshot, video)[0]
+        return
+    check_object(snapshot, video)
+    with local_copy(video.path) as (path, _):
+        yield path
 
 
 def servable(snapshot: Snapshot, video: VideoEntry) -> tuple[str, os.stat_result]:

@@ -16,9 +16,11 @@ from starlette.routing import compile_path
 
 from wordframe.client import schemas as wire
 from wordframe.errors import LibraryError, NotFoundError, VideoError, WordframeError
+from wordframe.library import is_address
 from wordframe.server.answers import CursorError
 
 MEDIA_TYPE = "application/problem+json"
+_ADDRESS = re.compile(r"\b(?:s3|gs|az)://[^\s:;,'\"()]*")
 _PATH = re.compile(r"(?<![\w.:/\\])(?:[A-Za-z]:)?(?:[/\\][^/\\\s:;,'\"()]+)+[/\\]?")
 
 
@@ -91,12 +93,17 @@ def without_places(text: str, library: str) -> str:
     'the library: cannot read the library'
     >>> without_places("/srv/my videos/a.mp4: no video (see /var/log/a.log)", "/lib")
     'a.mp4: no video (see a.log)'
+    >>> without_places("s3://films/my videos/a.mp4: no video (of s3://films/new/)", "/lib")
+    'a.mp4: no video (of new)'
     """
     folder = re.escape(library)
     text = re.sub(rf"{folder}(?:[/\\][^\s:;,'\"()]*)?(?![^\s/\\:;,'\"()])", "the library", text)
     start, colon, rest = text.partition(": ")
-    if Path(start).is_absolute():  # a message begins with the path it is about, which may have spaces
+    if Path(start).is_absolute() or is_address(
+        start
+    ):  # a message begins with the path it is about, which may have spaces
         text = Path(start).name + colon + rest
+    text = _ADDRESS.sub(lambda found: found[0].rstrip("/").rpartition("/")[2], text)
     return _PATH.sub(lambda found: re.split(r"[/\\]", found[0].rstrip("/\\"))[-1], text)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 VIDEO_SUFFIXES = frozenset(
     ".264 .265 .3g2 .3gp .3gpp .asf .avi .divx .dv .f4v .flv .h264 .h265 .hevc .lrv .m1v .m2t .m2ts .m2v .m4v .mkv "
@@ -22,16 +23,24 @@ _PACK_START = b"\x00\x00\x01\xba"
 _SYNC, _PACKET_BYTES = 0x47, (188, 192, 204)
 
 
-def is_taken_for_video(path: str) -> bool:
-    """By its ending; a file that cannot be looked into is taken, so that the reader says why."""
+def _read_head(path: str, size: int) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(size)
+
+
+def is_taken_for_video(path: str, read_head: Callable[[str, int], bytes] = _read_head) -> bool:
+    """By its ending; a file that cannot be looked into is taken, so that the reader says why.
+
+    Args:
+        read_head: gives so many bytes of a file's beginning, or raises OSError; default: from the disk.
+    """
     suffix = os.path.splitext(path)[1].lower()
     if suffix not in VIDEO_SUFFIXES:
         return False
     if suffix not in _SHARED_WITH_TEXTS | _SHARED_WITH_MUSIC:
         return True
     try:
-        with open(path, "rb") as file:
-            head = file.read(_HEAD_BYTES)
+        head = read_head(path, _HEAD_BYTES)
     except OSError:
         return True
     if suffix in _SHARED_WITH_TEXTS:
