@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from pathlib import Path
 
@@ -45,7 +44,7 @@ def test_the_status_can_be_read_while_the_run_goes_on(tmp_path: Path) -> None:
 
 def test_a_run_that_raises_has_stopped(tmp_path: Path) -> None:
     def die() -> None:
-        with keeping_status(LocalFolder(tmp_path), threading.Event()) as (update, _):
+        with keeping_status(LocalFolder(tmp_path)) as (update, _, _):
             update(IndexProgress(1, 4, 10, 40, 3, 1.5))
             raise RuntimeError
 
@@ -58,7 +57,7 @@ def test_a_run_that_raises_has_stopped(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ago", [SILENT_SECONDS + 1, -3600.0], ids=["long ago", "before the clock was set back"])
 def test_a_run_that_fell_silent_has_stopped(tmp_path: Path, ago: float) -> None:
-    with keeping_status(LocalFolder(tmp_path), threading.Event()):
+    with keeping_status(LocalFolder(tmp_path)):
         running = json.loads((tmp_path / STATUS_NAME).read_text())
     assert running["state"] == "running"
     (tmp_path / STATUS_NAME).write_text(json.dumps(running | {"beat": time.time() - ago}))
@@ -68,7 +67,7 @@ def test_a_run_that_fell_silent_has_stopped(tmp_path: Path, ago: float) -> None:
 
 
 def test_remaining_time_follows_the_bytes(tmp_path: Path) -> None:
-    with keeping_status(LocalFolder(tmp_path), threading.Event()) as (update, _):
+    with keeping_status(LocalFolder(tmp_path)) as (update, _, _):
         update(IndexProgress(1, 4, 10, 40, 3, 1.5))
     values = json.loads((tmp_path / STATUS_NAME).read_text()) | {"state": "running", "started": time.time() - 5}
     (tmp_path / STATUS_NAME).write_text(json.dumps(values | {"beat": time.time()}))

@@ -290,10 +290,7 @@ class Library:
         with self.locked():
             self._open_for_writing()
             add_roots(self.place, there)
-            with (
-                interrupts_noted() as interrupted,
-                keeping_status(self.place, interrupted, on_progress) as (tell, finish),
-            ):
+            with keeping_status(self.place, on_progress) as (tell, finish, should_stop):
                 indexer = Indexer(
                     self._store,
                     self.encoder,
@@ -301,12 +298,12 @@ class Library:
                     every_frame=every_frame,
                     sampling=keep_sampling(self.place, sampling),
                     on_progress=tell,
-                    should_stop=interrupted.is_set,
+                    should_stop=should_stop,
                     executor=executor,
                 )
                 summary = indexer.run(places, prune=prune, force=prune and force, retry=retry)
                 if not summary.interrupted:
-                    prepare_known(self, self._store, summary, interrupted.is_set)
+                    prepare_known(self, self._store, summary, should_stop)
                 finish(summary)
             return summary
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from wordframe.errors import LibraryError
+from wordframe.interrupts import interrupts_noted
 from wordframe.library._manifest import json_text
 from wordframe.library._place import Place, place_of
 
@@ -28,6 +29,10 @@ BY_SERVER = "WORDFRAME_BY_SERVER"
 SILENT_SECONDS = 15.0
 """A running indexer writes far more often, even on a disk that sleeps."""
 MAX_FAILURES = 200
+
+
+Kept = tuple[Callable[["IndexProgress"], None], Callable[["IndexSummary"], None], Callable[[], bool]]
+"""To be called with progress, with the summary at the end, and to ask whether the run is to end early."""
 
 
 @dataclass(frozen=True)
@@ -182,11 +187,8 @@ def _failures(failed: dict[str, str] | None) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def keeping_status(
-    place: Place, interrupted: threading.Event, on_progress: Callable[[IndexProgress], None] | None = None
-) -> Iterator[tuple[Callable[[IndexProgress], None], Callable[[IndexSummary], None]]]:
-    """Within the block the status file is kept; call the first with progress, which ``on_progress`` is told, too, and
-    the second with the summary. ``interrupted`` is set when ``ask_to_stop`` was called for this run."""
+def keeping_status(place: Place, on_progress: Callable[[IndexProgress], None] | None = None) -> Iterator[Kept]:
+    """Within the block the status file is kept, and Ctrl-C and ``ask_to_stop`` are noted instead of raised."""
     writer, over = StatusWriter(place), threading.Event()
     end: dict[str, Any] = {"state": "stopped"}
 
@@ -205,12 +207,13 @@ def keeping_status(
         failed = summary.failed | summary.known_failures
         end.update(state="stopped" if summary.interrupted else "finished", failed=failed)
 
-    writer.write()
-    thread = threading.Thread(target=beat, daemon=True)
-    thread.start()
-    try:
-        yield tell, finish
-    finally:
-        over.set()
-        thread.join()
-        writer.write(**end)
+    with interrupts_noted() as interrupted:
+        writer.write()
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield tell, finish, interrupted.is_set
+        finally:
+            over.set()
+            thread.join()
+            writer.write(**end)
