@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -104,6 +105,10 @@ def test_what_is_farthest_beyond_its_limit_breaks_first() -> None:
     found = row(10_000_000, ROUND | {"commit": 0.0}, limits=patient)
     assert str(found["breaks_first"]).startswith("codes on disk")
     assert row(10_000_000, ROUND | {"commit": None}, limits=patient)["breaks_first"] == found["breaks_first"]
+
+
+def test_the_examples_in_the_program_are_true() -> None:
+    assert doctest.testmod(sizing) == doctest.TestResults(failed=0, attempted=5)
 
 
 def test_a_slope_is_read_from_its_file_and_missing_where_that_says_nothing(
