@@ -263,8 +263,10 @@ def with_tables(page: str, shown: str) -> str:
     >>> with_tables("a" + FROM + "old" + TO + "b", "new") == "a" + FROM + "new" + TO + "b"
     True
     """
-    before, _, rest = page.partition(FROM)
-    _, _, after = rest.partition(TO)
+    before, start, rest = page.partition(FROM)
+    _, end, after = rest.partition(TO)
+    if not (start and end):  # without them the rest of the page would go
+        raise SystemExit(f"{PAGE}: lacks the marks {FROM.strip()} and {TO.strip()} that the tables stand between")
     return before + FROM + shown + TO + after
 
 

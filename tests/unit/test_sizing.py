@@ -111,6 +111,12 @@ def test_the_examples_in_the_program_are_true() -> None:
     assert doctest.testmod(sizing) == doctest.TestResults(failed=0, attempted=5)
 
 
+@pytest.mark.parametrize("page", ["words", "a" + sizing.FROM + "b", "a" + sizing.TO + "b"])
+def test_a_page_without_marks_is_not_cut_short(page: str) -> None:
+    with pytest.raises(SystemExit, match="lacks the marks"):
+        sizing.with_tables(page, "tables")
+
+
 def test_a_slope_is_read_from_its_file_and_missing_where_that_says_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
