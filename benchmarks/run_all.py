@@ -59,6 +59,7 @@ def benchmarks(clips: Path, annotations: Path | None, library: Path) -> dict[str
         "page_latency": (),
         "two_stage": ("--segments", "10000", "100000"),
         "large_library": ("--segments", "1000", "100000"),
+        "storage": (clips,),
         "frame_cache": (clips,),
         "moments": ("--clips", clips) if (clips / "captions.json").exists() else (),
     }
@@ -70,7 +71,7 @@ def benchmarks(clips: Path, annotations: Path | None, library: Path) -> dict[str
         sentences = ("--captions", annotations / "MSRVTT_JSFUSION_test.csv")
         all_captions = ("--captions", annotations / "msrvtt_full_test_captions.json")
         wanted |= {"scoring": sentences, "training_step": sentences, "full_test": all_captions}
-    return wanted
+    return wanted | {"sizing": ("--keep",)}  # last: it reads what the others wrote
 
 
 def main() -> int:

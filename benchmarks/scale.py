@@ -28,7 +28,7 @@ import numpy as np
 import psutil
 from results import save
 
-from wordframe.library import SegmentEntry, VideoEntry
+from wordframe.library import Library, SegmentEntry, VideoEntry
 
 BLOCK = 5_000
 ROUNDS = 5
@@ -107,16 +107,15 @@ def commits(most: int) -> dict[str, dict[str, float]]:
     """Part two: median seconds of each kind of commit, by the number of videos."""
     from wordframe.encoders import load_encoder
     from wordframe.library._fragments import write_rows
-    from wordframe.library._manifest import Manifest
     from wordframe.library._rows import segment_rows
     from wordframe.library._store import Store
-    from wordframe.library._writing import make_library
 
     folder = Path(tempfile.mkdtemp())
     found: dict[str, dict[str, float]] = {}
     try:
-        make_library(folder, Manifest.of(load_encoder("offline")))
-        store, held, more = Store(folder), 0, most
+        library = Library.open(folder, encoder=load_encoder("offline"))
+        library.add_videos(made_up(0, 1))
+        store, held, more = Store(library.place), 1, most
 
         def rows(videos: list[tuple[VideoEntry, list[SegmentEntry]]]) -> list[dict[str, Any]]:
             return [row for entry, segments in videos for row in segment_rows(entry, segments)]

@@ -39,7 +39,8 @@ class _Silent(WSGIRequestHandler):
 
 
 class ObjectServer:
-    """The server. ``requests``: method and path of each; ``fault``: what goes wrong, if anything."""
+    """The server. ``requests``: method and path of each; ``bytes_sent``: of usual answers' bodies;
+    ``fault``: what goes wrong, if anything."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, str]] = []
@@ -64,7 +65,9 @@ class ObjectServer:
 
         if self.fault is not None and (answer := self.fault(environ | {"start": start}, usual)) is not None:
             return answer
-        return usual(start)
+        sent = list(usual(start))
+        self.bytes_sent += sum(map(len, sent))
+        return sent
 
     @property
     def environment(self) -> dict[str, str]:
