@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import json
 import os
+import resource
 import sys
 import tempfile
 import threading
@@ -22,7 +23,7 @@ from tests.object_server import BUCKET, KEY, SECRET, Environ, ObjectServer, stat
 from tests.served import problem_of, serving
 from wordframe.cli.main import main
 from wordframe.errors import LibraryError, MissingExtraError
-from wordframe.library import IndexSummary, Library, file_states, find_videos
+from wordframe.library import IndexSummary, Library, file_states, find_videos, local_copy
 from wordframe.library._reading import Claims, Settings, VideoJob, read_videos
 from wordframe.search import Filters, SearchEngine
 
@@ -247,6 +248,16 @@ def test_an_answer_that_breaks_off_is_told_and_read_again_by_the_next_run(
         (reason,) = index(tmp_path / "library", there).failed.values()
     assert reason.startswith(f"{there}/red.mp4: ")
     assert index(tmp_path / "library", there).indexed == [f"{there}/red.mp4"]
+
+
+def test_a_copy_that_finds_no_room_is_told(there: str) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        with pytest.raises(LibraryError, match=r"red\.mp4: no room for its copy .* TMPDIR names another"):
+            local_copy(f"{there}/red.mp4").__enter__()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_key_that_is_no_path_is_told(there: str, tmp_path: Path, object_server: ObjectServer) -> None:

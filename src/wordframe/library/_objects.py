@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import io
 import os
 import re
 import tempfile
@@ -137,11 +138,22 @@ def _copy(path: str, handle: int, options: Mapping[str, str] | None, should_stop
         for part in parts:
             if should_stop():
                 raise StoppedError
-            left = memoryview(part)
-            while left:
-                left = left[file.write(left) :]
+            try:
+                _write_all(file, part)
+            except OSError as error:
+                reason = (error.strerror or "output error").lower()
+                raise LibraryError(
+                    f"{one_line(path)}: no room for its copy in the folder for temporary files ({reason}); "
+                    "the variable TMPDIR names another"
+                ) from None
             digest.update(part)
     return digest.hexdigest()
+
+
+def _write_all(file: io.FileIO, part: bytes) -> None:
+    left = memoryview(part)
+    while left:
+        left = left[file.write(left) :]
 
 
 def is_there(path: str) -> bool:
@@ -189,19 +201,13 @@ def file_states(videos: Sequence[VideoEntry], roots: Iterable[str]) -> dict[str,
     unknown = []
     for place in places:
         try:
-            objects |= {found.path: found for found in [*list_objects(place), *_itself(place)]}
+            found = list(list_objects(place)) or [look_at(place)]  # or it was given as an object
+            objects |= {each.path: each for each in found}
+        except FileNotFoundError:
+            continue
         except LibraryError:
             unknown.append(place)
     return {video.path: _state(video, objects, unknown) for video in videos}
-
-
-def _itself(place: str) -> list[FoundFile]:
-    """An object that was given as such."""
-    if not os.path.splitext(place)[1]:
-        return []
-    with contextlib.suppress(FileNotFoundError):
-        return [look_at(place)]
-    return []
 
 
 def _state(video: VideoEntry, objects: Mapping[str, FoundFile], unknown: Iterable[str]) -> str:
