@@ -68,13 +68,14 @@ def test_what_the_model_needs_is_made_and_kept_up_to_date(tmp_path: Path, librar
     with serving(library, model) as (client, served):
         segments = len(served.need_snapshot().row_ids())
         before = get(client, "/search", text="red", exact=True)["items"]
-        wait_until(lambda: missing(served) == 0)
+        wait_until(lambda: told(f"prepared for {model}\n"))  # all is there a little before, with the lock still held
+        assert missing(served) == 0
         assert get(client, "/search", text="red", exact=True)["items"] == before
         assert [entry.name for entry in Library.open(library).models()] == [str(model)]
         write_scenes(tmp_path / "more" / "new.mp4", ("cyan", 2))
         index(tmp_path, "more", 1)
         wait_until(lambda: missing(served) == 0 and served.need_snapshot().num_segments == segments + 1)
-        wait_until(lambda: told(f"prepared for {model}\n"))
+        wait_until(lambda: told("") and told.text.count(f"prepared for {model}\n") == 2)
     assert told(f"preparing {segments} segments for {model} in the background; until then searches are slower\n")
     assert told.text.count("in the background") == 1
 

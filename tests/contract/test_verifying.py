@@ -50,7 +50,7 @@ class Healthy:
 @pytest.fixture(scope="module")
 def healthy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Healthy]:
     with pytest.MonkeyPatch.context() as patch:  # merging would leave no deleted rows
-        patch.setattr("wordframe.library._store.wants_merging", lambda row_ids: False)
+        patch.setattr("wordframe.library._store.wants_merging", lambda row_ids, most_loose: False)
         yield make_healthy(tmp_path_factory.mktemp("healthy"))
 
 

@@ -65,10 +65,16 @@ async def session(log: Any, *arguments: str | Path) -> AsyncIterator[Agent]:
         yield Agent(opened)
 
 
+def is_agents_server(process: psutil.Process) -> bool:
+    try:
+        return "mcp" in process.cmdline()
+    except psutil.Error:  # another test's, dead by now
+        return False
+
+
 def listening_children() -> list[object]:
     """Sockets that the programs started from here listen on."""
-    children = psutil.Process().children(recursive=True)
-    mine = [child for child in children if "mcp" in child.cmdline()]
+    mine = [child for child in psutil.Process().children(recursive=True) if is_agents_server(child)]
     assert mine
     return [socket for child in mine for socket in child.net_connections("inet")]
 

@@ -94,14 +94,22 @@ def test_the_recipes_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert "a recipe is missing: a name that wordframe train --list shows, or a YAML file" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("library", ["accelerate", "tensorboard"])
+@pytest.mark.parametrize(
+    ("library", "what"),
+    [("accelerate", "training, and evaluating in several processes,"), ("tensorboard", "training")],
+)
 def test_what_only_training_needs_is_asked_for_with_its_extra(
-    recipe: Path, tmp_path: Path, library: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    recipe: Path,
+    tmp_path: Path,
+    library: str,
+    what: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setitem(sys.modules, library, None)  # as where it is not installed
     assert main(["train", str(recipe), "--dry-run", "1", "--out", str(tmp_path / "run")]) == 1
     assert capsys.readouterr().err == (
-        "wordframe: training needs more than the core of wordframe; install it with: pip install 'wordframe[train]'\n"
+        f"wordframe: {what} needs more than the core of wordframe; install it with: pip install 'wordframe[train]'\n"
     )
     assert not (tmp_path / "run").exists()
     assert main(["train", "--list"]) == 0
