@@ -36,7 +36,6 @@ from wordframe.library._store_faults import explain
 LEASE_SECONDS = "WORDFRAME_LEASE_SECONDS"
 """The variable that says after how long a lease ends that is not renewed; all writers of a library say the same."""
 _LEASE_SECONDS = 30.0
-_MANY = 100_000
 
 
 class ObjectPrefix:
