@@ -5,6 +5,8 @@ A state is reached on a fresh tab and left again at the end of its ``with``, so 
     with STATES["results"](page, place):
         ...
 
+Some go on from another one; ``STEPS`` holds the last step alone, for a tab that is there already (``JOURNEYS``).
+
 Neighbours: ``browser.py`` (opens the tab), ``docs/make_screenshots.py``, ``end_to_end/test_page_accessibility.py``.
 """
 
@@ -12,7 +14,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,13 +77,37 @@ class Place:
 
 Reach = Callable[[Page, Place], AbstractContextManager[None]]
 STATES: dict[str, Reach] = {}
+STEPS: dict[str, Reach] = {}
+JOURNEYS = (
+    ("start", "keys", "dropping", "picture", "picture-moment", "picture-lost"),
+    ("filters", "nothing", "error", "first-run", "weak", "note"),
+    ("results", "moment", "word", "why", "sentences", "similar", "similar-moment"),
+    ("why-four-parts", "gone-file", "changed-file", "unknown-video"),
+    ("indexing", "indexing-failed"),
+    ("unplayable", "clip"),
+    ("server-gone",),
+)
+"""All states in an order in which each is a step from the one before, on one tab."""
 
 
-def state(reach: Callable[[Page, Place], Iterator[None]]) -> Reach:
-    """Put a state into the list; it is reached at its ``yield``."""
-    managed = contextmanager(reach)
-    STATES[reach.__name__.replace("_", "-")] = managed
-    return managed
+def state(*after: str) -> Callable[[Callable[[Page, Place], Iterator[None]]], None]:
+    """Put a state into the list; it is reached at its ``yield``, from the state ``after`` or from anywhere."""
+
+    def put(step: Callable[[Page, Place], Iterator[None]]) -> None:
+        name = step.__name__.replace("_", "-")
+        STEPS[name] = contextmanager(step)
+
+        @contextmanager
+        def reach(page: Page, place: Place) -> Iterator[None]:
+            with ExitStack() as left:
+                for each in after:
+                    left.enter_context(STATES[each](page, place))
+                left.enter_context(STEPS[name](page, place))
+                yield
+
+        STATES[name] = reach
+
+    return put
 
 
 def start_page(page: Page, address: str) -> None:
@@ -100,12 +126,6 @@ def open_first(page: Page) -> None:
     page.wait_for_selector(".bars rect")
     ready(page)
     page.locator("video").evaluate("video => video.pause()")
-
-
-def moment_of(page: Page, place: Place) -> None:
-    results_of(page, place.address, place.query)
-    open_first(page)
-    page.wait_for_selector(".words .chip")
 
 
 def open_why(page: Page) -> None:
@@ -137,33 +157,33 @@ def open_spoilt(page: Page, place: Place) -> None:
 # The list ------------------------------------------------------------------------------------------------------------
 
 
-@state
+@state()
 def start(page: Page, place: Place) -> Iterator[None]:
     start_page(page, place.address)
     yield
 
 
-@state
+@state()
 def first_run(page: Page, place: Place) -> Iterator[None]:
     start_page(page, place.empty)
     expect(page.locator("#notice")).to_contain_text("No videos yet")
     yield
 
 
-@state
+@state()
 def filters(page: Page, place: Place) -> Iterator[None]:
     start_page(page, f"{place.address}?min=1&after=2001-01-01")
     page.get_by_role("button", name="Filters").click()
     yield
 
 
-@state
+@state()
 def results(page: Page, place: Place) -> Iterator[None]:
     results_of(page, place.address, place.query)
     yield
 
 
-@state
+@state()
 def weak(page: Page, place: Place) -> Iterator[None]:
     results_of(page, place.address, place.weak)
     shown = page.locator(".card").count()
@@ -174,28 +194,28 @@ def weak(page: Page, place: Place) -> Iterator[None]:
     yield
 
 
-@state
+@state()
 def note(page: Page, place: Place) -> Iterator[None]:
     results_of(page, place.address, f"no {place.query}")
     expect(page.locator("#note")).to_be_visible()
     yield
 
 
-@state
+@state()
 def nothing(page: Page, place: Place) -> Iterator[None]:
     start_page(page, f"{place.address}?min=100000")
     expect(page.locator("#status")).to_contain_text("No video passes the filters")
     yield
 
 
-@state
+@state()
 def error(page: Page, place: Place) -> Iterator[None]:
     start_page(page, f"{place.address}?folder=/nowhere")
     expect(page.locator("#notice")).to_contain_text("This did not work")
     yield
 
 
-@state
+@state()
 def server_gone(page: Page, place: Place) -> Iterator[None]:
     start_page(page, place.address)
     page.context.set_offline(True)
@@ -205,15 +225,15 @@ def server_gone(page: Page, place: Place) -> Iterator[None]:
     yield
 
 
-@state
+@state("start")
 def keys(page: Page, place: Place) -> Iterator[None]:
-    start_page(page, place.address)
     page.keyboard.press("?")
     expect(page.locator("#keys-help")).to_be_visible()
     yield
+    page.keyboard.press("Escape")
 
 
-@state
+@state()
 def indexing(page: Page, place: Place) -> Iterator[None]:
     paths = [f"/videos/torn-{number}.mp4" for number in range(30)]
     failures = [{"path": path, "reason": f"{path}: not a video that can be read"} for path in paths]
@@ -223,35 +243,34 @@ def indexing(page: Page, place: Place) -> Iterator[None]:
     yield
 
 
-@state
+@state()
 def indexing_failed(page: Page, place: Place) -> Iterator[None]:
     indexing_says(page, place, state="stopped", by_server=False, remaining_seconds=None, problem="the disk is full")
     expect(page.locator("#indexing")).to_contain_text("the disk is full")
     yield
 
 
-@state
+@state("results")
 def moment(page: Page, place: Place) -> Iterator[None]:
-    moment_of(page, place)
+    open_first(page)
+    page.wait_for_selector(".words .chip")
     yield
 
 
-@state
+@state("moment")
 def word(page: Page, place: Place) -> Iterator[None]:
-    moment_of(page, place)
     page.locator(".words .chip").get_by_text(place.word, exact=True).click()
     expect(page.locator(".strip")).to_contain_text(f"“{place.word}”")
     yield
 
 
-@state
+@state("moment")
 def why(page: Page, place: Place) -> Iterator[None]:
-    moment_of(page, place)
     open_why(page)
     yield
 
 
-@state
+@state()
 def why_four_parts(page: Page, place: Place) -> Iterator[None]:
     results_of(page, place.of_parts, place.query)
     open_first(page)
@@ -260,9 +279,8 @@ def why_four_parts(page: Page, place: Place) -> Iterator[None]:
     yield
 
 
-@state
+@state("moment")
 def sentences(page: Page, place: Place) -> Iterator[None]:
-    moment_of(page, place)
     page.get_by_text("Which sentence fits this video?").click()
     page.locator("textarea").fill(f"{place.weak}\n{place.query}")
     page.get_by_role("button", name="Rank them").click()
@@ -271,59 +289,51 @@ def sentences(page: Page, place: Place) -> Iterator[None]:
     yield
 
 
-@state
+@state("moment")
 def similar(page: Page, place: Place) -> Iterator[None]:
-    moment_of(page, place)
     page.get_by_role("button", name="Find similar moments").click()
     page.wait_for_selector("#asked img")
     settled(page)
     yield
 
 
-@state
+@state("similar")
 def similar_moment(page: Page, place: Place) -> Iterator[None]:
-    with similar(page, place):
-        open_first(page)
-        open_why(page)
-        yield
+    open_first(page)
+    open_why(page)
+    yield
 
 
-@state
+@state("start")
 def dropping(page: Page, place: Place) -> Iterator[None]:
-    start_page(page, place.address)
     drop(page, place.picture, "picture.png", "image/png", events=("dragenter",))
     expect(page.locator("#drop")).to_be_visible()
     yield
 
 
-@state
+@state("start")
 def picture(page: Page, place: Place) -> Iterator[None]:
-    start_page(page, place.address)
     drop(page, place.picture, "picture.png", "image/png")
     page.wait_for_selector("#asked img")
     settled(page)
     yield
 
 
-@state
+@state("picture")
 def picture_moment(page: Page, place: Place) -> Iterator[None]:
-    with picture(page, place):
-        open_first(page)
-        open_why(page)
-        yield
+    open_first(page)
+    open_why(page)
+    yield
 
 
-@state
+@state("picture-moment")
 def picture_lost(page: Page, place: Place) -> Iterator[None]:
-    with picture(page, place):
-        page.locator(".moment").first.click()
-        page.wait_for_selector(".bars rect")
-        page.reload()
-        expect(page.locator(".strip")).to_contain_text("The picture did not stay with the page")
-        yield
+    page.reload()
+    expect(page.locator(".strip")).to_contain_text("The picture did not stay with the page")
+    yield
 
 
-@state
+@state()
 def unplayable(page: Page, place: Place) -> Iterator[None]:
     page.add_init_script("HTMLMediaElement.prototype.canPlayType = () => ''")
     results_of(page, place.address, place.query)
@@ -333,16 +343,15 @@ def unplayable(page: Page, place: Place) -> Iterator[None]:
     yield
 
 
-@state
+@state("unplayable")
 def clip(page: Page, place: Place) -> Iterator[None]:
-    with unplayable(page, place):
-        page.get_by_role("button", name="Play this moment as a short clip").click()
-        ready(page)
-        page.locator("video").evaluate("video => video.pause()")
-        yield
+    page.get_by_role("button", name="Play this moment as a short clip").click()
+    ready(page)
+    page.locator("video").evaluate("video => video.pause()")
+    yield
 
 
-@state
+@state()
 def gone_file(page: Page, place: Place) -> Iterator[None]:
     away = place.spoilt.with_suffix(".away")
     place.spoilt.rename(away)
@@ -353,7 +362,7 @@ def gone_file(page: Page, place: Place) -> Iterator[None]:
         away.rename(place.spoilt)
 
 
-@state
+@state()
 def changed_file(page: Page, place: Place) -> Iterator[None]:
     before = place.spoilt.stat().st_mtime_ns
     os.utime(place.spoilt, ns=(before + 10**9, before + 10**9))
@@ -364,7 +373,7 @@ def changed_file(page: Page, place: Place) -> Iterator[None]:
         os.utime(place.spoilt, ns=(before, before))
 
 
-@state
+@state()
 def unknown_video(page: Page, place: Place) -> Iterator[None]:
     page.goto(f"{place.address}?v=nothing")
     expect(page.locator("#player")).to_contain_text("This video cannot be shown")
