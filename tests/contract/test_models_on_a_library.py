@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -85,11 +86,16 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def library(videos: Path, tmp_path: Path) -> Library:
-    library = Library.open(tmp_path / "library", encoder=ColourEncoder())
+@pytest.fixture(scope="module")
+def indexed(videos: Path) -> Path:
+    library = Library.open(videos.parent / "library", encoder=ColourEncoder())
     library.index([videos])
-    return library
+    return library.folder
+
+
+@pytest.fixture
+def library(indexed: Path, tmp_path: Path) -> Library:
+    return Library.open(shutil.copytree(indexed, tmp_path / "library"), encoder=ColourEncoder())
 
 
 @pytest.fixture
@@ -627,7 +633,7 @@ def test_a_models_table_that_is_just_being_made_counts_as_none(tmp_path: Path) -
     assert len(SearchEngine(library, model).search("red")) == 1
 
 
-@pytest.mark.parametrize("kind", ["clip4clip-lstm", "zero-shot", "tcmgc-msrvtt"])
+@pytest.mark.parametrize("kind", [pytest.param("clip4clip-lstm", marks=pytest.mark.slow), "zero-shot", "tcmgc-msrvtt"])
 def test_one_library_is_searched_by_many_threads_while_videos_come(tmp_path: Path, kind: str) -> None:
     """Every answer is that of one whole state: with a video, all its segments; and of no other state."""
     videos = tmp_path / "videos"

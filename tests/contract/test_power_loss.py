@@ -129,12 +129,16 @@ def check(folder: Path, videos: Path, expected: dict[str, list[tuple[float, floa
 
 
 @pytest.mark.parametrize(
-    "seed",
-    [None, 0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 20))],
-    ids=lambda seed: "strict" if seed is None else f"torn-{seed}",
+    ("seed", "every"),
+    [
+        pytest.param(None, 29, id="strict"),
+        pytest.param(None, 11, id="strict, more moments", marks=pytest.mark.slow),
+        pytest.param(0, None, id="torn-0"),
+        *(pytest.param(seed, None, id=f"torn-{seed}", marks=pytest.mark.slow) for seed in range(1, 20)),
+    ],
 )
 def test_any_moment_may_be_the_last(
-    disk: Disk, tmp_path: Path, seed: int | None, monkeypatch: pytest.MonkeyPatch
+    disk: Disk, tmp_path: Path, seed: int | None, every: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     videos = tmp_path / "videos"
     for number, colour in enumerate(COLOURS):
@@ -152,7 +156,7 @@ def test_any_moment_may_be_the_last(
     monkeypatch.setattr("wordframe.library._writing.boot_id", lambda: "the next boot")
     chance = random.Random(seed)
     kept = 0
-    chosen = range(0, len(states), 11) if seed is None else chance.sample(range(len(states)), 6)
+    chosen = range(0, len(states), every) if every else chance.sample(range(len(states)), 6)
     for number in chosen:
         durable, volatile = states[number]
         files = durable if seed is None else torn(durable, volatile, chance)

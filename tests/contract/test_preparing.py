@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -59,11 +57,18 @@ def library(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def looking_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wordframe.server.preparing.LOOK_SECONDS", 0.05)
+def low(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The priorities that the processes which prepare were to get. They get none: the tests beside these would leave
+    them little of the machine."""
+    asked: list[int] = []
+    monkeypatch.setattr("os.setpriority", lambda which, process, priority: asked.append(priority))
+    monkeypatch.setattr("wordframe.server.preparing.LOOK_SECONDS", 0.2)
+    return asked
 
 
-def test_what_the_model_needs_is_made_and_kept_up_to_date(tmp_path: Path, library: Path, told: Told) -> None:
+def test_what_the_model_needs_is_made_and_kept_up_to_date(
+    tmp_path: Path, library: Path, told: Told, low: list[int]
+) -> None:
     model = four_part_checkpoint(tmp_path / "model")
     with serving(library, model) as (client, served):
         segments = len(served.need_snapshot().row_ids())
@@ -78,23 +83,15 @@ def test_what_the_model_needs_is_made_and_kept_up_to_date(tmp_path: Path, librar
         wait_until(lambda: told("") and told.text.count(f"prepared for {model}\n") == 2)
     assert told(f"preparing {segments} segments for {model} in the background; until then searches are slower\n")
     assert told.text.count("in the background") == 1
+    assert low == [10, 10]
 
 
 @pytest.mark.slow
-def test_an_indexer_at_work_comes_first(
-    tmp_path: Path, library: Path, told: Told, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_indexer_at_work_comes_first(tmp_path: Path, library: Path, told: Told, low: list[int]) -> None:
     model = four_part_checkpoint(tmp_path / "model")
-    started: list[int] = []
-
-    def counting(process: int, *rest: Any, _setpriority: Any = os.setpriority) -> None:
-        started.append(1)
-        _setpriority(process, *rest)
-
-    monkeypatch.setattr("os.setpriority", counting)
     with serving(library, model) as (client, served):
         with Library.open(library).locked():
-            wait_until(lambda: len(started) >= 2)  # the first has found the lock taken
+            wait_until(lambda: len(low) >= 2)  # the first has found the lock taken
             assert missing(served)
             assert get(client, "/search", text="red")["items"]
         wait_until(lambda: missing(served) == 0)

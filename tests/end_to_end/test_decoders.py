@@ -111,7 +111,7 @@ def test_cutting_survives_what_ends_the_process(fault: str, tmp_path: Path, monk
     target.unlink()
     end_idle_decoders()
     monkeypatch.setattr(_process, "PROGRAM", f"from tests.faulty_worker import main; main({fault!r})")
-    monkeypatch.setattr(apart, "EXPORT_SECONDS", 3.0)
+    monkeypatch.setattr(apart, "EXPORT_SECONDS", 2.0)
     with pytest.raises(VideoError, match=r"a\.mp4 cannot be cut: its decoder died twice"):
         export_moment_apart(source, target, 0.0, 1.0)
     assert list(target.parent.iterdir()) == []

@@ -142,7 +142,7 @@ def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -
 # search --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", ["ea-clip4clip-mean", "tcmgc-msrvtt"])
+@pytest.mark.parametrize("model", [pytest.param("ea-clip4clip-mean", marks=pytest.mark.slow), "tcmgc-msrvtt"])
 def test_a_search_says_what_to_prepare_and_answers_the_same_afterwards(
     place: Path, model: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -222,7 +222,9 @@ def evaluated(place: Path, *arguments: str) -> int:
     return main(["evaluate", "--videos", str(place / "videos"), "--captions", str(place / "captions.json"), *arguments])
 
 
-@pytest.mark.parametrize("model", ["clip4clip-lstm", "xclip", "clip4clip-tight"])
+@pytest.mark.parametrize(
+    "model", ["clip4clip-lstm", *(pytest.param(name, marks=pytest.mark.slow) for name in ("xclip", "clip4clip-tight"))]
+)
 def test_evaluate_by_a_preset(place: Path, model: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluated(place, "--model", model, "--untrained", "--json") == 0
     told = json.loads(capsys.readouterr().out)

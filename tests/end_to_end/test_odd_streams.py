@@ -44,7 +44,7 @@ def test_results_that_cannot_be_written_are_told(unbuffered: str) -> None:
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
 def test_a_full_log_keeps_the_exit_status() -> None:
     assert wordframe('"$@" 2>/dev/full', "models", "--nosuch")[0] == 2
-    assert wordframe('"$@" 2>/dev/full', "search", "green", "--library", "nowhere")[0] == 1
+    assert wordframe('"$@" 2>/dev/full', "export", "nowhere.mp4", "0", "1")[0] == 1
 
 
 def test_a_working_folder_that_is_gone_is_told(tmp_path: Path) -> None:

@@ -22,7 +22,13 @@ def pictures_are_seen(page: Page, selector: str) -> None:
     wait_until(page, f"({SEEN})([...document.querySelectorAll({selector!r})].slice(0, 3))")
 
 
-@pytest.mark.parametrize("strips", [True, False], ids=["the proxy takes the path off", "the proxy passes the path on"])
+@pytest.mark.parametrize(
+    "strips",
+    [
+        pytest.param(True, id="the proxy takes the path off"),
+        pytest.param(False, id="the proxy passes the path on", marks=pytest.mark.slow),
+    ],
+)
 def test_the_whole_page_below_a_path(page: Page, site: Site, tmp_path: Path, strips: bool) -> None:
     answers: list[tuple[str, int]] = []
 

@@ -20,7 +20,7 @@ INDEXER = """
 import sys
 from tests.colours import ColourEncoder
 from wordframe.library import Library
-Library.open(sys.argv[2], encoder=ColourEncoder(delay_seconds=1)).index([sys.argv[1]])
+Library.open(sys.argv[2], encoder=ColourEncoder(delay_seconds=0.5)).index([sys.argv[1]])
 """
 
 

@@ -196,13 +196,14 @@ def test_openvino_is_used_without_its_telemetry() -> None:
         "def refuse(*given, **named): print('CONNECTS', given)\n"
         "socket.socket.connect = socket.create_connection = urllib.request.urlopen = refuse\n"
         "import torch\n"
-        "from wordframe.encoders import OfflineEncoder\n"
-        "encoder = OfflineEncoder(device='cpu', runtime='openvino')\n"
-        "print(encoder.encode_pixels(torch.zeros(1, 3, 260, 260)).isfinite().all().item())\n"
+        "from wordframe.encoders._runtime import ImageTower\n"
+        "sums = lambda pixels: pixels.sum(dim=(2, 3))[:, :2]\n"
+        "sizes = {'dimension': 2, 'size': (4, 4), 'device': torch.device('cpu'), 'batch_size': 2}\n"
+        "print(ImageTower(sums, runtime='openvino', **sizes)(torch.ones(1, 3, 4, 4)).tolist())\n"
         "print([name for name, module in sys.modules.items() if module and name.startswith('openvino_telemetry')])\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["True", "[]"]
+    assert done.stdout.splitlines() == ["[[16.0, 16.0]]", "[]"]
 
 
 PRESSED = """

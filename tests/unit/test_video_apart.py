@@ -163,13 +163,14 @@ def faults(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 TOLD = {
+    "stop": "cannot be decoded: its decoder died twice (it hung for 3 s)",
+    "loop": "cannot be decoded: its decoder died twice (it hung for 3 s)",
     "segv": "cannot be decoded: its decoder died twice (Segmentation fault)",
     "kill": "cannot be decoded: its decoder died twice (Killed; perhaps there is too little memory)",
     "exit": "cannot be decoded: its decoder died twice (it ended with the status 3)",
     "memory": "cannot be decoded: it needs more than 2048 MiB of memory",
-    "stop": "cannot be decoded: its decoder died twice (it hung for 3 s)",
-    "loop": "cannot be decoded: its decoder died twice (it hung for 3 s)",
 }
+"""The longest first: the others come to their end beside them."""
 
 
 @pytest.mark.usefixtures("faults")

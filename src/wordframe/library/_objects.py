@@ -16,15 +16,17 @@ import re
 import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wordframe.disk import content_hash, one_line, short_hash
 from wordframe.errors import LibraryError, VideoError
 from wordframe.library._files import FoundFile, is_address, is_below
 from wordframe.library._place import options_of_environment
-from wordframe.library._rows import VideoEntry
 from wordframe.library._store_access import open_store, told
 from wordframe.library._store_faults import explain
+
+if TYPE_CHECKING:  # with the tables comes torch, and a moment is cut without either
+    from wordframe.library._rows import VideoEntry
 
 _PART_BYTES = 4 << 20
 _KINDS = {"s3": "aws_", "gs": "google_", "az": "azure_"}
