@@ -35,6 +35,15 @@ def _nothing_in_real_time() -> Iterator[None]:
         assert os.sched_getscheduler(0) == os.SCHED_OTHER
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_waiting_for_the_disk() -> Iterator[None]:
+    """Nothing here is read after a power failure, and the disk takes a good part of a test's time. What is synced, and
+    when, ``test_power_loss.py`` looks at with a disk of its own; processes that tests start sync as ever."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", os.fstat)  # which refuses a handle that is closed, too
+        yield
+
+
 @pytest.fixture(scope="session")
 def object_server() -> Iterator[ObjectServer]:
     """An S3 server on the loopback, with one bucket."""

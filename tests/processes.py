@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,14 @@ def free_port() -> int:
     return port
 
 
-def run_machines(tell: Callable[[int, Path], Any], folder: Path, *, machines: int) -> list[Any]:
-    """What ``tell(rank, own folder)`` gives in each of ``machines`` processes, through JSON; None of one that died."""
+Tell = Callable[[int, Path], Any]
+
+
+def run_machines(*tells: Tell, folder: Path, machines: int) -> list[list[Any]]:
+    """What each ``tell(rank, own folder)`` gives, one after the other, in each of ``machines`` processes, through JSON;
+    None of one that died."""
     started = multiprocessing.spawn(
-        _machine, args=(tell, str(folder), free_port(), machines), nprocs=machines, join=False
+        _machine, args=(tells, str(folder), free_port(), machines), nprocs=machines, join=False
     )
     for process in started.processes:
         process.join(timeout=300)
@@ -33,11 +37,11 @@ def run_machines(tell: Callable[[int, Path], Any], folder: Path, *, machines: in
     for process in alive:
         process.kill()
     assert not alive, "a process waits for ever"
-    files = [folder / f"{rank}.json" for rank in range(machines)]
-    return [json.loads(file.read_text()) if file.is_file() else None for file in files]
+    files = [[folder / f"{number}-{rank}.json" for rank in range(machines)] for number in range(len(tells))]
+    return [[json.loads(file.read_text()) if file.is_file() else None for file in each] for each in files]
 
 
-def _machine(rank: int, tell: Callable[[int, Path], Any], folder: str, port: int, machines: int) -> None:
+def _machine(rank: int, tells: Sequence[Tell], folder: str, port: int, machines: int) -> None:
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(machines)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}
     own = Path(folder) / f"machine-{rank}"
@@ -47,6 +51,6 @@ def _machine(rank: int, tell: Callable[[int, Path], Any], folder: str, port: int
     os.chdir(own / "work")
     torch.set_num_threads(1)
     start_process_group()
-    told = tell(rank, own / "work")
-    (Path(folder) / f"{rank}.json").write_text(json.dumps(told))
+    for number, tell in enumerate(tells):
+        (Path(folder) / f"{number}-{rank}.json").write_text(json.dumps(tell(rank, own / "work")))
     end_process_group()

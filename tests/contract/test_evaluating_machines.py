@@ -156,7 +156,7 @@ def machines(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     build_feature_cache(
         folder / "features", Split("own", "test", CAPTIONS), VideoFiles(paths, 16), ColourEncoder(), num_frames=3
     )
-    return folder, run_machines(told_by, folder, machines=request.param)
+    return folder, run_machines(told_by, folder=folder, machines=request.param)[0]
 
 
 @pytest.fixture(scope="module")

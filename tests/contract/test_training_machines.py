@@ -24,6 +24,7 @@ from wordframe.train.run_folder import read_log, read_state
 
 SAME_FOR_ALL = {"preset": "tcmgc-msrvtt", "max_words": 10, "max_frames": 4, "layers": 1, "dropout": 0.0}
 """A model that draws no random numbers, so that the number of processes changes nothing but the order of sums."""
+EPOCHS, STEPS = 3, 6
 WHOLE = ("whole", "shared", "gone on")
 """Runs that are not disturbed, or go on after they were."""
 
@@ -49,7 +50,7 @@ class Other(MadeUpFeatures):
 
 
 def run(out: Path, data: MadeUpFeatures | None = None, **changes: Any) -> TrainingResult:
-    recipe = recipe_of(**changes)
+    recipe = recipe_of(epochs=EPOCHS, **changes)
     data = data or MadeUpFeatures(recipe)
     model = build_model(recipe, dimension=data.dimension)
     return train(recipe, data, model=model, out=out, validation=data, save_every_seconds=0, workers=1)
@@ -75,10 +76,10 @@ def lack() -> None:
 
 def two_machines(rank: int, own: Path) -> dict[str, Any]:
     """Everything that needs both of them to go on living."""
-    recipe = recipe_of()
+    recipe = recipe_of(epochs=EPOCHS)
 
     def on_second(happens: Callable[[], None]) -> MadeUpFeatures:
-        return Disturbed(recipe, at=7, happens=happens) if rank == 1 else MadeUpFeatures(recipe)
+        return Disturbed(recipe, at=5, happens=happens) if rank == 1 else MadeUpFeatures(recipe)
 
     told = {
         "whole": told_of(own / "whole"),
@@ -97,14 +98,25 @@ def two_machines(rank: int, own: Path) -> dict[str, Any]:
     return told
 
 
+def survivor(rank: int, own: Path) -> dict[str, Any]:
+    """The last thing that both are at: the second one dies of it."""
+    recipe = recipe_of(epochs=EPOCHS)
+    return told_of(own / "orphaned", Disturbed(recipe, at=5, happens=lambda: os._exit(9)) if rank == 1 else None)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("machines")
 
 
 @pytest.fixture(scope="module")
-def told(folder: Path) -> list[dict[str, Any]]:
-    return run_machines(two_machines, folder, machines=2)
+def both(folder: Path) -> list[list[Any]]:
+    return run_machines(two_machines, survivor, folder=folder, machines=2)
+
+
+@pytest.fixture(scope="module")
+def told(both: list[list[Any]]) -> list[dict[str, Any]]:
+    return both[0]
 
 
 @pytest.fixture
@@ -115,7 +127,7 @@ def first(folder: Path, told: list[dict[str, Any]]) -> Path:
 
 def test_the_first_machine_alone_writes(told: list[dict[str, Any]]) -> None:
     for name in WHOLE:
-        assert [(each[name]["steps"], each[name]["interrupted"]) for each in told] == [(12, False)] * 2
+        assert [(each[name]["steps"], each[name]["interrupted"]) for each in told] == [(STEPS, False)] * 2
     assert {"state.pt", "metrics.jsonl", "report.json", "best", "last"} <= set(told[0]["whole"]["files"])
     assert len([file for file in told[0]["whole"]["files"] if "events.out" in file]) == 1
     assert all(told[1][name]["files"] is None for name in told[1] if name != "shared")
@@ -130,7 +142,7 @@ def test_a_signal_on_one_machine_ends_both_behind_the_same_step_with_the_state_w
 ) -> None:
     stopped = [each["stopped"] for each in told]
     assert [each["interrupted"] for each in stopped] == [True, True]
-    assert stopped[0]["steps"] == stopped[1]["steps"] < 12
+    assert stopped[0]["steps"] == stopped[1]["steps"] < STEPS
     assert "state.pt" in stopped[0]["files"]
     assert "report.json" not in stopped[0]["files"]
 
@@ -166,8 +178,8 @@ def test_a_run_goes_on_with_another_number_of_processes_in_the_same_order(
     told: list[dict[str, Any]], first: Path
 ) -> None:
     done = told[0]["fewer"]["steps"]
-    assert 0 < done < 12
-    assert run(first / "fewer", model=SAME_FOR_ALL).steps == 12
+    assert 0 < done < STEPS
+    assert run(first / "fewer", model=SAME_FOR_ALL).steps == STEPS
     run(first / "alone", model=SAME_FOR_ALL)
     found, expected = (
         [line["loss"] for line in read_log(first / name / "metrics.jsonl") if "loss" in line]
@@ -177,15 +189,10 @@ def test_a_run_goes_on_with_another_number_of_processes_in_the_same_order(
     assert abs(expected[done] - expected[done - 1]) > 1e-3 * expected[done], "batches cannot be told apart"
 
 
-def survivor(rank: int, own: Path) -> dict[str, Any]:
-    recipe = recipe_of()
-    return told_of(own / "run", Disturbed(recipe, at=7, happens=lambda: os._exit(9)) if rank == 1 else None)
-
-
-def test_a_machine_that_dies_ends_the_other_with_one_line(tmp_path: Path) -> None:
-    here, there = run_machines(survivor, tmp_path, machines=2)
+def test_a_machine_that_dies_ends_the_other_with_one_line(both: list[list[Any]], first: Path) -> None:
+    here, there = both[1]
     assert there is None
     assert here["kind"] == "ProcessError"
     assert here["error"].startswith("process 0 has lost the others: one of them has ended or cannot be reached")
     assert "\n" not in here["error"]
-    assert torch.load(tmp_path / "machine-0" / "work" / "run" / "state.pt", weights_only=True)["done"] >= 1
+    assert torch.load(first / "orphaned" / "state.pt", weights_only=True)["done"] >= 1
