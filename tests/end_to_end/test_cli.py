@@ -223,12 +223,15 @@ def test_evaluate_json(place: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert (json.loads(shown.out)["gallery"], "skipped: gone.mp4" in shown.err) == (1, True)
 
 
-def test_doctor_finds_a_healthy_library(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_finds_a_healthy_library(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert main(["doctor", "--library", str(place / "library"), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert all(check["works"] for check in told["checks"])
     assert (told["library"]["videos"], told["library"]["first_stage"]["recall_percent"]) == (2, 100.0)
     assert told["extras"] == dict.fromkeys(("train", "report", "mcp", "openvino", "cloud", "ray"), True)
+    monkeypatch.setattr("wordframe.cli.doctor._checks", list)  # of the installation, which take their time
     assert main(["doctor", "--library", str(place / "library")]) == 0
     assert "100.0 % of the exact top" in capsys.readouterr().out
 
@@ -236,6 +239,7 @@ def test_doctor_finds_a_healthy_library(place: Path, capsys: pytest.CaptureFixtu
 def test_doctor_names_the_extras_that_are_missing(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("wordframe.cli.doctor._checks", list)
     monkeypatch.setattr("wordframe.errors.EXTRAS", {"mcp": {"json"}, "train": {"json", "no_such_library"}})
     monkeypatch.setattr("wordframe.cli.doctor.EXTRAS", {"mcp": {"json"}, "train": {"json", "no_such_library"}})
     assert main(["doctor"]) == 0

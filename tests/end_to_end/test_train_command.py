@@ -286,8 +286,11 @@ def test_missing_videos_are_told_and_left_out_when_asked(recipe: Path, tmp_path:
 
 
 def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(recipe: Path, tmp_path: Path) -> None:
-    code = "import sys; from tests.end_to_end.test_train_command import app; app(sys.argv[1:], standalone_mode=True)"
-    arguments = [
+    command = [
+        sys.executable,
+        "-m",
+        "wordframe",
+        "train",
         str(recipe),
         "--dry-run",
         "4000",
@@ -296,9 +299,7 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(recipe: Path, tm
         "--set",
         "validation.every_steps=9000",
     ]
-    started = subprocess.Popen(
-        [sys.executable, "-c", code, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     log = tmp_path / "run" / "metrics.jsonl"
     until = time.monotonic() + 120
     while not (log.is_file() and log.read_text().count("\n") > 3) and time.monotonic() < until:

@@ -35,6 +35,16 @@ FILMS = {
 }
 
 
+COPIED_ALIKE = {"h264.mov", "h264_ntsc.mp4", "h264.mts", "long_opus.mkv", "long.ts"}
+"""Of each of these another film shows nearly the same."""
+ENCODED_FIRST = {"h264.mp4", "open_groups.mkv", "vp9.webm", "mpeg2.mpg", "raw.y4m"}
+
+
+def each_film(slow: set[str]) -> pytest.MarkDecorator:
+    names = [pytest.param(name, marks=pytest.mark.slow if name in slow else []) for name in FILMS]
+    return pytest.mark.parametrize("name", names)
+
+
 def check(source: Path, film: Film, report: ExportReport, start_seconds: float, end_seconds: float) -> None:
     """Nothing is missing, nothing comes twice, and everything is where the report says; times are the source's own."""
     step = float(1 / film.rate)
@@ -76,7 +86,7 @@ def film_of(folder: Path, name: str) -> Path:
     return source if source.exists() else write_film(source, FILMS[name])
 
 
-@pytest.mark.parametrize("name", FILMS)
+@each_film(slow=COPIED_ALIKE)
 def test_a_moment_is_copied_with_its_sound(folder: Path, name: str) -> None:
     source, film = film_of(folder, name), FILMS[name]
     for span in ((0.0, 1.5), (film.seconds - 2.5, film.seconds - 1.3)):
@@ -86,7 +96,7 @@ def test_a_moment_is_copied_with_its_sound(folder: Path, name: str) -> None:
         check(source, film, report, *span)
 
 
-@pytest.mark.parametrize("name", FILMS)
+@each_film(slow=set(FILMS) - ENCODED_FIRST)
 def test_a_moment_is_encoded_with_its_sound(folder: Path, name: str) -> None:
     source, film = film_of(folder, name), FILMS[name]
     span = (film.seconds - 2.5, film.seconds - 1.3)
