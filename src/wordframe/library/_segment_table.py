@@ -110,13 +110,13 @@ class SegmentTable:
         place = {row: i for i, row in enumerate(found["_rowid"].to_pylist())}
         return found.take(pa.array([place[row] for row in row_ids])).select(columns)
 
-    def existing(self, row_ids: Collection[int]) -> list[int]:
-        """Those of some row ids that there is a row of, ascending."""
+    def take_existing(self, row_ids: Collection[int], columns: Sequence[str]) -> tuple[list[int], pa.Table]:
+        """Those of some row ids that there is a row of, and the wanted columns of these rows, in one read."""
         if not row_ids:
-            return []
+            return [], SEGMENT_SCHEMA.empty_table().select(columns)
         with self._reading():
-            found = self.table.take_row_ids(sorted(row_ids)).select(["segment_index"]).with_row_id().to_arrow()
-        return sorted(found["_rowid"].to_pylist())
+            found = self.table.take_row_ids(sorted(row_ids)).select([*columns]).with_row_id().to_arrow()
+        return found["_rowid"].to_pylist(), found.select(columns)
 
     def spread(self, count: int) -> list[int]:
         """Row ids of at most ``count`` rows, evenly spread over the table, in its order."""
