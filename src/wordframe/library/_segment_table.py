@@ -11,7 +11,10 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from wordframe.disk import shown_command
 from wordframe.errors import LibraryError
@@ -131,6 +134,17 @@ class SegmentTable:
 
     def videos(self, where: str | None = None) -> list[VideoEntry]:
         """The videos, or those that ``where`` lets through, by path."""
-        first = "segment_index = 0" if where is None else f"segment_index = 0 AND ({where})"
-        entries = [VideoEntry.of_row(row) for row in self.select(first, VIDEO_NAMES).to_pylist()]
+        entries = [VideoEntry.of_row(row) for row in self.select(first_segments(where), VIDEO_NAMES).to_pylist()]
         return sorted(entries, key=lambda entry: os.fsencode(entry.path))
+
+    def videos_by_path(self, where: str | None = None) -> NDArray[np.int64]:
+        """Row ids of the first segments of the videos, or of those that ``where`` lets through, by path."""
+        found = self.select(first_segments(where), ["path_bytes"], row_ids=True)
+        rows: NDArray[np.int64] = found["_rowid"].to_numpy().astype(np.int64)
+        order: NDArray[np.uint64] = pc.array_sort_indices(found["path_bytes"].combine_chunks()).to_numpy()
+        return rows[order]
+
+
+def first_segments(where: str | None) -> str:
+    """An SQL condition that one segment of each video passes whose segments pass ``where``."""
+    return "segment_index = 0" if where is None else f"segment_index = 0 AND ({where})"

@@ -15,6 +15,7 @@ model keeps.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +24,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
+from cachetools import LRUCache
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -35,8 +37,8 @@ from wordframe.library._manifest import Manifest
 from wordframe.library._model_table import KEY_COLUMNS, Cells, ModelTable, keys_of
 from wordframe.library._place import Place
 from wordframe.library._prepared import Prepared
-from wordframe.library._rows import VideoEntry
-from wordframe.library._segment_table import SegmentTable, ids_clause, library_errors
+from wordframe.library._rows import VIDEO_NAMES, VideoEntry
+from wordframe.library._segment_table import SegmentTable, first_segments, ids_clause, library_errors
 from wordframe.library._segments import FACT_COLUMNS, KeptRows, SegmentFacts, SegmentRow, Segments, facts_of, video_of
 from wordframe.library._vector_index import VectorIndex
 from wordframe.models import TextVideoModel, fit_frames
@@ -44,6 +46,7 @@ from wordframe.models import TextVideoModel, fit_frames
 CACHE_MB = 256
 """For candidates of earlier searches: some 17,000 segments of 12 frames at D = 512."""
 MOST_KEPT_AT_ONCE = 1024
+KEPT_ORDERS = 4
 SAMPLE = 256
 
 
@@ -86,6 +89,8 @@ class Snapshot:
             earlier = before._index if before is not None and isinstance(before._index, VectorIndex) else None
             self._index = VectorIndex(table.table, "centroids", manifest.dimension, earlier)
         self._kept = KeptRows(CACHE_MB * 2**20)
+        self._orders: LRUCache[str | None, NDArray[np.int64]] = LRUCache(KEPT_ORDERS)
+        self._ordering = threading.Lock()
 
     def is_of(self, table: SegmentTable, model_table: ModelTable | None) -> bool:
         """Whether these tables are at the versions that the snapshot reads."""
@@ -142,17 +147,34 @@ class Snapshot:
 
     def count_videos(self, where: str | None = None) -> int:
         """How many videos pass an SQL condition."""
-        return self._table.count("segment_index = 0" if where is None else f"segment_index = 0 AND ({where})")
+        return self._table.count(first_segments(where))
 
     def videos(self, where: str | None = None) -> list[VideoEntry]:
-        """The videos that pass an SQL condition, or all, by path."""
-        if where is None:
-            return list(self._all_videos)
+        """The videos that pass an SQL condition, or all, by path; who shows some of many asks ``video_page``."""
         return self._table.videos(where)
 
+    def video_page(self, where: str | None, offset: int, limit: int) -> tuple[list[VideoEntry], int]:
+        """``limit`` of the videos that pass an SQL condition, by path, and how many pass.
+
+        Their order is found once for each condition, and kept for the last few.
+        """
+        with self._ordering:
+            order = self._orders.get(where)
+            if order is None:
+                order = self._orders[where] = self._table.videos_by_path(where)
+        found = self._table.take(order[offset : offset + limit].tolist(), VIDEO_NAMES)
+        return [VideoEntry.of_row(row) for row in found.to_pylist()], len(order)
+
     @cached_property
-    def _all_videos(self) -> list[VideoEntry]:
-        return self._table.videos()
+    def folders(self) -> dict[str, tuple[int, float]]:
+        """The folders that videos lie in, by name: how many do, and their seconds in all."""
+        found = self._table.select(first_segments(None), ["path_bytes", "duration_seconds"])
+        totals: dict[str, tuple[int, float]] = {}
+        for path, seconds in zip(found["path_bytes"].to_pylist(), found["duration_seconds"].to_pylist(), strict=True):
+            folder = os.path.dirname(os.fsdecode(path))
+            count, total = totals.get(folder, (0, 0.0))
+            totals[folder] = (count + 1, total + seconds)
+        return dict(sorted(totals.items()))
 
     def videos_by_id(self, video_ids: Sequence[str]) -> dict[str, VideoEntry]:
         """Some videos; those that are not here are left out."""
