@@ -149,12 +149,13 @@ def look_ups(folder: Path, snapshot: Snapshot) -> dict[str, float]:
     middle = snapshot.num_segments // 2
     name = f"{middle:09d}"
     content = ids_clause("content_hash", [f"{middle:032x}"])
+    row_id = snapshot.segment_row(f"{name}-00000")
     asked: dict[str, Callable[[], object]] = {
         "a segment by id": lambda: snapshot.segment_row(f"{name}-00000"),
         "a video by id": lambda: snapshot.video(name),
         "rows of a video": lambda: snapshot.video_rows(name),
         "copies of a file": lambda: snapshot.videos(content),
-        "neighbours": lambda: snapshot.around([middle], 2),
+        "neighbours": lambda: snapshot.around([row_id], 2),
         "a new version": lambda: Library.open(folder, encoder=snapshot.encoder).snapshot().num_segments,
     }
     return {each: median_ms(ask) for each, ask in asked.items()}
