@@ -50,6 +50,12 @@ KEPT_ORDERS = 4
 SAMPLE = 256
 
 
+def _beside(row_id: int, fact: SegmentFacts, reach: int) -> range:
+    """Where a segment and its neighbours lie if the video was written whole."""
+    first, last = min(reach, fact.segment_index), min(reach, fact.num_segments - 1 - fact.segment_index)
+    return range(max(0, row_id - first), row_id + last + 1)
+
+
 def _places_around(fact: SegmentFacts, reach: int) -> list[tuple[str, int]]:
     """``(video_id, segment_index)`` of a segment and its neighbours."""
     first, stop = max(0, fact.segment_index - reach), min(fact.num_segments, fact.segment_index + reach + 1)
@@ -219,9 +225,10 @@ class Snapshot:
         Videos are written whole, so neighbours in time are nearly always neighbours on the disk: these are read, and
         only where they turn out not to be all (a video that was moved, say) is the table asked for them.
         """
-        reachable = {row for row_id in row_ids for row in range(max(0, row_id - reach), row_id + reach + 1)}
-        near = self._by_id(reachable)
-        facts = [near[row_id].facts for row_id in row_ids]
+        facts = self.facts(row_ids)
+        near = self._by_id(
+            {row for row_id, fact in zip(row_ids, facts, strict=True) for row in _beside(row_id, fact, reach)}
+        )
         places = [_places_around(fact, reach) for fact in facts]
         rows = {(row.facts.video_id, row.facts.segment_index): row for row in near.values()}
         scattered = {place for several in places for place in several if place not in rows}
@@ -359,7 +366,7 @@ class Snapshot:
     def _read_rows(self, row_ids: Sequence[int], *, with_cells: bool) -> list[SegmentRow]:
         if not row_ids:
             return []
-        names = list(dict.fromkeys([*FACT_COLUMNS, *KEY_COLUMNS]))
+        names = dict.fromkeys([*FACT_COLUMNS, *(KEY_COLUMNS if with_cells else ())])
         table = self._table.take(row_ids, [*names, "frames", "seconds"])
         cells = self._prepared.cells(row_ids, keys_of(table).to_pylist()) if with_cells else [Cells()] * len(table)
         return self._rows_of(table, cells)
