@@ -1,4 +1,3 @@
-from ._effort import keep_effort as keep_effort
 from ._files import FoundFile as FoundFile
 from ._files import find_videos as find_videos
 from ._files import is_below as is_below

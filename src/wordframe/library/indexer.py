@@ -30,6 +30,10 @@ from wordframe.library.status import IndexProgress, IndexSummary
 from wordframe.object_storage import options_of_environment
 
 COMMIT_SECONDS = 5.0
+_FOR_LARGE = (
+    "the library is large, and every search holds its codes in memory; for an index on disk install pylance "
+    "(pip install pylance) and run this again"
+)
 
 
 class Indexer:
@@ -98,6 +102,8 @@ class Indexer:
         self._summary.interrupted = self._should_stop()
         if not self._summary.interrupted:  # merging files may take a while, and the next run does it
             self._store.tidy()
+            if self._store.lacks_index():
+                self._summary.advice.append(_FOR_LARGE)
         self._summary.seconds_taken = time.monotonic() - started
         return self._summary
 
