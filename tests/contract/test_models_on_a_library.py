@@ -101,7 +101,7 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         calls.append(len(raw))
         return _cells_of(model, raw)
 
-    for place in ("snapshot", "_model_table"):
+    for place in ("_prepared", "_model_table"):
         monkeypatch.setattr(f"wordframe.library.{place}.cells_of", counting)
     return calls
 

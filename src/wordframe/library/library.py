@@ -13,7 +13,6 @@ Neighbours: ``snapshot.py`` is what is read, ``indexer.py`` fills the tables, ``
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
@@ -247,7 +246,7 @@ class Library:
 
     def roots(self) -> list[str]:
         """The folders and files that were given to be indexed, absolute; if that is not known, those of the videos."""
-        return read_roots(self.place) or without_nested({os.path.dirname(video.path) for video in self.videos()})
+        return read_roots(self.place) or without_nested(set(self.snapshot().folders))
 
     # Writing ---------------------------------------------------------------------------------------------------------
 
