@@ -14,10 +14,11 @@ import time
 from collections.abc import Sequence
 from pathlib import PurePath
 
+from wordframe.addresses import is_address
 from wordframe.client import schemas as wire
 from wordframe.disk import display_path
 from wordframe.errors import NotFoundError, WordframeError
-from wordframe.library import Snapshot, ids_clause, is_address
+from wordframe.library import Snapshot, ids_clause
 from wordframe.search import (
     Filters,
     Query,
