@@ -15,8 +15,7 @@ from pathlib import Path
 
 from pathspec import GitIgnoreSpec
 
-from wordframe.addresses import is_address as is_address  # for snapshot.py, too
-from wordframe.addresses import parse_address
+from wordframe.addresses import is_address, parse_address
 from wordframe.errors import LibraryError
 from wordframe.video import PASSED_SUFFIXES, is_taken_for_video
 

@@ -28,10 +28,11 @@ from cachetools import LRUCache
 from numpy.typing import NDArray
 from torch import Tensor
 
+from wordframe.addresses import is_address
 from wordframe.encoders import Encoder
 from wordframe.errors import NotFoundError
 from wordframe.features import VideoFeatures
-from wordframe.library._files import is_address, is_below
+from wordframe.library._files import is_below
 from wordframe.library._lance_index import LanceIndex, is_large, rows_clause
 from wordframe.library._manifest import Manifest
 from wordframe.library._model_table import KEY_COLUMNS, Cells, ModelTable, keys_of
