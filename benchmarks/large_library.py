@@ -3,8 +3,8 @@
     python benchmarks/large_library.py [--segments 1000 1000000] [--queries 100] [--share 0.75] [--keep FOLDER]
     python benchmarks/large_library.py --clips CLIPS --captions MSRVTT_JSFUSION_test.csv ...
 
-The made-up world of ``two_stage.py``, with the three scenes of a segment as its frames, at 7.5 GB a million segments;
-``--share 0.75`` is the hard one, 1.5 the easy one. With ``--clips`` and ``--captions`` the picture side of the offline
+The made-up world of ``two_stage.py``, with the three scenes of a segment as its frames and ten segments a video,
+7.5 GB a million; ``--share 0.75`` is the hard one, 1.5 the easy one. With ``--clips`` and ``--captions`` the picture side of the offline
 encoder: scenes are mixtures of the frames of real clips and of drawn classes, and queries are captions that people
 wrote, of other films. Every library is given the index on disk, whatever its size.
 
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import json
 import subprocess
 import sys
@@ -37,12 +38,13 @@ from two_stage import BLOCK, SCENES, TOP, Best, NoEncoder, World, places
 
 from wordframe.encoders import Encoder, load_directions, load_encoder
 from wordframe.features import TextFeatures
-from wordframe.library import Effort, Library, SegmentEntry, Snapshot, VideoEntry, ids_clause
+from wordframe.library import Effort, Library, SegmentEntry, SegmentFacts, Snapshot, VideoEntry, ids_clause
 from wordframe.search import EncodedQuery, search
 
 CANDIDATES = 300
 TIMES = 9
-VIDEOS_A_COMMIT = 20_000
+SEGMENTS_A_VIDEO, SECONDS = 10, 12.0
+VIDEOS_A_COMMIT = 2_000
 
 
 class MadeUp(World):
@@ -98,7 +100,7 @@ def frames_of(clips: Path) -> NDArray[np.float32]:
 
 
 def build(folder: Path, world: MadeUp | OfflinePictures, num_queries: int) -> tuple[Library, Any, Any]:
-    """The library, queries ``(T, D)`` and numbers of the exact best videos ``(T, 10)``; what is there already stays."""
+    """The library, queries ``(T, D)`` and numbers of the exact best segments ``(T, 10)``; what is there stays."""
     library = Library.open(folder / "library", encoder=world.encoder)
     answers = folder / "truth.npz"
     if not answers.exists():
@@ -109,7 +111,7 @@ def build(folder: Path, world: MadeUp | OfflinePictures, num_queries: int) -> tu
             scenes = world.scenes(start)
             flat = sentence @ F.normalize(torch.from_numpy(scenes).flatten(0, 1), dim=-1).T
             best.add(flat.unflatten(1, (len(scenes), SCENES)).amax(dim=2), start)
-            waiting += [video(number, vectors) for number, vectors in enumerate(scenes, start)]
+            waiting += videos_of(scenes, start)
             if len(waiting) >= VIDEOS_A_COMMIT or start + BLOCK >= world.count:
                 library.add_videos(waiting)
                 waiting = []
@@ -118,11 +120,47 @@ def build(folder: Path, world: MadeUp | OfflinePictures, num_queries: int) -> tu
     return library, kept["sentence"], kept["truth"]
 
 
-def video(number: int, scenes: Any) -> tuple[VideoEntry, list[SegmentEntry]]:
-    path, content = f"/{number % 1000}/{number}.mp4", f"{number:032x}"
-    entry = VideoEntry(f"{number:09d}", path, 1, 1, content, 12.0, 640, 360, "h264", "mp4", None, 1)
-    seconds = np.arange(SCENES, dtype=np.float32)
-    return entry, [SegmentEntry(0.0, 12.0, scenes.astype(np.float16), seconds, scenes, b"")]
+def videos_of(scenes: NDArray[np.float32], start: int) -> list[tuple[VideoEntry, list[SegmentEntry]]]:
+    """Whole videos of the segments from number ``start`` on."""
+    return [
+        video(number, scenes[number * SEGMENTS_A_VIDEO - start :][:SEGMENTS_A_VIDEO])
+        for number in range(start // SEGMENTS_A_VIDEO, (start + len(scenes)) // SEGMENTS_A_VIDEO)
+    ]
+
+
+def video(number: int, scenes: NDArray[np.float32]) -> tuple[VideoEntry, list[SegmentEntry]]:
+    """One of two minutes, ``scenes (10, 3, D)``."""
+    chance = np.random.default_rng((3, number))
+    path, size, modified = f"/{number % 1000}/{number}.mp4", chance.integers(1 << 20, 1 << 32), chance.integers(1 << 60)
+    entry = VideoEntry(
+        f"{number:09d}",
+        path,
+        int(size),
+        int(modified),
+        content_of(number),
+        SECONDS * SEGMENTS_A_VIDEO,
+        640 + 2 * int(chance.integers(640)),
+        360,
+        "h264",
+        "mp4",
+        None,
+        SEGMENTS_A_VIDEO,
+    )
+    times = np.arange(SCENES, dtype=np.float32)
+    return entry, [
+        SegmentEntry(SECONDS * n, SECONDS * (n + 1), each.astype(np.float16), SECONDS * n + times, each, b"")
+        for n, each in enumerate(scenes)
+    ]
+
+
+def content_of(number: int) -> str:
+    """The hash of a video's content."""
+    return hashlib.sha256(str(number).encode()).hexdigest()[:32]
+
+
+def number_of(fact: SegmentFacts) -> int:
+    """The number of a segment in its world."""
+    return int(fact.video_id) * SEGMENTS_A_VIDEO + fact.segment_index
 
 
 def found_by(snapshot: Snapshot, queries: Any, truth: Any) -> list[dict[str, float]]:
@@ -136,7 +174,7 @@ def found_by(snapshot: Snapshot, queries: Any, truth: Any) -> list[dict[str, flo
             started = time.perf_counter()
             listed = index.by(Effort(refine=refine)).nearest(query, CANDIDATES)
             times.append(1000 * (time.perf_counter() - started))
-            numbers = [int(fact.video_id) for fact in snapshot.facts(listed)]
+            numbers = [number_of(fact) for fact in snapshot.facts(listed)]
             shares.append(np.isin(exact, numbers).mean())
         row = {"refine": refine, "share": float(np.mean(shares)), "first_ms": times[0]}
         rows.append(row | {"median_ms": float(np.median(times))})
@@ -146,13 +184,14 @@ def found_by(snapshot: Snapshot, queries: Any, truth: Any) -> list[dict[str, flo
 
 def look_ups(folder: Path, snapshot: Snapshot) -> dict[str, float]:
     """Median milliseconds of what requests ask for beside the scan."""
-    middle = snapshot.num_segments // 2
+    middle = snapshot.num_videos // 2
     name = f"{middle:09d}"
-    content = ids_clause("content_hash", [f"{middle:032x}"])
+    content = ids_clause("content_hash", [content_of(middle)])
     row_id = snapshot.segment_row(f"{name}-00000")
     asked: dict[str, Callable[[], object]] = {
         "a segment by id": lambda: snapshot.segment_row(f"{name}-00000"),
         "a video by id": lambda: snapshot.video(name),
+        "twenty videos from the middle": lambda: snapshot.video_page(None, middle, 20),
         "rows of a video": lambda: snapshot.video_rows(name),
         "copies of a file": lambda: snapshot.videos(content),
         "neighbours": lambda: snapshot.around([row_id], 2),
@@ -249,7 +288,7 @@ def main() -> None:
     print("\nms in each, and the last by the first")
     for asked, first in figures[0]["ms"].items():
         times = [each["ms"][asked] for each in figures]
-        print(f"{asked:>18} " + "  ".join(f"{value:8.1f}" for value in times) + f"  {times[-1] / first:6.2f}")
+        print(f"{asked:>30} " + "  ".join(f"{value:8.1f}" for value in times) + f"  {times[-1] / first:6.2f}")
     save(name, {"dimension": worlds[0].encoder.dimension, "share": worlds[0].share, "libraries": figures})
 
 
