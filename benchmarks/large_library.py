@@ -4,9 +4,9 @@
     python benchmarks/large_library.py --clips CLIPS --captions MSRVTT_JSFUSION_test.csv ...
 
 The made-up world of ``two_stage.py``, with the three scenes of a segment as its frames and ten segments a video,
-7.5 GB a million; ``--share 0.75`` is the hard one, 1.5 the easy one. With ``--clips`` and ``--captions`` the picture side of the offline
-encoder: scenes are mixtures of the frames of real clips and of drawn classes, and queries are captions that people
-wrote, of other films. Every library is given the index on disk, whatever its size.
+7.5 GB a million; ``--share 0.75`` is the hard one, 1.5 the easy one. With ``--clips`` and ``--captions`` the picture
+side of the offline encoder: scenes are mixtures of the frames of real clips and of drawn classes, and queries are
+captions that people wrote, of other films. Every library is given the index on disk, whatever its size.
 
 Printed: how long that took and how large it is; the share of the exact top 10 (every scene compared in float32) within
 300 candidates, and the median of a look, for codes alone and with twice and four times as many rows compared exactly;
