@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -126,6 +128,65 @@ def test_training_and_evaluating_from_an_address(
     assert reports[0] == reports[1]
 
 
+def without_the_usual_variables(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The environment says nothing of the store; gives what it said, as options."""
+    options = {}
+    for name, option in (
+        ("AWS_ENDPOINT_URL", "aws_endpoint"),
+        ("AWS_ACCESS_KEY_ID", "aws_access_key_id"),
+        ("AWS_SECRET_ACCESS_KEY", "aws_secret_access_key"),
+        ("AWS_REGION", "aws_region"),
+    ):
+        options[option] = os.environ[name]
+        monkeypatch.delenv(name)
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    return options
+
+
+def test_options_of_the_store_are_those_of_other_addresses(
+    store: S3Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = without_the_usual_variables(monkeypatch)
+    given = [item for name, value in options.items() for item in ("--storage-option", f"{name}={value}")]
+    (tmp_path / "small.yaml").write_text(RECIPE)
+    trained = ["train", str(tmp_path / "small.yaml"), "--features", address_of(store), "--out", str(tmp_path / "run")]
+    assert main([*trained, *given]) == 0, capsys.readouterr().err
+    assert main(["evaluate", "--features", address_of(store, "/val"), "--json", *given]) == 0, capsys.readouterr().err
+    assert "WORDFRAME_STORAGE_OPTIONS" not in os.environ
+    # those of another kind of store, as for videos elsewhere, do not matter
+    monkeypatch.setenv("WORDFRAME_STORAGE_OPTIONS", json.dumps(options | {"google_service_account": "nowhere"}))
+    assert CachedFeatures.open(address_of(store, "/train")).dimension == ColourEncoder().dimension
+
+
+@pytest.mark.parametrize(("options", "told"), [("{", "is no JSON object"), ('{"aws_odd": "1"}', "does not know")])
+def test_options_that_make_no_sense_are_told(
+    store: S3Store, monkeypatch: pytest.MonkeyPatch, options: str, told: str
+) -> None:
+    monkeypatch.setenv("WORDFRAME_STORAGE_OPTIONS", options)
+    with pytest.raises(CacheError, match=told):
+        CachedFeatures.open(address_of(store, "/train"))
+
+
+def test_a_full_disk_is_not_blamed_on_the_store(
+    store: S3Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("WORDFRAME_CACHE", str(tmp_path / "file"))
+    with pytest.raises(CacheError, match=r"cannot be written .*; name another place for copies by WORDFRAME_CACHE"):
+        CachedFeatures.open(address_of(store, "/train"))
+    monkeypatch.setenv("WORDFRAME_CACHE", str(tmp_path / "copies"))
+    CachedFeatures.open(address_of(store, "/train"))
+    for block in copies(tmp_path):
+        block.unlink()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(CacheError, match=r"cannot be written .*; name another place"):
+            CachedFeatures.open(address_of(store, "/train"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
 def spoil(store: S3Store, name: str, data: bytes | None) -> None:
     path = f"own/features/train/{name}"
     if data is None:
@@ -161,19 +222,23 @@ def test_a_store_that_is_not_there_is_told_without_what_it_was_sent(
 ) -> None:
     address = address_of(store, "/train")
     for place, told in (
-        ("s3://no-such-bucket/features", "s3://no-such-bucket/features: there is no feature cache"),
+        (
+            "s3://no-such-bucket/features",
+            "s3://no-such-bucket/features/wordframe-features.json: there is no such bucket",
+        ),
         ("s3://someone:" + SECRET + "@bucket/features", "s3://: an address is s3://BUCKET/PREFIX and nothing else"),
-        ("s3://bucket", "s3://: an address is s3://BUCKET/PREFIX and nothing else"),
+        ("s3://bucket", "s3://bucket: has no prefix; an address is s3://BUCKET/PREFIX"),
+        ("ftp://host/features", "ftp://: a feature cache lies in a folder, or at s3://, gs:// or az:// BUCKET/PREFIX"),
     ):
         assert main(["evaluate", "--features", place]) == 1
         shown = capsys.readouterr().err
         assert told in shown
         assert SECRET not in shown
-    monkeypatch.setattr("wordframe.data._copied._RETRIES", 0)
+    monkeypatch.setattr("wordframe.object_storage._TRIES", 0)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     assert main(["evaluate", "--features", address]) == 1
     shown = capsys.readouterr().err
-    assert "wordframe-features.json: the store cannot be reached, or failed" in shown
+    assert "wordframe-features.json: the store cannot be reached, or the connection broke" in shown
     assert SECRET not in shown
     assert shown.count("\n") == 1
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
@@ -201,6 +203,7 @@ def test_a_file_without_permission_says_so(tmp_path: Path, videos: Path) -> None
         (["--ray-actors", "2"], "go with --ray ADDRESS"),
         (["--ray", "somewhere"], "local, auto or HOST:PORT"),
         (["--ray", "ray://127.0.0.1:10001"], "ray job submit"),
+        (["--ray", "localhost:port"], "no Ray cluster at localhost:port: it is no HOST:PORT"),
     ],
 )
 def test_options_that_make_no_sense_are_refused_in_one_line(
@@ -212,6 +215,23 @@ def test_options_that_make_no_sense_are_refused_in_one_line(
     assert told in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "library").exists()
+
+
+@pytest.mark.parametrize("way", ["--ray HOST:PORT", "RAY_ADDRESS"])
+def test_a_cluster_that_is_not_there_is_told_in_one_line_and_soon(tmp_path: Path, videos: Path, way: str) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+        named, variables = (address, {}) if way == "--ray HOST:PORT" else ("auto", {"RAY_ADDRESS": address})
+        command = [sys.executable, "-m", "wordframe", "index", str(videos), "-l", str(tmp_path / "library")]
+        started = time.monotonic()
+        done = subprocess.run([*command, "--ray", named], capture_output=True, text=True, env=os.environ | variables)
+    assert time.monotonic() - started < 60
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"wordframe: no Ray cluster at {address}: nothing listens there (connection refused); "
+        "start one with: ray start --head\n"
+    )
 
 
 @pytest.mark.slow

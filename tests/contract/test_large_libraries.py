@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from typer.testing import CliRunner
 
+from tests.colours import write_scenes
 from wordframe.cli.main import app
 from wordframe.encoders import Encoder, load_encoder
 from wordframe.errors import LibraryError
@@ -200,6 +201,22 @@ def test_making_it_goes_on_where_it_was_cut_short(tmp_path: Path, monkeypatch: p
     check(library.snapshot(), list(range(SIZE)))  # the column is there: compared exactly until its index is, too
     library.tidy()
     check(library.snapshot(), list(range(SIZE)))
+
+
+def test_who_lacks_what_makes_the_index_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_scenes(tmp_path / "films" / "red.mp4", ("red", 2))
+    command = ["index", str(tmp_path / "films"), "--library", str(tmp_path / "library")]
+    told = "install pylance (pip install pylance) and run this again"
+    monkeypatch.setattr("wordframe.library._lance_index.LARGE_SEGMENTS", 1)
+    monkeypatch.setattr("wordframe.library._lance_index.find_spec", lambda name: None)
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    assert result.stderr.startswith("note: the library is large")
+    assert told in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert told in json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)["advice"][0]
+    monkeypatch.setattr("wordframe.library._lance_index.LARGE_SEGMENTS", 2)
+    assert CliRunner().invoke(app, command).stderr == ""
 
 
 def test_how_much_is_read_is_chosen_by_what_is_found() -> None:

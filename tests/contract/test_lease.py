@@ -127,6 +127,12 @@ def test_who_loses_its_lease_during_a_run_says_so(on_store: str, videos: Path, o
     assert len(opened(on_store).index(videos).indexed) == 2
 
 
+def test_a_program_that_commits_without_the_lease_is_told_so(on_store: str, videos: Path) -> None:
+    opened(on_store).index(videos)
+    with pytest.raises(AssertionError, match=r"a commit without the lease; do it within Library\.locked\(\)"):
+        Store(place_of(on_store)).delete(["000000000000"])
+
+
 def _state(address: str) -> object:
     store = Store(place_of(address))
     rows = store.open_segments().select(None, ["segment_id", "path"]).to_pylist()

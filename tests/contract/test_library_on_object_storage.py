@@ -149,7 +149,7 @@ def test_credentials_that_are_refused_are_told(code: str, on_store: str, object_
     ("address", "told"),
     [
         ("ftp://host/films", "ftp://: a library lies in a folder, or at s3://, gs:// or az:// BUCKET/PREFIX"),
-        ("s3://bucket", "s3://bucket: a library needs a bucket and a prefix"),
+        ("s3://bucket", "s3://bucket: has no prefix; an address is s3://BUCKET/PREFIX"),
         (f"s3://{KEY}:{SECRET}@bucket/films", "s3://: an address is s3://BUCKET/PREFIX and nothing else"),
     ],
 )

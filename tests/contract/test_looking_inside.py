@@ -44,6 +44,36 @@ def asked(engine: SearchEngine, **query: object) -> EncodedQuery:
     return encode(engine.snapshot(), Query(**query))  # type: ignore[arg-type]
 
 
+def test_a_page_of_videos_is_a_part_of_all_by_path(engine: SearchEngine) -> None:
+    snapshot = engine.snapshot()
+    for where in (None, Filters(max_seconds=5).where()):
+        videos = snapshot.videos(where)
+        for offset in range(4):
+            assert snapshot.video_page(where, offset, 2) == (videos[offset : offset + 2], len(videos))
+    assert [Path(video.path).name for video in snapshot.video_page(None, 0, 9)[0]] == [
+        "red.mp4",
+        "green.mp4",
+        "mixed.mp4",
+    ]
+
+
+def test_folders_are_told_with_their_videos_and_seconds(engine: SearchEngine) -> None:
+    assert {Path(path).name: found for path, found in engine.snapshot().folders.items()} == {
+        "videos": (1, pytest.approx(3.0, abs=0.1)),
+        "trip": (2, pytest.approx(27.0, abs=0.1)),
+    }
+
+
+def test_a_page_reads_what_it_shows(engine: SearchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    snapshot, read = engine.snapshot(), []
+    snapshot.video_page(None, 0, 1)
+    made = VideoEntry.of_row
+    monkeypatch.setattr(VideoEntry, "of_row", lambda row: read.append(row) or made(row))
+    monkeypatch.setattr(type(snapshot._table), "select", None)  # nothing is looked for among all
+    snapshot.video_page(None, 2, 1)
+    assert len(read) == 1
+
+
 def test_heat_rises_where_the_answer_is(engine: SearchEngine) -> None:
     found = heat(engine.snapshot(), asked(engine, text="green"), video_id(engine, "mixed.mp4"))
     assert found.video_id == video_id(engine, "mixed.mp4")

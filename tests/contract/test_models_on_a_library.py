@@ -107,7 +107,7 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         calls.append(len(raw))
         return _cells_of(model, raw)
 
-    for place in ("snapshot", "_model_table"):
+    for place in ("_prepared", "_model_table"):
         monkeypatch.setattr(f"wordframe.library.{place}.cells_of", counting)
     return calls
 
@@ -350,7 +350,7 @@ def test_stale_rows_are_never_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     engine = SearchEngine(library, model)
     before = found(engine)
     with monkeypatch.context() as killed:
-        killed.setattr("wordframe.library._known_models.forget_stale", lambda library, store: None)
+        killed.setattr("wordframe.library._known_models._forget_stale", lambda library, store: None)
         write_scenes(path, ("cyan", 3))
         library.index([path])
     assert rows_of(library) == segments_of(library)  # the same names, another content

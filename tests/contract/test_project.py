@@ -27,7 +27,7 @@ OF_EXTRAS = {
     "report": ("evaluate", "train"),
     "mcp": ("mcp.py", "cli/mcp.py"),
     "openvino": ("encoders/_runtime.py",),
-    "cloud": ("library/_object_store.py", "library/_store_access.py", "data/_copied.py"),
+    "cloud": ("object_storage.py",),
     "ray": ("library/_ray", "library/_fragments.py", "library/_lance_index.py"),
 }
 """Which part of the source may import what an extra brings."""

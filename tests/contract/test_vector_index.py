@@ -107,6 +107,20 @@ def test_one_search_does_not_wait_for_the_compiled_loop(index: Index, monkeypatc
     assert forms == [False, False, True, True]
 
 
+def test_who_answers_many_searches_loads_the_compiled_loop_before_the_first(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forms = []
+    monkeypatch.setattr(
+        "wordframe.library._vector_index.best_cosines",
+        lambda *given, compiled: forms.append(compiled) or best_cosines(*given, compiled=compiled),
+    )
+    index.add(range(3))
+    index.index.warm()
+    index.nearest(np.ones(D, np.float32), 1)
+    assert forms == [True]
+
+
 def test_new_rows_are_found_at_once(index: Index) -> None:
     index.add(range(250))
     check(index, list(range(250)))

@@ -271,7 +271,6 @@ def test_without_what_object_storage_needs_the_install_line_is_told(
     there: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "obstore", None)
-    monkeypatch.setenv("AWS_UNKNOWN", "so that no store is kept from before")
     with pytest.raises(MissingExtraError, match=r"pip install 'wordframe\[cloud\]'"):
         index(tmp_path / "library", there)
 
@@ -331,6 +330,15 @@ def test_an_address_at_which_nothing_is_is_told(
     error = capsys.readouterr().err
     assert told in error
     assert SECRET not in error
+
+
+def test_options_that_make_no_sense_stop_a_run_over_addresses_alone(
+    there: str, videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORDFRAME_STORAGE_OPTIONS", "{")
+    assert len(index(tmp_path / "library", str(videos)).indexed) == 2
+    with pytest.raises(LibraryError, match="WORDFRAME_STORAGE_OPTIONS: is no JSON object"):
+        index(tmp_path / "library", there)
 
 
 # Searching, playing, cutting ------------------------------------------------------------------------------------------

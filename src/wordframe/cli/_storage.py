@@ -1,7 +1,7 @@
-"""``--storage-option``: what every command with a library can be told of the object store that it lies on.
+"""``--storage-option``: what commands can be told of the object store that a library, videos or features lie on.
 
-The options go into the environment for as long as the command runs, where ``wordframe.library`` and the processes that
-a server starts find them: on a command line all users of the machine could read them.
+The options go into the environment for as long as the command runs, where ``wordframe.object_storage`` and the
+processes that a server starts find them: on a command line all users of the machine could read them.
 """
 
 from __future__ import annotations
@@ -16,15 +16,17 @@ from typing import Annotated, Any
 
 import typer
 
-_VARIABLE = "WORDFRAME_STORAGE_OPTIONS"
+from wordframe.object_storage import STORAGE_OPTIONS, options_of_environment
+
 _OPTION = "--storage-option"
 _Option = Annotated[
     list[str] | None,
     typer.Option(
         _OPTION,
         metavar="KEY=VALUE",
-        help="Of the object store that library or videos lie on, such as aws_endpoint=https://…; can be repeated. "
-        "Others are read from the usual variables (AWS_ACCESS_KEY_ID …), which keep secrets off the command line.",
+        help="Of the object store that library, videos or features lie on, such as aws_endpoint=https://…; can be "
+        "repeated. Others are read from the usual variables (AWS_ACCESS_KEY_ID …), which keep secrets off the command "
+        "line.",
         show_default=False,
     ),
 ]
@@ -48,19 +50,17 @@ def on_object_storage(command: Callable[..., None]) -> Callable[..., None]:
 
 @contextmanager
 def _in_environment(options: list[str]) -> Iterator[None]:
-    before = os.environ.get(_VARIABLE)
+    before = os.environ.get(STORAGE_OPTIONS)
     if not options:
         yield
         return
-    from wordframe.library import options_of_environment
-
-    os.environ[_VARIABLE] = json.dumps(options_of_environment() | dict(map(_pair, options)))
+    os.environ[STORAGE_OPTIONS] = json.dumps(options_of_environment() | dict(map(_pair, options)))
     try:
         yield
     finally:
-        os.environ.pop(_VARIABLE)
+        os.environ.pop(STORAGE_OPTIONS)
         if before is not None:
-            os.environ[_VARIABLE] = before
+            os.environ[STORAGE_OPTIONS] = before
 
 
 def _pair(option: str) -> tuple[str, str]:

@@ -205,7 +205,7 @@ def _effort(folder: str) -> dict[str, Any]:
     """Ways to read the index on disk, and which of them was chosen and kept."""
     from dataclasses import asdict
 
-    from wordframe.library import Library, keep_effort
+    from wordframe.library import Library
     from wordframe.search import chosen, measured_efforts, plain_sentences
 
     try:
@@ -214,7 +214,7 @@ def _effort(folder: str) -> dict[str, Any]:
         if not measured:
             return {"effort": None}
         best = chosen(measured)
-        keep_effort(library, best.effort)
+        library.keep_effort(best.effort)
     except WordframeError as error:
         return {"folder": folder, "problem": str(error)}
     return {"effort": {"measured": [asdict(each) for each in measured], "kept": asdict(best)}}

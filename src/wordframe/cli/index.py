@@ -169,6 +169,8 @@ def print_problems(summary: IndexSummary) -> None:
             "mounted? (--prune --force forgets them)",
             file=sys.stderr,
         )
+    for advice in summary.advice:
+        print(f"note: {advice}", file=sys.stderr)
     if summary.interrupted:
         print("interrupted: what was finished is kept; the same command goes on from here", file=sys.stderr)
     elif not summary.videos_met and not summary.failed:

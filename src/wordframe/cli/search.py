@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from wordframe.addresses import is_address
 from wordframe.cli.options import JsonOption, LibraryOption, ModelOption, UntrainedOption, print_json
 from wordframe.disk import one_line
 
@@ -156,7 +157,7 @@ def export(
     """
     from wordframe.cli._terminal import parse_timecode, timecode
     from wordframe.errors import VideoError
-    from wordframe.library import is_address, local_copy
+    from wordframe.library import local_copy
     from wordframe.video import export_moment
 
     begin, stop = parse_timecode(start), parse_timecode(end)

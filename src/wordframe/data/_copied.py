@@ -3,7 +3,6 @@
 Training reads rows at random, every epoch again, which no object store is made for. So a copy is made once, below
 ``WORDFRAME_CACHE`` (default ``~/.cache/wordframe``), for all processes of the machine; one that is cut short goes on.
 Its folder is named by the address and by what the cache says of itself: a cache that was made anew is copied anew.
-Credentials and endpoint come from the usual variables of the environment (``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL``).
 Neighbours: ``feature_cache.py`` opens what is copied.
 """
 
@@ -16,22 +15,19 @@ import re
 import zlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from filelock import FileLock
 
+from wordframe.addresses import parse_address
 from wordframe.data._cache_folder import CacheError
 from wordframe.disk import replacing, short_hash, write_whole
-from wordframe.errors import needs_extra
+from wordframe.object_storage import open_store, told
 
-_SCHEMES = ("s3", "gs", "az")
 _BLOCK = re.compile(r"[a-z]+-\d+\.safetensors")
 _AT_ONCE = 4
 _PIECE_BYTES = 2**23
-_RETRIES, _RETRY_SECONDS = 6, 20
 
 
 class _NotWholeError(CacheError):
@@ -39,22 +35,9 @@ class _NotWholeError(CacheError):
         super().__init__(f"{address}/{name}: missing, or not what was written; copy the cache there anew")
 
 
-def is_address(place: str | Path) -> bool:
-    """Whether ``place`` is on object storage.
-
-    >>> is_address("s3://bucket/features"), is_address("features/s3")
-    (True, False)
-    """
-    return str(place).partition("://")[0] in _SCHEMES and "://" in str(place)
-
-
-def joined(place: str | Path, name: str) -> str | Path:
-    """What ``name`` is below a folder or an address.
-
-    >>> joined("s3://bucket/features/", "train")
-    's3://bucket/features/train'
-    """
-    return f"{str(place).rstrip('/')}/{name}" if is_address(place) else Path(place) / name
+def address_of(place: str | Path) -> str | None:
+    """The address of a cache on object storage; None for a folder. CacheError: it makes no sense as an address."""
+    return parse_address(place, "a feature cache lies in a folder", CacheError)
 
 
 def is_there(place: str | Path, description: str) -> bool:
@@ -63,9 +46,10 @@ def is_there(place: str | Path, description: str) -> bool:
     Raises:
         CacheError: the store cannot be asked.
     """
-    if not is_address(place):
+    address = address_of(place)
+    if address is None:
         return Path(place).is_dir()
-    return _found(_open(str(place)), description, str(place)) is not None
+    return _found(_open(address), description, address) is not None
 
 
 def copied(address: str, description: str, captions: str) -> Path:
@@ -91,7 +75,7 @@ def copied(address: str, description: str, captions: str) -> Path:
     if not all(map(_BLOCK.fullmatch, blocks)):  # names become files here
         raise _NotWholeError(address, description)
     root = Path(os.environ.get("WORDFRAME_CACHE") or Path.home() / ".cache" / "wordframe")
-    folder = root / "features" / short_hash(address.rstrip("/"), described.decode())
+    folder = root / "features" / short_hash(address, described.decode())
     with _writing(folder), FileLock(folder / ".copying.lock"):  # the machine's other processes wait, and find it there
         if not (folder / captions).exists():
             _copy_captions(store, address, folder / captions, expected)
@@ -115,45 +99,30 @@ def _copy_captions(store: Any, address: str, path: Path, expected: str) -> None:
 
 def _copy_block(store: Any, address: str, path: Path, expected: int) -> None:
     """One block, in pieces, that takes its place only if it is what was written."""
-    import obstore
-
     total = 0
     with replacing(path) as part, part.open("wb") as file:
-        with _told(address, path.name):
-            for piece in obstore.get(store, path.name).stream(min_chunk_size=_PIECE_BYTES):
-                total = zlib.crc32(piece, total)
-                file.write(piece)
+        for piece in _pieces(store, address, path.name):
+            total = zlib.crc32(piece, total)
+            file.write(piece)
         if total != expected:
             raise _NotWholeError(address, path.name)
 
 
-def _found(store: Any, name: str, address: str) -> bytes | None:
-    import obstore
+def _pieces(store: Any, address: str, name: str) -> Iterator[bytes]:
+    # a generator of its own, so that what the disk says while they are written is not taken for the store's word
+    with _told(address, name):
+        for piece in store.get(name).stream(min_chunk_size=_PIECE_BYTES):
+            yield bytes(piece)
 
+
+def _found(store: Any, name: str, address: str) -> bytes | None:
     with contextlib.suppress(_NotWholeError), _told(address, name):
-        return bytes(obstore.get(store, name).bytes())
+        return bytes(store.get(name).bytes())
     return None
 
 
 def _open(address: str) -> Any:
-    with needs_extra("cloud", "a feature cache on object storage"):
-        from obstore import store
-
-    parts = urlsplit(address)
-    if "@" in parts.netloc or parts.query or parts.fragment or not parts.netloc or not parts.path.strip("/"):
-        raise CacheError(
-            f"{parts.scheme}://: an address is {parts.scheme}://BUCKET/PREFIX and nothing else; credentials come from "
-            "the environment"
-        )
-    endpoint = os.environ.get("AWS_ENDPOINT_URL") or os.environ.get("AWS_ENDPOINT") or ""
-    client: Any = {"allow_http": True} if endpoint.startswith("http://") else {}
-    with _told(address, ""):
-        opened: Any = store.from_url(
-            address.rstrip("/"),
-            client_options=client,
-            retry_config={"max_retries": _RETRIES, "retry_timeout": timedelta(seconds=_RETRY_SECONDS)},
-        )
-    return opened
+    return open_store(address, "a feature cache on object storage", CacheError)
 
 
 @contextlib.contextmanager
@@ -171,16 +140,9 @@ def _writing(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _told(address: str, name: str) -> Iterator[None]:
-    """What the store says in the block, in a line without its own words: they quote addresses that may be signed."""
-    from obstore.exceptions import BaseError, NotFoundError, PermissionDeniedError, UnauthenticatedError
-
+    """What the store says in the block, as ``told``; a file that is not there makes the cache one that is not whole."""
     try:
-        yield
-    except (FileNotFoundError, NotFoundError):
+        with told(f"{address}/{name}", CacheError):
+            yield
+    except FileNotFoundError:
         raise _NotWholeError(address, name) from None
-    except (PermissionDeniedError, UnauthenticatedError):
-        raise CacheError(f"{address}/{name}: the store does not let you read it; check the credentials") from None
-    except BaseError:
-        raise CacheError(
-            f"{address}/{name}: the store cannot be reached, or failed; check its endpoint and region, or try later"
-        ) from None

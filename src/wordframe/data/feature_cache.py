@@ -23,8 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
+from wordframe.addresses import joined
 from wordframe.data._cache_folder import CacheError, checksum, read_description, write_description
-from wordframe.data._copied import copied, is_address, is_there, joined
+from wordframe.data._copied import address_of, copied, is_there
 from wordframe.data.benchmarks import BENCHMARKS
 from wordframe.disk import short_hash
 from wordframe.encoders import clean_text
@@ -233,7 +234,8 @@ def feature_folder(place: str | Path) -> Path:
     Raises:
         CacheError: nothing is at the address, it cannot be read, or is damaged.
     """
-    return copied(str(place), f"wordframe-{_KIND}.json", CAPTIONS) if is_address(place) else Path(place)
+    address = address_of(place)
+    return Path(place) if address is None else copied(address, f"wordframe-{_KIND}.json", CAPTIONS)
 
 
 def feature_part(place: str | Path, name: str) -> str | Path | None:

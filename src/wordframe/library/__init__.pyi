@@ -1,7 +1,5 @@
-from ._effort import keep_effort as keep_effort
 from ._files import FoundFile as FoundFile
 from ._files import find_videos as find_videos
-from ._files import is_address as is_address
 from ._files import is_below as is_below
 from ._lance_index import Effort as Effort
 from ._lance_index import LanceIndex as LanceIndex
@@ -12,7 +10,6 @@ from ._objects import local_copy as local_copy
 from ._objects import look_at as look_at
 from ._objects import read_range as read_range
 from ._place import Place as Place
-from ._place import options_of_environment as options_of_environment
 from ._place import place_of as place_of
 from ._ray import RayExecutor as RayExecutor
 from ._reading import small_picture as small_picture

@@ -8,7 +8,6 @@ patterns as in git's ``.gitignore``, of the folder that holds it and those below
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from pathspec import GitIgnoreSpec
 
+from wordframe.addresses import is_address, parse_address
 from wordframe.errors import LibraryError
 from wordframe.video import PASSED_SUFFIXES, is_taken_for_video
 
@@ -24,10 +24,6 @@ SYSTEM_FOLDERS = frozenset(
     "$recycle.bin recycler #recycle @recycle #snapshot @recently-snapshot @eadir lost+found found.000".split()
 ) | {"system volume information"}
 """In lower case: bins, snapshots and thumbnails of Windows, Synology and QNAP, and what a check of a disk saved."""
-
-
-_ADDRESS = re.compile(r"(s3|gs|az):/(?=/?[^/])/?(.*)", re.DOTALL | re.IGNORECASE)  # a Path has lost a slash of it
-_SCHEMES = ("s3://", "gs://", "az://")
 
 
 @dataclass(frozen=True)
@@ -77,33 +73,11 @@ def expanded(paths: str | Path | Iterable[str | Path]) -> list[str]:
     (['/b'], ['/c', '/d'], ['s3://bucket/videos'])
     """
     several = [paths] if isinstance(paths, (str, Path)) else list(paths)
-    return [_address(os.fspath(path)) or os.path.abspath(os.path.expanduser(path)) for path in several]
-
-
-def is_address(path: str) -> bool:
-    """Whether a path of a video names an object.
-
-    >>> is_address("s3://bucket/a.mp4"), is_address("/home/ann/s3:/a.mp4")
-    (True, False)
-    """
-    return path.startswith(_SCHEMES)
-
-
-def _address(text: str) -> str | None:
-    """An address as it is kept, or None for a path."""
-    found = _ADDRESS.fullmatch(text)
-    if found is None:
-        scheme, is_of_any, _ = text.partition("://")
-        if is_of_any and re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme):
-            raise LibraryError(f"{scheme}://: videos lie in folders, or at s3://, gs:// or az:// BUCKET/PREFIX")
-        return None
-    scheme, rest = found[1].lower(), found[2].rstrip("/")
-    if "@" in rest.partition("/")[0]:  # not the text itself: it may be a secret
-        raise LibraryError(
-            f"{scheme}://: an address is {scheme}://BUCKET/PREFIX and nothing else; credentials come from the "
-            "environment or --storage-option"
-        )
-    return f"{scheme}://{rest}"
+    return [
+        parse_address(path, "videos lie in folders", LibraryError, is_any_key=True)
+        or os.path.abspath(os.path.expanduser(path))
+        for path in several
+    ]
 
 
 def find_videos(paths: Sequence[str | Path], *, leave_out: Collection[str] = ()) -> Findings:

@@ -1,6 +1,6 @@
-"""Keeping up to date what a library holds for the models that it knows.
+"""What a library holds for models: made, kept up to date by each run, and forgotten.
 
-Neighbours: ``library.py`` calls while it holds the lock, ``_model_table.py`` is the table of one model.
+Neighbours: ``library.py`` and its ``Library`` are the door, ``_model_table.py`` is the table of one model.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from wordframe.disk import shown_command
 from wordframe.errors import LibraryError, WordframeError
-from wordframe.library._model_table import ModelTable, columns_of, fill, model_schema, table_name
-from wordframe.library._store import Store
+from wordframe.interrupts import interrupts_noted
+from wordframe.library._model_table import ModelTable, columns_of, fill, lasting_name, model_schema, table_name
+from wordframe.library._store import ModelEntry, Store
 from wordframe.library.status import IndexSummary
 from wordframe.models import TextVideoModel
 
@@ -19,21 +20,59 @@ if TYPE_CHECKING:
     from wordframe.library.library import Library
 
 
+def prepare(
+    library: Library,
+    store: Store,
+    model: TextVideoModel,
+    name: str | None,
+    *,
+    untrained: bool,
+    on_progress: Callable[[int, int], None],
+) -> int:
+    """Make what a model needs; as ``Library.prepare``. Under a ``name`` it is kept up to date by later runs."""
+    if not columns_of(model):
+        return 0
+    with library.locked(), interrupts_noted() as interrupted:
+        if name is not None:
+            entry = ModelEntry(lasting_name(name), model.fingerprint, untrained, table_name(model))
+            others = [known for known in store.models() if known.table != entry.table]
+            store.set_models([*others, entry])
+        _forget_stale(library, store)
+        return _fill_table(library, store, model, on_progress, interrupted.is_set)
+
+
+def forget_model(library: Library, store: Store, name: str) -> int:
+    """Remove what is kept for a model; as ``Library.forget_model``."""
+    with library.locked():
+        known = store.models()
+        gone = [entry for entry in known if name in (entry.name, entry.fingerprint) or lasting_name(name) == entry.name]
+        listed = {entry.table for entry in known}
+        # tables of before models were listed, or of a run that died in between
+        unlisted = [table for table in store.model_table_names() if table not in listed and name in table]
+        if not gone and not unlisted:
+            raise LibraryError(f"{library.place}: is not prepared for {name!r}; wordframe prepare --list tells")
+        store.set_models([entry for entry in known if entry not in gone])
+        for table in [*(entry.table for entry in gone), *unlisted]:
+            store.drop_model_table(table)
+        return len(gone) + len(unlisted)
+
+
 def prepare_known(library: Library, store: Store, summary: IndexSummary, should_stop: Callable[[], bool]) -> None:
-    """Bring up to date what models need; one that cannot be had any more is told, and does not end the run."""
-    forget_stale(library, store)
+    """Bring up to date what models need; one that cannot be had any more is told, and does not end the run. The caller
+    holds the lock."""
+    _forget_stale(library, store)
     for entry in store.models():
         try:
             model = library.load_model(entry.name, untrained=entry.untrained)
             if table_name(model) != entry.table:
                 command = shown_command("wordframe", "prepare", entry.name)
                 raise LibraryError(f"it has other weights by now; {command} follows them")
-            summary.prepared[entry.name] = fill_table(library, store, model, lambda done, total: None, should_stop)
+            summary.prepared[entry.name] = _fill_table(library, store, model, lambda done, total: None, should_stop)
         except WordframeError as error:
             summary.not_prepared[entry.name] = str(error)
 
 
-def forget_stale(library: Library, store: Store) -> None:
+def _forget_stale(library: Library, store: Store) -> None:
     """Remove from every model's table what belongs to contents that the library no longer holds."""
     names = store.model_table_names()
     valid = library.snapshot().keys() if names else None
@@ -41,7 +80,7 @@ def forget_stale(library: Library, store: Store) -> None:
         ModelTable(library.place, store.open_model_table(name)).drop_stale(store, valid)
 
 
-def fill_table(
+def _fill_table(
     library: Library,
     store: Store,
     model: TextVideoModel,

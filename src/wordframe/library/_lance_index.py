@@ -68,6 +68,11 @@ def is_large(table: Any) -> bool:
     return VECTORS in table.schema.names
 
 
+def lacks_index(table: Any) -> bool:
+    """Whether a table has a size at which the index belongs on disk, and this install cannot make it."""
+    return not (is_large(table) or can_be_large()) and int(table.count_rows()) >= LARGE_SEGMENTS
+
+
 class LanceIndex:
     """The index at a table's version. Any number of threads may ask."""
 

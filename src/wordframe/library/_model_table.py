@@ -17,7 +17,6 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -95,23 +94,6 @@ def keys_of(segments: pa.Table) -> pa.Array:
     frames = pc.cast(segments["num_frames"], pa.string())
     keys = pc.binary_join_element_wise(segments["segment_id"], segments["content_hash"], frames, str(_ROW_FORMAT), " ")
     return keys.combine_chunks()
-
-
-@dataclass(frozen=True)
-class PreparedRows:
-    """Which row of the model's table belongs to which segment.
-
-    segments: row ids ``(N,)``, ascending; rows: row ids in the model's table, -1 where there is none.
-    """
-
-    segments: NDArray[np.int64]
-    rows: NDArray[np.int64]
-
-    def of(self, row_ids: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
-        """The model's rows of some segments."""
-        if not len(self.segments):
-            return np.full(len(row_ids), -1, np.int64)
-        return self.rows[np.searchsorted(self.segments, np.asarray(row_ids, np.int64))]
 
 
 class ModelTable:

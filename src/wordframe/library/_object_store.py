@@ -7,8 +7,7 @@ the lease of one that did not give it up first commits to every table a restorin
 refuses what was begun before such a commit and comes after it. So a writer that slept through the end of its lease
 cannot commit, whatever the clocks say; only when a lease has ended is told by clocks, which must roughly agree.
 
-Credentials and endpoint come from the usual variables of the environment, or from options by object_store's names.
-Neighbours: ``_place.py`` is what a place must do, ``_store_access.py`` opens the store.
+Neighbours: ``_place.py`` is what a place must do, ``wordframe.object_storage`` opens the store.
 """
 
 from __future__ import annotations
@@ -16,22 +15,11 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from functools import cached_property
 from typing import Any
-from urllib.parse import urlsplit
 
 from wordframe.errors import LibraryError
 from wordframe.library._lease import LEASE_NAME, Lease, Tag
-from wordframe.library._store_access import (
-    ANSWER_SECONDS,
-    CONNECT_SECONDS,
-    TRIES,
-    TRY_SECONDS,
-    open_store,
-    plain_http,
-    told,
-)
-from wordframe.library._store_faults import explain
+from wordframe.object_storage import explain, open_store, options_for_lance, put_if, told
 
 LEASE_SECONDS = "WORDFRAME_LEASE_SECONDS"
 """The variable that says after how long a lease ends that is not renewed; all writers of a library say the same."""
@@ -48,18 +36,10 @@ class ObjectPrefix:
     beat_seconds = 5.0
 
     def __init__(self, address: str, options: dict[str, str]) -> None:
-        parts = urlsplit(address)
-        if "@" in parts.netloc or parts.query or parts.fragment:
-            raise LibraryError(
-                f"{parts.scheme}://: an address is {parts.scheme}://BUCKET/PREFIX and nothing else; credentials come "
-                "from the environment or --storage-option"
-            )
-        if not parts.netloc or not parts.path.strip("/"):
-            raise LibraryError(f"{address}: a library needs a bucket and a prefix: {parts.scheme}://BUCKET/PREFIX")
-        self._address = f"{parts.scheme}://{parts.netloc}/{parts.path.strip('/')}"
-        self._options = {name.lower(): value for name, value in options.items()}
+        self._address, self._options = address, options
         self._lease: Lease | None = None
-        _ = self._store  # that obstore is missing, or an option is none, is told at once
+        # at once, so that a missing obstore or an option that is none is told before anything is done
+        self._store = open_store(address, "a library on object storage", LibraryError, options)
 
     def __str__(self) -> str:
         return self._address
@@ -76,21 +56,11 @@ class ObjectPrefix:
 
     @property
     def storage_options(self) -> dict[str, str]:
-        """What LanceDB is told, with bounds on how long it tries."""
-        bounds = {
-            "connect_timeout": f"{CONNECT_SECONDS}s",
-            "timeout": f"{ANSWER_SECONDS}s",
-            "client_max_retries": str(TRIES),
-            "client_retry_timeout": str(TRY_SECONDS),
-        }
-        return bounds | plain_http(self._options) | self._options
-
-    @cached_property
-    def _store(self) -> Any:
-        return open_store(self._address, self._options, "a library on object storage")
+        """See ``Place``."""
+        return options_for_lance(self._address, self._options)
 
     def _told(self) -> contextlib.AbstractContextManager[None]:
-        return told(self)
+        return told(self, LibraryError)
 
     # Small files -----------------------------------------------------------------------------------------------------
 
@@ -136,25 +106,9 @@ class ObjectPrefix:
 
     def swap(self, name: str, text: str, tag: Tag | None) -> Tag | None:
         """Write an object if it is as ``tag`` says (None: not there); gives the new tag, or None if it was not so."""
-        from obstore.exceptions import AlreadyExistsError, PreconditionError
-
-        try:
-            with self._told_but(AlreadyExistsError, PreconditionError):
-                mode: Any = "create" if tag is None else tag
-                return _tag(self._store.put(name, text.encode("utf-8"), mode=mode, use_multipart=False))
-        except (AlreadyExistsError, PreconditionError):
-            return None
-
-    @contextlib.contextmanager
-    def _told_but(self, *kinds: type[Exception]) -> Iterator[None]:
-        caught: Exception | None = None
         with self._told():
-            try:
-                yield
-            except kinds as error:
-                caught = error
-        if caught is not None:
-            raise caught
+            answer = put_if(self._store, name, text.encode("utf-8"), tag)
+        return None if answer is None else _tag(answer)
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -177,8 +131,8 @@ class ObjectPrefix:
     def commit(self, table: Any | None) -> Iterator[None]:
         """See ``Place``: the lease is asked for after the table's version was taken, and not before."""
         lease = self._lease
-        if lease is None:
-            raise RuntimeError("a commit outside of Library.locked")
+        if lease is None:  # a program's mistake; not a RuntimeError, which would be taken for LanceDB's
+            raise AssertionError(f"{self}: a commit without the lease; do it within Library.locked()")
         lease.check()
         try:
             yield

@@ -2,7 +2,7 @@
 
 FFmpeg never sees an address: an object is copied into a scratch file, decoded as any file, and the copy removed. An
 object is known again by size, time and etag, the last two of which share ``modified_ns`` (see ``FoundFile``).
-Neighbours: ``_listing.py`` finds videos below a prefix, ``_store_access.py`` opens the store.
+Neighbours: ``_listing.py`` finds videos below a prefix, ``wordframe.object_storage`` opens the store.
 """
 
 from __future__ import annotations
@@ -15,21 +15,18 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from wordframe.addresses import bucket_and_key, is_address
 from wordframe.disk import content_hash, one_line, short_hash
 from wordframe.errors import LibraryError, VideoError
-from wordframe.library._files import FoundFile, is_address, is_below
-from wordframe.library._place import options_of_environment
-from wordframe.library._store_access import open_store, told
-from wordframe.library._store_faults import explain
+from wordframe.library._files import FoundFile, is_below
+from wordframe.object_storage import explain, open_store, told
 
 if TYPE_CHECKING:  # with the tables comes torch, and a moment is cut without either
     from wordframe.library._rows import VideoEntry
 
 _PART_BYTES = 4 << 20
-_KINDS = {"s3": "aws_", "gs": "google_", "az": "azure_"}
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,10}")
 
 
@@ -43,7 +40,7 @@ def list_objects(prefix: str, options: Mapping[str, str] | None = None) -> Itera
     Raises:
         LibraryError: there is no such bucket, or the store cannot be reached or refuses.
     """
-    bucket, key = _parts(prefix)
+    bucket, key = bucket_and_key(prefix)
     store = _store(bucket, options)
     with _told(prefix):
         for page in store.list(key or None):
@@ -57,7 +54,7 @@ def look_at(address: str, options: Mapping[str, str] | None = None) -> FoundFile
     Raises:
         FileNotFoundError: it is not there. LibraryError: the store cannot be reached or refuses.
     """
-    bucket, key = _parts(address)
+    bucket, key = bucket_and_key(address)
     store = _store(bucket, options)
     with _told(address):
         return _found(address, store.head(key))
@@ -73,7 +70,7 @@ def read_range(
     Raises:
         FileNotFoundError, LibraryError: as ``look_at``, here and while the parts are taken.
     """
-    bucket, key = _parts(address)
+    bucket, key = bucket_and_key(address)
     store = _store(bucket, options)
     with _told(address):
         answer = store.get(key, options={"range": (start, stop)})
@@ -82,7 +79,7 @@ def read_range(
 
 def read_whole(address: str, options: Mapping[str, str] | None = None) -> Generator[bytes, None, None]:
     """All bytes of an object in parts; errors as ``look_at``."""
-    bucket, key = _parts(address)
+    bucket, key = bucket_and_key(address)
     store = _store(bucket, options)
     with _told(address):
         answer = store.get(key)
@@ -228,13 +225,6 @@ def _state(video: VideoEntry, objects: Mapping[str, FoundFile], unknown: Iterabl
     return "same" if (now.size, now.modified_ns) == (video.size, video.modified_ns) else "changed"
 
 
-def _parts(address: str) -> tuple[str, str]:
-    """The bucket's address and the key."""
-    scheme, _, rest = address.partition("://")
-    bucket, _, key = rest.partition("/")
-    return f"{scheme}://{bucket}", key
-
-
 def _found(address: str, meta: Mapping[str, Any]) -> FoundFile:
     # a listing may tell parts of a second, which no other answer does; and the tags of some have no quotes
     seconds = int(meta["last_modified"].timestamp())
@@ -252,7 +242,7 @@ def _stream(address: str, answer: Any) -> Generator[bytes, None, None]:
 def _told(address: str) -> Iterator[None]:
     """As ``told``, and what is not there said as the system says it of files."""
     try:
-        with told(one_line(address)):
+        with told(one_line(address), LibraryError):
             yield
     except FileNotFoundError:
         raise FileNotFoundError(errno.ENOENT, "no such object", address) from None
@@ -261,15 +251,4 @@ def _told(address: str) -> Iterator[None]:
 
 
 def _store(bucket: str, options: Mapping[str, str] | None) -> Any:
-    chosen = {name.lower(): value for name, value in (options_of_environment() if options is None else options).items()}
-    mine = _KINDS[bucket.partition(":")[0]]
-    others = tuple(kind for kind in _KINDS.values() if kind != mine)
-    usual = sorted((name, value) for name, value in os.environ.items() if name.lower().startswith(mine))
-    return _opened(
-        bucket, tuple(sorted(item for item in chosen.items() if not item[0].startswith(others))), tuple(usual)
-    )
-
-
-@lru_cache(maxsize=16)  # connections are kept between objects
-def _opened(bucket: str, options: tuple[tuple[str, str], ...], usual: tuple[tuple[str, str], ...]) -> Any:
-    return open_store(bucket, dict(options), "reading videos from object storage")
+    return open_store(bucket, "reading videos from object storage", LibraryError, options)

@@ -9,19 +9,14 @@ Neighbours: ``_local.py`` is the folder, ``_object_store.py`` the prefix.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from wordframe.addresses import parse_address
 from wordframe.errors import LibraryError
-
-STORAGE_OPTIONS = "WORDFRAME_STORAGE_OPTIONS"
-"""The variable of the environment that holds options of the object store, as one JSON object of texts."""
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://?(?!/*$)")
-_SCHEMES = ("s3", "gs", "az")
+from wordframe.object_storage import options_of_environment
 
 
 class Place(Protocol):
@@ -82,27 +77,14 @@ def place_of(where: str | Path | Place, storage_options: Mapping[str, str] | Non
     """
     if not isinstance(where, (str, Path)):
         return where
-    text = os.fspath(where)
-    scheme = _SCHEME.match(text)
-    if scheme is None:
+    address = parse_address(where, "a library lies in a folder", LibraryError)
+    if address is None:
         from wordframe.library._local import LocalFolder
 
-        return LocalFolder(Path(os.path.abspath(Path(text).expanduser())))
-    if scheme[1].lower() not in _SCHEMES:
-        raise LibraryError(f"{scheme[1]}://: a library lies in a folder, or at s3://, gs:// or az:// BUCKET/PREFIX")
+        return LocalFolder(Path(os.path.abspath(Path(where).expanduser())))
     from wordframe.library._object_store import ObjectPrefix
 
-    rest = text[scheme.end() :]
-    return ObjectPrefix(f"{scheme[1].lower()}://{rest}", options_of_environment() | dict(storage_options or {}))
-
-
-def options_of_environment() -> dict[str, str]:
-    """What the environment says of the object store; LibraryError if it makes no sense."""
-    try:
-        values = json.loads(os.environ.get(STORAGE_OPTIONS) or "{}")
-        return {str(name): str(value) for name, value in values.items()}
-    except (ValueError, AttributeError, RecursionError):
-        raise LibraryError(f'{STORAGE_OPTIONS}: is no JSON object, such as {{"aws_endpoint": "…"}}') from None
+    return ObjectPrefix(address, options_of_environment(LibraryError) | dict(storage_options or {}))
 
 
 def local_folder(where: str | Path | Place, doing: str) -> Path:

@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from wordframe.addresses import is_address
 from wordframe.cores import usable_cores
 from wordframe.errors import LibraryError
-from wordframe.library._files import FoundFile, is_address
+from wordframe.library._files import FoundFile
 from wordframe.library._objects import hash_of
 from wordframe.library._reading import unreadable_line
 from wordframe.library._rows import VideoEntry

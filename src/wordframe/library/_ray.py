@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -34,8 +35,10 @@ _STARTS = 5
 """Actors in a row that die before they are ready while none is: then something is wrong with all of them."""
 _POLL_SECONDS = 0.1
 _STOP_SECONDS = 20.0
+_LISTEN_SECONDS = 5.0
 _STORE_BYTES = 256 << 20
 """Of a cluster of one's own: what passes through Ray's store is small."""
+_NO_CLUSTER = "no Ray cluster at {}: {}; start one with: ray start --head"
 _CORES_AN_ACTOR = 4
 """At most, by default: an actor holds one encoder, however many cores it has."""
 
@@ -107,6 +110,8 @@ def _connect(address: str) -> bool:
         import ray
     if ray.is_initialized():
         return False
+    if address == "auto":
+        address = os.environ.get("RAY_ADDRESS") or address
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}
     if address == "local":
         options |= {"num_cpus": usable_cores(), "object_store_memory": _STORE_BYTES}
@@ -117,12 +122,33 @@ def _connect(address: str) -> bool:
         )
     else:
         del options["include_dashboard"]
+        if address != "auto":
+            _look_for_listener(address)
     try:
         ray.init(address=address, **options)
     except (ConnectionError, ValueError, RuntimeError) as error:
         told = one_line(next(iter(str(error).splitlines()), type(error).__name__))
-        raise WordframeError(f"no Ray cluster at {address}: {told}; start one with: ray start --head") from None
+        raise WordframeError(_NO_CLUSTER.format(address, told)) from None
     return True
+
+
+def _look_for_listener(address: str) -> None:
+    """Raise unless something listens at HOST:PORT: Ray would try for minutes, and tell so in lines of its own."""
+    from ray.util import get_node_ip_address
+
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    # where the loopback is named Ray goes to the machine's own address, and there its head listens
+    hosts = [host, get_node_ip_address()] if host in ("localhost", "127.0.0.1", "::1") else [host]
+    told = "it is no HOST:PORT"
+    for each in hosts if port.isdecimal() else ():
+        try:
+            with socket.create_connection((each, int(port)), timeout=_LISTEN_SECONDS):
+                return
+        except (OSError, ValueError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            told = f"nothing listens there ({one_line(reason).lower()})"
+    raise WordframeError(_NO_CLUSTER.format(one_line(address), told))
 
 
 def _shares(actors: int | None, cores: int | None, gpus: float | None) -> tuple[int, int, float]:

@@ -11,7 +11,10 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from wordframe.disk import shown_command
 from wordframe.errors import LibraryError
@@ -110,13 +113,13 @@ class SegmentTable:
         place = {row: i for i, row in enumerate(found["_rowid"].to_pylist())}
         return found.take(pa.array([place[row] for row in row_ids])).select(columns)
 
-    def existing(self, row_ids: Collection[int]) -> list[int]:
-        """Those of some row ids that there is a row of, ascending."""
+    def take_existing(self, row_ids: Collection[int], columns: Sequence[str]) -> tuple[list[int], pa.Table]:
+        """Those of some row ids that there is a row of, and the wanted columns of these rows, in one read."""
         if not row_ids:
-            return []
+            return [], SEGMENT_SCHEMA.empty_table().select(columns)
         with self._reading():
-            found = self.table.take_row_ids(sorted(row_ids)).select(["segment_index"]).with_row_id().to_arrow()
-        return sorted(found["_rowid"].to_pylist())
+            found = self.table.take_row_ids(sorted(row_ids)).select([*columns]).with_row_id().to_arrow()
+        return found["_rowid"].to_pylist(), found.select(columns)
 
     def spread(self, count: int) -> list[int]:
         """Row ids of at most ``count`` rows, evenly spread over the table, in its order."""
@@ -131,6 +134,17 @@ class SegmentTable:
 
     def videos(self, where: str | None = None) -> list[VideoEntry]:
         """The videos, or those that ``where`` lets through, by path."""
-        first = "segment_index = 0" if where is None else f"segment_index = 0 AND ({where})"
-        entries = [VideoEntry.of_row(row) for row in self.select(first, VIDEO_NAMES).to_pylist()]
+        entries = [VideoEntry.of_row(row) for row in self.select(first_segments(where), VIDEO_NAMES).to_pylist()]
         return sorted(entries, key=lambda entry: os.fsencode(entry.path))
+
+    def videos_by_path(self, where: str | None = None) -> NDArray[np.int64]:
+        """Row ids of the first segments of the videos, or of those that ``where`` lets through, by path."""
+        found = self.select(first_segments(where), ["path_bytes"], row_ids=True)
+        rows: NDArray[np.int64] = found["_rowid"].to_numpy().astype(np.int64)
+        order: NDArray[np.uint64] = pc.array_sort_indices(found["path_bytes"].combine_chunks()).to_numpy()
+        return rows[order]
+
+
+def first_segments(where: str | None) -> str:
+    """An SQL condition that one segment of each video passes whose segments pass ``where``."""
+    return "segment_index = 0" if where is None else f"segment_index = 0 AND ({where})"

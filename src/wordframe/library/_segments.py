@@ -6,11 +6,14 @@ Neighbours: ``snapshot.py`` reads and keeps them; ``_rows.py`` is how they are w
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
+from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from wordframe.features import VideoFeatures
@@ -27,8 +30,9 @@ FACT_COLUMNS = (
     "num_segments",
     "content_hash",
 )
-_ROW_OVERHEAD_BYTES = 2000
-"""What a row's facts and the objects around its arrays take, about."""
+_ROW_OVERHEAD_BYTES = 4000
+"""What a row's facts, its direction and the objects around its arrays take, about."""
+_TINY = 1e-12
 
 
 @dataclass(frozen=True)
@@ -60,11 +64,40 @@ class SegmentRow:
     seconds: NDArray[np.float32]
     cells: Cells
 
+    @cached_property
+    def direction(self) -> NDArray[np.float32]:
+        """``(D,)``, of length 1: where the mean of the normalised frames points to."""
+        frames = self.frames.astype(np.float32)
+        frames /= np.maximum(np.linalg.norm(frames, axis=1, keepdims=True), _TINY)
+        mean = frames.sum(axis=0)
+        direction: NDArray[np.float32] = mean / max(float(np.linalg.norm(mean)), _TINY)
+        return direction
+
     @property
     def nbytes(self) -> int:
         """Memory that it takes, about."""
         cells = sum(cell.nbytes for cell in self.cells.values())
         return _ROW_OVERHEAD_BYTES + self.frames.nbytes + self.seconds.nbytes + cells
+
+
+class KeptRows:
+    """Rows that were read last, by their ids, within ``most_bytes``; for any number of threads."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._rows: LRUCache[int, SegmentRow] = LRUCache(most_bytes, getsizeof=lambda row: row.nbytes)
+        self._asking = threading.Lock()
+
+    def get(self, row_ids: Iterable[int]) -> list[SegmentRow | None]:
+        """Each row, or None where it is not kept."""
+        with self._asking:
+            return [self._rows.get(row_id) for row_id in row_ids]
+
+    def keep(self, row_ids: Sequence[int], rows: Sequence[SegmentRow]) -> None:
+        """Keep rows in the place of those that were asked for least lately."""
+        with self._asking:
+            for row_id, row in zip(row_ids, rows, strict=True):
+                if row.nbytes <= self._rows.maxsize:
+                    self._rows[row_id] = row
 
 
 @dataclass(frozen=True)

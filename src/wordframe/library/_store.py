@@ -32,6 +32,7 @@ from wordframe.library._lance_index import (
     is_large,
     keep_effort,
     keep_indexes,
+    lacks_index,
 )
 from wordframe.library._local import LocalFolder
 from wordframe.library._place import Place
@@ -87,8 +88,6 @@ class Store:
     Raises:
         LibraryError: from every method, when the files are damaged or the disk is full, in one line.
     """
-
-    LARGE_FROM = LARGE_SEGMENTS
 
     def __init__(self, place: Place) -> None:
         self._place = place
@@ -281,6 +280,11 @@ class Store:
         # The merged files are on the disk now, so those that they stand for may go.
         with self.commit(table):
             table.optimize(cleanup_older_than=_KEPT_VERSIONS)
+
+    def lacks_index(self) -> bool:
+        """Whether the library is so large that it should have an index on disk, which this install cannot make."""
+        with self._errors("read"):
+            return lacks_index(self._segments)
 
     def keep_effort(self, effort: Effort) -> None:
         """Keep how much of the index on disk a search reads; LibraryError if the library has none."""

@@ -14,21 +14,26 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from wordframe.addresses import is_address
 from wordframe.cores import usable_cores
 from wordframe.disk import short_hash
 from wordframe.encoders import Encoder
 from wordframe.errors import LibraryError
 from wordframe.library._executor import Executor, LocalExecutor
-from wordframe.library._files import Findings, FoundFile, find_videos, is_address, is_below, vacated
+from wordframe.library._files import Findings, FoundFile, find_videos, is_below, vacated
 from wordframe.library._objects import is_there
-from wordframe.library._place import options_of_environment
 from wordframe.library._plan import IndexPlan, make_plan, unseen
 from wordframe.library._reading import Done, Event, Failed, ReadVideo, Settings, Twin, UnderWay, VideoJob
 from wordframe.library._rows import VideoEntry
 from wordframe.library._store import FailureEntry, Store
 from wordframe.library.status import IndexProgress, IndexSummary
+from wordframe.object_storage import options_of_environment
 
 COMMIT_SECONDS = 5.0
+_FOR_LARGE = (
+    "the library is large, and every search holds its codes in memory; for an index on disk install pylance "
+    "(pip install pylance) and run this again"
+)
 
 
 class Indexer:
@@ -47,7 +52,7 @@ class Indexer:
         executor: Executor | None = None,
     ) -> None:
         self._store, self._leave_out = store, leave_out
-        self._settings = Settings(encoder, sampling, every_frame, options_of_environment())
+        self._settings = Settings(encoder, sampling, every_frame)
         self._executor = executor or LocalExecutor()
         self._on_progress, self._should_stop = on_progress, should_stop
         self._summary = IndexSummary(sampling=sampling)
@@ -72,6 +77,8 @@ class Indexer:
         When ``should_stop`` says so, the run ends in order: what is done is committed, the summary says interrupted.
         """
         started = time.monotonic()
+        if any(map(is_address, paths)):
+            self._settings = replace(self._settings, storage_options=options_of_environment(LibraryError))
         findings = find_videos(paths, leave_out=self._leave_out)
         self._summary.passed_over = dict(findings.passed_over.most_common())
         self._failed_before = {entry.path: entry for entry in self._store.failures()}
@@ -95,6 +102,8 @@ class Indexer:
         self._summary.interrupted = self._should_stop()
         if not self._summary.interrupted:  # merging files may take a while, and the next run does it
             self._store.tidy()
+            if self._store.lacks_index():
+                self._summary.advice.append(_FOR_LARGE)
         self._summary.seconds_taken = time.monotonic() - started
         return self._summary
 

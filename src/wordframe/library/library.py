@@ -13,7 +13,6 @@ Neighbours: ``snapshot.py`` is what is read, ``indexer.py`` fills the tables, ``
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
@@ -23,10 +22,10 @@ from cachetools import LRUCache
 
 from wordframe.encoders import Encoder, load_encoder
 from wordframe.errors import LibraryError
-from wordframe.interrupts import interrupts_noted
 from wordframe.library._executor import Executor
 from wordframe.library._files import expanded
-from wordframe.library._known_models import fill_table, forget_stale, prepare_known
+from wordframe.library._known_models import forget_model, prepare, prepare_known
+from wordframe.library._lance_index import LARGE_SEGMENTS, Effort
 from wordframe.library._manifest import (
     FORMAT,
     MANIFEST_NAME,
@@ -36,7 +35,7 @@ from wordframe.library._manifest import (
     read_roots,
     without_nested,
 )
-from wordframe.library._model_table import ModelTable, columns_of, lasting_name, table_name
+from wordframe.library._model_table import ModelTable, columns_of, table_name
 from wordframe.library._objects import those_there
 from wordframe.library._place import Place, local_folder, place_of
 from wordframe.library._rows import SegmentEntry, VideoEntry, segment_rows
@@ -247,7 +246,7 @@ class Library:
 
     def roots(self) -> list[str]:
         """The folders and files that were given to be indexed, absolute; if that is not known, those of the videos."""
-        return read_roots(self.place) or without_nested({os.path.dirname(video.path) for video in self.videos()})
+        return read_roots(self.place) or without_nested(set(self.snapshot().folders))
 
     # Writing ---------------------------------------------------------------------------------------------------------
 
@@ -317,10 +316,19 @@ class Library:
             self._open_for_writing()
             self._store.add([row for video, segments in videos for row in segment_rows(video, segments)])
 
-    def tidy(self, *, large_from: int = Store.LARGE_FROM) -> None:
+    def tidy(self, *, large_from: int = LARGE_SEGMENTS) -> None:
         """Merge small files and keep the indexes, as each ``index`` does; LibraryError if it is being written."""
         with self.locked():
             self._store.tidy(large_from=large_from)
+
+    def keep_effort(self, effort: Effort) -> None:
+        """Keep how much of the index on disk a search reads, for all who search from now on (``doctor --recall``).
+
+        Raises:
+            LibraryError: it has no index on disk, or is being written.
+        """
+        with self.locked():
+            self._store.keep_effort(effort)
 
     def _open_for_writing(self) -> None:
         self._manifest = Manifest.read(self.place)
@@ -368,15 +376,8 @@ class Library:
         """
         loaded = self.load_model(model, untrained=untrained) if isinstance(model, str) else model
         self.check_model(loaded)
-        if not columns_of(loaded):
-            return 0
-        with self.locked(), interrupts_noted() as interrupted:
-            if isinstance(model, str):
-                entry = ModelEntry(lasting_name(model), loaded.fingerprint, untrained, table_name(loaded))
-                others = [known for known in self._store.models() if known.table != entry.table]
-                self._store.set_models([*others, entry])
-            forget_stale(self, self._store)
-            return fill_table(self, self._store, loaded, on_progress, interrupted.is_set)
+        name = model if isinstance(model, str) else None
+        return prepare(self, self._store, loaded, name, untrained=untrained, on_progress=on_progress)
 
     def forget_model(self, name: str) -> int:
         """Remove what is kept for a model, by the name that ``models`` gives, or its fingerprint; gives how many were.
@@ -384,17 +385,4 @@ class Library:
         Raises:
             LibraryError: nothing is kept for it, or the library is being written.
         """
-        with self.locked():
-            known = self._store.models()
-            gone = [
-                entry for entry in known if name in (entry.name, entry.fingerprint) or lasting_name(name) == entry.name
-            ]
-            listed = {entry.table for entry in known}
-            # tables of before models were listed, or of a run that died in between
-            unlisted = [table for table in self._store.model_table_names() if table not in listed and name in table]
-            if not gone and not unlisted:
-                raise LibraryError(f"{self.place}: is not prepared for {name!r}; wordframe prepare --list tells")
-            self._store.set_models([entry for entry in known if entry not in gone])
-            for table in [*(entry.table for entry in gone), *unlisted]:
-                self._store.drop_model_table(table)
-            return len(gone) + len(unlisted)
+        return forget_model(self, self._store, name)

@@ -8,7 +8,8 @@ Everything that depends on a state hangs on its snapshot: the table's version, t
 with the snapshot before), which segments the model is prepared for, and the segments that were read last. So any number
 of threads search one snapshot at once, each sees one state from the first look to the last, and nothing is ever out of
 date. A row id means something in its own snapshot only.
-Neighbours: ``library.py`` makes them, ``wordframe.search`` ranks by them, ``_model_table.py`` is what a model keeps.
+Neighbours: ``library.py`` makes them, ``wordframe.search`` ranks by them, ``_prepared.py`` is what the
+model keeps.
 """
 
 from __future__ import annotations
@@ -22,31 +23,38 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from cachetools import LRUCache
 from numpy.typing import NDArray
 from torch import Tensor
 
+from wordframe.addresses import is_address
 from wordframe.encoders import Encoder
 from wordframe.errors import NotFoundError
 from wordframe.features import VideoFeatures
-from wordframe.library._files import is_address, is_below
+from wordframe.library._files import is_below
 from wordframe.library._lance_index import LanceIndex, is_large, rows_clause
 from wordframe.library._manifest import Manifest
-from wordframe.library._model_table import KEY_COLUMNS, Cells, ModelTable, PreparedRows, cells_of, columns_of, keys_of
+from wordframe.library._model_table import KEY_COLUMNS, Cells, ModelTable, keys_of
 from wordframe.library._place import Place
-from wordframe.library._rows import VideoEntry
-from wordframe.library._segment_table import SegmentTable, ids_clause, library_errors
-from wordframe.library._segments import FACT_COLUMNS, SegmentFacts, SegmentRow, Segments, facts_of, video_of
+from wordframe.library._prepared import Prepared
+from wordframe.library._rows import VIDEO_NAMES, VideoEntry
+from wordframe.library._segment_table import SegmentTable, first_segments, ids_clause, library_errors
+from wordframe.library._segments import FACT_COLUMNS, KeptRows, SegmentFacts, SegmentRow, Segments, facts_of, video_of
 from wordframe.library._vector_index import VectorIndex
 from wordframe.models import TextVideoModel, fit_frames
 
 CACHE_MB = 256
 """For candidates of earlier searches: some 17,000 segments of 12 frames at D = 512."""
 MOST_KEPT_AT_ONCE = 1024
-MADE_AT_ONCE = 512
+KEPT_ORDERS = 4
 SAMPLE = 256
+
+
+def _beside(row_id: int, fact: SegmentFacts, reach: int) -> range:
+    """Where a segment and its neighbours lie if the video was written whole."""
+    first, last = min(reach, fact.segment_index), min(reach, fact.num_segments - 1 - fact.segment_index)
+    return range(max(0, row_id - first), row_id + last + 1)
 
 
 def _places_around(fact: SegmentFacts, reach: int) -> list[tuple[str, int]]:
@@ -87,8 +95,9 @@ class Snapshot:
         else:
             earlier = before._index if before is not None and isinstance(before._index, VectorIndex) else None
             self._index = VectorIndex(table.table, "centroids", manifest.dimension, earlier)
-        self._kept: LRUCache[int, SegmentRow] = LRUCache(CACHE_MB * 2**20, getsizeof=lambda row: row.nbytes)
-        self._keeping, self._matching = threading.Lock(), threading.Lock()
+        self._kept = KeptRows(CACHE_MB * 2**20)
+        self._orders: LRUCache[str | None, NDArray[np.int64]] = LRUCache(KEPT_ORDERS)
+        self._ordering = threading.Lock()
 
     def is_of(self, table: SegmentTable, model_table: ModelTable | None) -> bool:
         """Whether these tables are at the versions that the snapshot reads."""
@@ -145,17 +154,34 @@ class Snapshot:
 
     def count_videos(self, where: str | None = None) -> int:
         """How many videos pass an SQL condition."""
-        return self._table.count("segment_index = 0" if where is None else f"segment_index = 0 AND ({where})")
+        return self._table.count(first_segments(where))
 
     def videos(self, where: str | None = None) -> list[VideoEntry]:
-        """The videos that pass an SQL condition, or all, by path."""
-        if where is None:
-            return list(self._all_videos)
+        """The videos that pass an SQL condition, or all, by path; who shows some of many asks ``video_page``."""
         return self._table.videos(where)
 
+    def video_page(self, where: str | None, offset: int, limit: int) -> tuple[list[VideoEntry], int]:
+        """``limit`` of the videos that pass an SQL condition, by path, and how many pass.
+
+        Their order is found once for each condition, and kept for the last few.
+        """
+        with self._ordering:
+            order = self._orders.get(where)
+            if order is None:
+                order = self._orders[where] = self._table.videos_by_path(where)
+        found = self._table.take(order[offset : offset + limit].tolist(), VIDEO_NAMES)
+        return [VideoEntry.of_row(row) for row in found.to_pylist()], len(order)
+
     @cached_property
-    def _all_videos(self) -> list[VideoEntry]:
-        return self._table.videos()
+    def folders(self) -> dict[str, tuple[int, float]]:
+        """The folders that videos lie in, by name: how many do, and their seconds in all."""
+        found = self._table.select(first_segments(None), ["path_bytes", "duration_seconds"])
+        totals: dict[str, tuple[int, float]] = {}
+        for path, seconds in zip(found["path_bytes"].to_pylist(), found["duration_seconds"].to_pylist(), strict=True):
+            folder = os.path.dirname(os.fsdecode(path))
+            count, total = totals.get(folder, (0, 0.0))
+            totals[folder] = (count + 1, total + seconds)
+        return dict(sorted(totals.items()))
 
     def videos_by_id(self, video_ids: Sequence[str]) -> dict[str, VideoEntry]:
         """Some videos; those that are not here are left out."""
@@ -200,9 +226,10 @@ class Snapshot:
         Videos are written whole, so neighbours in time are nearly always neighbours on the disk: these are read, and
         only where they turn out not to be all (a video that was moved, say) is the table asked for them.
         """
-        reachable = {row for row_id in row_ids for row in range(max(0, row_id - reach), row_id + reach + 1)}
-        near = self._by_id(self._table.existing(reachable))
-        facts = [near[row_id].facts for row_id in row_ids]
+        facts = self.facts(row_ids)
+        near = self._by_id(
+            {row for row_id, fact in zip(row_ids, facts, strict=True) for row in _beside(row_id, fact, reach)}
+        )
         places = [_places_around(fact, reach) for fact in facts]
         rows = {(row.facts.video_id, row.facts.segment_index): row for row in near.values()}
         scattered = {place for several in places for place in several if place not in rows}
@@ -220,13 +247,16 @@ class Snapshot:
         return [row["_rowid"] for row in found if (row["video_id"], row["segment_index"]) in places]
 
     def _by_id(self, row_ids: Collection[int]) -> dict[int, SegmentRow]:
-        ordered = sorted(row_ids)
-        return dict(zip(ordered, self._rows(ordered, with_cells=False), strict=True))
+        """Those of some rows that there are, without what the model keeps: from memory, the rest in one read."""
+        found = {row_id: row for row_id, row in zip(row_ids, self._kept.get(row_ids), strict=True) if row is not None}
+        read, table = self._table.take_existing(set(row_ids) - found.keys(), [*FACT_COLUMNS, "frames", "seconds"])
+        fresh = self._rows_of(table, [Cells()] * len(table))
+        self._kept.keep(read, fresh)
+        return found | dict(zip(read, fresh, strict=True))
 
     def facts(self, row_ids: Sequence[int]) -> list[SegmentFacts]:
         """What a search shows of some segments, from memory where they were read before."""
-        with self._keeping:
-            kept = [self._kept.get(row_id) for row_id in row_ids]
+        kept = self._kept.get(row_ids)
         missing = [row_id for row_id, row in zip(row_ids, kept, strict=True) if row is None]
         rest = iter(facts_of(self._table.take(missing, FACT_COLUMNS)))
         return [next(rest) if row is None else row.facts for row in kept]
@@ -263,8 +293,8 @@ class Snapshot:
             return self.row_ids() if allowed is None else allowed.tolist()
         if not self.model.one_vector:
             return self.nearest(vector, size, allowed)
-        rows = self._places.segments if allowed is None else allowed
-        places = self._places.of(rows)
+        rows = self._prepared.rows.segments if allowed is None else allowed
+        places = self._prepared.rows.of(rows)
         without = rows[places < 0]
         found = self.nearest(vector, size, without) if len(without) else []
         if self.model_table is not None and len(without) < len(rows):
@@ -284,6 +314,12 @@ class Snapshot:
                 return self._index.nearest(vector, size, among)
             return self._index.nearest(vector, size, None if among is None else rows_clause(among.tolist()))
 
+    def warm(self) -> None:
+        """Load what stage one compares, with the compiled loop that does it: for who will answer many searches."""
+        if isinstance(self._index, VectorIndex):
+            with library_errors(self.place, "read"):
+                self._index.warm()
+
     @property
     def disk_index(self) -> LanceIndex | None:
         """The index on disk of a large library; None where codes in memory are compared."""
@@ -295,12 +331,12 @@ class Snapshot:
         """Some segments as the model scores them, in that order: from memory, the disk, or made of their frames."""
         rows = self._rows(row_ids)
         video = fit_frames(video_of(rows, self.manifest.dimension), self.model.max_frames)
-        if "contextual" in self._columns:
+        if "contextual" in self._prepared.columns:
             cells = [row.cells["contextual"].reshape(-1, self.manifest.dimension) for row in rows]
             length = video.frames.shape[1]
             made = VideoFeatures.from_ragged(cells, length=length, dimension=self.manifest.dimension)
             video = video.with_contextual(made.frames)
-        statistics = [row.cells["statistics"] for row in rows] if "statistics" in self._columns else None
+        statistics = [row.cells["statistics"] for row in rows] if "statistics" in self._prepared.columns else None
         return Segments([row.facts for row in rows], video, statistics)
 
     def vectors(self, row_ids: Sequence[int]) -> tuple[list[SegmentFacts], Tensor]:
@@ -308,7 +344,7 @@ class Snapshot:
         found = self._table.take(row_ids, list(dict.fromkeys([*FACT_COLUMNS, *KEY_COLUMNS])))
         if not len(found):
             return [], torch.empty(0, self.manifest.dimension)
-        cells = self._cells(row_ids, keys_of(found).to_pylist())
+        cells = self._prepared.cells(row_ids, keys_of(found).to_pylist())
         return facts_of(found), torch.from_numpy(np.stack([cell["vector"] for cell in cells]))
 
     def frames(self, row_ids: Sequence[int]) -> VideoFeatures:
@@ -317,27 +353,26 @@ class Snapshot:
 
     def _rows(self, row_ids: Sequence[int], *, with_cells: bool = True) -> list[SegmentRow]:
         """Rows from memory or the disk; what a whole scan reads passes memory by."""
-        with_cells = with_cells and bool(self._columns) and not self.model.one_vector
-        with self._keeping:
-            kept = [self._kept.get(row_id) for row_id in row_ids]
+        with_cells = with_cells and bool(self._prepared.columns) and not self.model.one_vector
+        kept = self._kept.get(row_ids)
         if with_cells:
             kept = [row if row is not None and row.cells else None for row in kept]
         missing = [row_id for row_id, row in zip(row_ids, kept, strict=True) if row is None]
         fresh = self._read_rows(missing, with_cells=with_cells)
         if len(row_ids) <= MOST_KEPT_AT_ONCE:
-            with self._keeping:
-                for row_id, row in zip(missing, fresh, strict=True):
-                    if row.nbytes <= self._kept.maxsize:
-                        self._kept[row_id] = row
+            self._kept.keep(missing, fresh)
         rest = iter(fresh)
         return [next(rest) if row is None else row for row in kept]
 
     def _read_rows(self, row_ids: Sequence[int], *, with_cells: bool) -> list[SegmentRow]:
         if not row_ids:
             return []
-        names = list(dict.fromkeys([*FACT_COLUMNS, *KEY_COLUMNS]))
+        names = dict.fromkeys([*FACT_COLUMNS, *(KEY_COLUMNS if with_cells else ())])
         table = self._table.take(row_ids, [*names, "frames", "seconds"])
-        cells = self._cells(row_ids, keys_of(table).to_pylist()) if with_cells else [Cells()] * len(table)
+        cells = self._prepared.cells(row_ids, keys_of(table).to_pylist()) if with_cells else [Cells()] * len(table)
+        return self._rows_of(table, cells)
+
+    def _rows_of(self, table: pa.Table, cells: Sequence[Cells]) -> list[SegmentRow]:
         frames = (np.frombuffer(cell, np.float16) for cell in table["frames"].to_pylist())
         shaped = [cell.reshape(-1, self.manifest.dimension) for cell in frames]
         seconds = [np.array(cell, np.float32) for cell in table["seconds"].to_pylist()]
@@ -346,14 +381,12 @@ class Snapshot:
     # What the model keeps --------------------------------------------------------------------------------------------
 
     @cached_property
-    def _columns(self) -> list[str]:
-        return columns_of(self.model)
+    def _prepared(self) -> Prepared:
+        return Prepared(self._table, self.model_table, self.model, self.frames)
 
     def unprepared(self) -> list[int]:
         """Row ids of the segments that nothing is kept for, though the model needs it."""
-        if not self._columns:
-            return []
-        return list(self._places.segments[self._places.rows < 0].tolist())
+        return self._prepared.missing()
 
     def key_columns(self, row_ids: Sequence[int]) -> pa.Table:
         """What a model's table wants to know of some segments."""
@@ -362,38 +395,3 @@ class Snapshot:
     def keys(self) -> pa.Array:
         """The keys of all segments, in no order."""
         return keys_of(self._table.select(None, KEY_COLUMNS))
-
-    @property
-    def _places(self) -> PreparedRows:
-        with self._matching:  # it takes memory for each segment: one thread does it, the others wait
-            return self._matched
-
-    @cached_property
-    def _matched(self) -> PreparedRows:
-        """Match the model's table with the segments: once, since neither changes."""
-        found = self._table.select(None, KEY_COLUMNS, row_ids=True)
-        segments = found["_rowid"].to_numpy().astype(np.int64)
-        rows = np.full(len(segments), -1, np.int64)
-        if self.model_table is not None:
-            ids, known = self.model_table.keys()
-            index = pc.fill_null(pc.index_in(keys_of(found), value_set=known), -1).to_numpy(zero_copy_only=False)
-            rows[index >= 0] = ids[index[index >= 0]]
-        order = np.argsort(segments)
-        return PreparedRows(segments[order], rows[order])
-
-    def _cells(self, row_ids: Sequence[int], keys: Sequence[str]) -> list[Cells]:
-        """What the model keeps of each segment: stored under the key it has now, else made of its frames."""
-        stored: dict[str, Cells] = {}
-        if self.model_table is not None:
-            places = self._places.of(row_ids)
-            stored = self.model_table.take(places[places >= 0].tolist())
-        found = [stored.get(key) for key in keys]
-        unknown = [row_id for row_id, cells in zip(row_ids, found, strict=True) if cells is None]
-        made = iter(self._made(unknown))
-        return [next(made) if cells is None else cells for cells in found]
-
-    def _made(self, row_ids: Sequence[int]) -> list[Cells]:
-        made: list[Cells] = []
-        for start in range(0, len(row_ids), MADE_AT_ONCE):
-            made += cells_of(self.model, self.frames(row_ids[start : start + MADE_AT_ONCE]))
-        return made

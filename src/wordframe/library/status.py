@@ -62,7 +62,8 @@ class IndexSummary:
     they were not tried again. prepared: segments made ready, by model; not_prepared: models that could not be, and why.
     frames: looked at; frames_reused: of them, those that hardly differ from an earlier one and took its feature;
     sampling: ``seconds`` or ``keyframes``, how they were chosen. passed_over: how many of what was not looked at:
-    endings of no video that is read, folders of the system, what a ``.wordframeignore`` names.
+    endings of no video that is read, folders of the system, what a ``.wordframeignore`` names. advice: what would serve
+    the library better than this install can, a line each.
     """
 
     indexed: list[str] = field(default_factory=list)
@@ -82,6 +83,7 @@ class IndexSummary:
     frames_reused: int = 0
     sampling: str = "seconds"
     passed_over: dict[str, int] = field(default_factory=dict)
+    advice: list[str] = field(default_factory=list)
     seconds_of_video: float = 0.0
     seconds_taken: float = 0.0
     interrupted: bool = False

@@ -16,11 +16,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.nn import functional as F
 
-from wordframe.library import SegmentRow, Snapshot, video_of
+from wordframe.library import Snapshot
 from wordframe.search._grouping import mostly_same
 from wordframe.search.results import Hit, Moment
 
@@ -76,16 +74,15 @@ def widen_moments(snapshot: Snapshot, hits: Sequence[Hit], row_of: Mapping[str, 
         row_of: the snapshot's row of each moment's segment.
     """
     around = snapshot.around([row_of[moment.segment_id] for hit in hits for moment in hit.moments], REACH)
-    rows = {row.facts.segment_id: row for several in around.values() for row in several}
-    directions = dict(zip(rows, _directions(list(rows.values()), snapshot.manifest.dimension), strict=True))
     found: list[Hit] = []
     for hit in hits:
         kept: list[Moment] = []
         for moment in hit.moments:
-            facts = [row.facts for row in around[row_of[moment.segment_id]]]
+            rows = around[row_of[moment.segment_id]]
+            facts = [row.facts for row in rows]
             span = widened(
                 np.array([[fact.start_seconds, fact.end_seconds] for fact in facts]),
-                np.array([directions[fact.segment_id] for fact in facts]),
+                np.array([row.direction for row in rows], np.float64),
                 next(at for at, fact in enumerate(facts) if fact.segment_id == moment.segment_id),
             )
             span = a_minute_of(*span, moment.peak_seconds)
@@ -105,12 +102,3 @@ def a_minute_of(start: float, end: float, peak: float) -> tuple[float, float]:
     """
     first = max(start, min(peak - MAX_SECONDS / 2, end - MAX_SECONDS))
     return first, min(end, first + MAX_SECONDS)
-
-
-@torch.inference_mode()
-def _directions(rows: Sequence[SegmentRow], dimension: int) -> NDArray[np.float64]:
-    """``(V, D)``, the direction of the mean of each segment's normalised frames."""
-    video = video_of(rows, dimension)
-    units = F.normalize(video.frames, dim=-1) * video.frame_mask[..., None]  # (V, F, D)
-    found: NDArray[np.float64] = F.normalize(units.sum(dim=1), dim=-1).numpy().astype(np.float64)
-    return found

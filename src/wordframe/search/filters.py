@@ -9,8 +9,8 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Literal
 
+from wordframe.addresses import is_address
 from wordframe.disk import display_path
-from wordframe.library import is_address
 
 _FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
 

@@ -12,6 +12,7 @@ Neighbours: ``queries.py`` makes queries, ``results.py`` is what comes back, ``l
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from weakref import WeakKeyDictionary
@@ -24,7 +25,7 @@ from torch.nn import functional as F
 
 from wordframe.errors import LibraryError
 from wordframe.features import TextFeatures, VideoFeatures
-from wordframe.library import SegmentFacts, Snapshot, VideoEntry, ids_clause
+from wordframe.library import SegmentFacts, Snapshot, ids_clause
 from wordframe.models import fit_text, score
 from wordframe.search._everyday import everyday_features
 from wordframe.search._grouping import Scores, group_by_video
@@ -285,16 +286,17 @@ def _with_copies(snapshot: Snapshot, hits: Sequence[Hit], contents: dict[str, st
     if not wanted:
         return list(hits)
     clause = ids_clause("content_hash", wanted)
-    same: dict[str, list[VideoEntry]] = {}
-    for video in snapshot.videos(f"{clause} AND ({where})" if where else clause):
-        same.setdefault(video.content_hash, []).append(video)
+    same: dict[str, list[tuple[str, str]]] = {}
+    first = f"segment_index = 0 AND {clause}"
+    for row in snapshot.select(
+        f"{first} AND ({where})" if where else first, ["content_hash", "video_id", "path_bytes"]
+    ):
+        same.setdefault(row["content_hash"], []).append((row["video_id"], os.fsdecode(row["path_bytes"])))
     return [
         hit.model_copy(
             update={
                 "copies": tuple(
-                    sorted(
-                        other.path for other in same.get(contents[hit.video_id], []) if other.video_id != hit.video_id
-                    )
+                    sorted(path for other, path in same.get(contents[hit.video_id], []) if other != hit.video_id)
                 )
             }
         )

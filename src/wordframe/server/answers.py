@@ -10,16 +10,15 @@ import base64
 import binascii
 import hashlib
 import json
-import os
 import time
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import PurePath
 
+from wordframe.addresses import is_address
 from wordframe.client import schemas as wire
 from wordframe.disk import display_path
 from wordframe.errors import NotFoundError, WordframeError
-from wordframe.library import Snapshot, ids_clause, is_address
+from wordframe.library import Snapshot, ids_clause
 from wordframe.search import (
     Filters,
     Query,
@@ -57,18 +56,17 @@ class Answers:
     def library(self) -> wire.LibraryInfo:
         """The library in a few numbers; zeros while there is none."""
         served, snapshot = self._served, self._served.snapshot()
-        videos = snapshot.videos() if snapshot else []
-        folders = Counter(os.path.dirname(video.path) for video in videos)
+        folders = snapshot.folders if snapshot else {}
         return wire.LibraryInfo(
             name=display_path(served.place.name),
             path=display_path(str(served.place)),
             encoder=snapshot.manifest.encoder if snapshot else "",
             model=display_path(served.model_name),
-            num_videos=len(videos),
+            num_videos=sum(count for count, _ in folders.values()),
             num_segments=snapshot.num_segments if snapshot else 0,
             num_failures=served.num_failures(),
-            seconds_of_video=sum(video.duration_seconds for video in videos),
-            folders=[wire.Folder(name=display_path(path), num_videos=count) for path, count in sorted(folders.items())],
+            seconds_of_video=sum(seconds for _, seconds in folders.values()),
+            folders=[wire.Folder(name=display_path(path), num_videos=count) for path, (count, _) in folders.items()],
             explains=_explains(snapshot) if snapshot else [],
             allow_index=self._allow_index,
         )
@@ -145,12 +143,11 @@ class Answers:
         key = hashlib.sha256(filters.model_dump_json().encode()).hexdigest()[:12]
         offset = _offset(cursor, key)
         snapshot = self._served.snapshot()
-        passing = snapshot.videos(_filters(snapshot, filters).where()) if snapshot else []
-        more = len(passing) > offset + limit
+        page, total = snapshot.video_page(_filters(snapshot, filters).where(), offset, limit) if snapshot else ([], 0)
         return wire.VideoList(
-            items=[self._present.video(video) for video in passing[offset : offset + limit]],
-            next_cursor=_cursor(offset + limit, key) if more else None,
-            num_videos=len(passing),
+            items=[self._present.video(video) for video in page],
+            next_cursor=_cursor(offset + limit, key) if total > offset + limit else None,
+            num_videos=total,
         )
 
     def video(self, video_id: str) -> wire.VideoDetail:
@@ -186,8 +183,7 @@ def _folder(snapshot: Snapshot, name: str) -> str:
     if (name.startswith("/") or is_address(name)) and snapshot.count_videos(Filters(folder=name).where()):
         return name
     # a name with bytes that are not UTF-8 was made for showing and has lost them: found among all, not taken as it is
-    folders = {os.path.dirname(video.path) for video in snapshot.videos()}
-    above = {str(parent) for path in folders for parent in (PurePath(path), *PurePath(path).parents)}
+    above = {str(parent) for path in snapshot.folders for parent in (PurePath(path), *PurePath(path).parents)}
     for path in above:
         if display_path(path) == name:
             return path

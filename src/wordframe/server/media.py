@@ -18,8 +18,9 @@ from typing import Any
 from starlette.responses import FileResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from wordframe.addresses import is_address
 from wordframe.errors import NotFoundError
-from wordframe.library import Snapshot, VideoEntry, ids_clause, is_address, local_copy
+from wordframe.library import Snapshot, VideoEntry, ids_clause, local_copy
 from wordframe.server.object_media import check_object, is_known, object_media
 from wordframe.server.presentation import container_type, picture_version
 from wordframe.server.problems import ProblemError

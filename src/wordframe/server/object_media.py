@@ -15,7 +15,8 @@ from starlette.datastructures import Headers
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from wordframe.library import FoundFile, Snapshot, VideoEntry, is_address, look_at, read_range
+from wordframe.addresses import is_address
+from wordframe.library import FoundFile, Snapshot, VideoEntry, look_at, read_range
 from wordframe.server.problems import ProblemError
 
 _RANGE = re.compile(r"\s*(\d*)\s*-\s*(\d*)\s*")

@@ -14,9 +14,9 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
+from wordframe.addresses import is_address
 from wordframe.client import schemas as wire
 from wordframe.errors import LibraryError, NotFoundError, VideoError, WordframeError
-from wordframe.library import is_address
 from wordframe.server.answers import CursorError
 
 MEDIA_TYPE = "application/problem+json"

@@ -47,6 +47,7 @@ class Warming(threading.Thread):
             if snapshot is None or not snapshot.num_segments:
                 self.is_ready = True
                 return False
+            snapshot.warm()
             search(snapshot, encode(snapshot, Query(text="a first sentence")), top=1)
         except WordframeError:
             self.is_ready = False
