@@ -27,7 +27,7 @@ ALONE = {
     # beside the store: old formats, and tables that are too damaged for it
     "obstore": {"data/_copied.py", "library/_object_store.py", "library/_store_access.py"},
     "lance": {"library/_fragments.py", "library/_lance_index.py"},
-    "ray": {"library/_ray.py", "library/_ray_reader.py"},
+    "ray": {"library/_ray.py", "library/_ray_reader.py", "server/on_ray.py"},
     "lancedb": {
         "library/_store.py",
         "library/_lance_index.py",

@@ -29,6 +29,7 @@ OF_EXTRAS = {
     "openvino": ("encoders/_runtime.py",),
     "cloud": ("library/_object_store.py", "library/_store_access.py", "data/_copied.py"),
     "ray": ("library/_ray", "library/_fragments.py", "library/_lance_index.py"),
+    "ray-serve": ("server/on_ray.py",),
 }
 """Which part of the source may import what an extra brings."""
 NOT_BY_NAME = {"tensorboard", "sentencepiece", "protobuf"}
