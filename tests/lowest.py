@@ -13,7 +13,7 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-EXTRAS = ("train", "report", "mcp", "openvino", "cloud", "ray")
+EXTRAS = ("train", "report", "mcp", "openvino", "cloud", "ray", "ray-serve")
 """Of users; the tools of developers are not held."""
 
 

@@ -90,7 +90,8 @@ def running(app: FastAPI) -> Iterator[str]:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     listener.listen()
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", server_header=False))
+    kept = {"loop": "asyncio", "http": "h11", "ws": "none"}  # as the command has it, whatever is installed
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", server_header=False, **kept))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:

@@ -104,6 +104,10 @@ EXTRAS = {
     "openvino": {"openvino"},
     "cloud": {"obstore"},
     "ray": {"lance", "ray"},
+    "ray-serve": {
+        *("aiohttp", "aiohttp_cors", "colorful", "google", "grpc", "grpc_reflection", "jinja2", "mmh3", "opencensus"),
+        *("opentelemetry", "prometheus_client", "ray", "requests", "smart_open", "virtualenv", "watchfiles"),
+    },
 }
 """What each extra brings: the top-level packages whose absence it mends."""
 

@@ -26,7 +26,7 @@ ALONE = {
     "av": {"video"},
     "obstore": {"object_storage.py"},
     "lance": {"library/_fragments.py", "library/_lance_index.py"},
-    "ray": {"library/_ray.py", "library/_ray_reader.py"},
+    "ray": {"library/_ray.py", "library/_ray_reader.py", "server/on_ray.py"},
     # beside the store: old formats, and tables that are too damaged for it
     "lancedb": {
         "library/_store.py",

@@ -29,6 +29,7 @@ OF_EXTRAS = {
     "openvino": ("encoders/_runtime.py",),
     "cloud": ("object_storage.py",),
     "ray": ("library/_ray", "library/_fragments.py", "library/_lance_index.py"),
+    "ray-serve": ("server/on_ray.py",),
 }
 """Which part of the source may import what an extra brings."""
 NOT_BY_NAME = {"tensorboard", "sentencepiece", "protobuf"}

@@ -30,7 +30,7 @@ _DEAD = 3
 
 def run(served: ServedLibrary, listener: socket.socket, **options: Any) -> None:
     """Serve until Ctrl-C; ``options`` are those of ``create_app``."""
-    _keep_to_ourselves()
+    keep_to_ourselves()
     uvicorn.Server(_config(create_app(served, warm=True, **options), factory=False)).run(sockets=[listener])
 
 
@@ -43,7 +43,7 @@ def run_replicas(
         WordframeError: the first of them cannot begin to serve.
         KeyboardInterrupt: Ctrl-C; all have ended.
     """
-    _keep_to_ourselves()
+    keep_to_ourselves()
     at_once = max(1, usable_cores() // replicas)
     make = functools.partial(_replica, served, os.getpid(), at_once, options)
     supervisor = _Replicas(_config(make, factory=True, workers=replicas), [listener])
@@ -60,7 +60,8 @@ def run_replicas(
         raise WordframeError("the server could not begin; without --replicas it tells why")
 
 
-def _keep_to_ourselves() -> None:
+def keep_to_ourselves() -> None:
+    """Let no library tell anybody anything, here and in processes that are started from here."""
     for name in ("HF_HUB_DISABLE_TELEMETRY", "HF_HUB_OFFLINE", "DO_NOT_TRACK"):
         os.environ.setdefault(name, "1")
 
@@ -70,6 +71,10 @@ def _config(app: Callable[..., Any], *, factory: bool, workers: int = 1) -> uvic
         app,
         factory=factory,
         workers=workers,
+        # whatever else is installed: what Ray Serve needs brings others
+        loop="asyncio",
+        http="h11",
+        ws="none",
         log_level="warning",
         access_log=False,
         server_header=False,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wordframe.cli.options import JsonOption, LibraryOption, RuntimeOption, print_json
+from wordframe.cli.options import JsonOption, LibraryOption, RayOption, RuntimeOption, check_ray_address, print_json
 
 if TYPE_CHECKING:
     from wordframe.library import IndexSummary, RayExecutor
@@ -51,16 +51,7 @@ def index(
             show_default=False,
         ),
     ] = None,
-    ray: Annotated[
-        str | None,
-        typer.Option(
-            "--ray",
-            metavar="ADDRESS",
-            help="Read the videos by Ray: auto or HOST:PORT for a cluster that runs, local for one of this machine "
-            "alone. All machines must see videos and library under the same paths or addresses.",
-            show_default=False,
-        ),
-    ] = None,
+    ray: RayOption = None,
     ray_actors: Annotated[
         int | None,
         typer.Option(min=1, help="With --ray: how many read; default as many as fit.", show_default=False),
@@ -139,8 +130,7 @@ def _executor(
         if (actors, cores, gpus) != (None, None, None):
             raise typer.BadParameter("--ray-actors, --ray-cores and --ray-gpus go with --ray ADDRESS")
         return contextlib.nullcontext()
-    if address not in ("local", "auto") and ":" not in address:
-        raise typer.BadParameter(f"--ray takes local, auto or HOST:PORT, not {address!r}")
+    check_ray_address(address)
     from wordframe.library import RayExecutor
 
     return RayExecutor(address, actors=actors, cores=cores, gpus=gpus)

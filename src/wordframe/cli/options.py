@@ -28,6 +28,24 @@ RuntimeOption = Annotated[
     typer.Option(help="What encodes frames, with the same features; auto is the fastest that is installed."),
 ]
 
+RayOption = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Use a Ray cluster: auto or HOST:PORT for one that runs, local for one of this machine alone. All "
+        "machines must see videos and library under the same paths or addresses.",
+        show_default=False,
+    ),
+]
+
+
+def check_ray_address(address: str) -> None:
+    """Refuse what is no address of a cluster."""
+    if address not in ("local", "auto") and ":" not in address:
+        raise typer.BadParameter(f"--ray takes local, auto or HOST:PORT, not {address!r}")
+
+
 # captioned videos: which, and how much of each
 
 BenchmarkOption = Annotated[

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import ipaddress
 import os
 import re
@@ -11,12 +11,24 @@ import socket
 import sys
 import threading
 import webbrowser
-from typing import Annotated
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wordframe.cli.options import LibraryOption, ModelOption, RuntimeOption, UntrainedOption
+from wordframe.cli.options import (
+    LibraryOption,
+    ModelOption,
+    RayOption,
+    RuntimeOption,
+    UntrainedOption,
+    check_ray_address,
+)
 from wordframe.errors import WordframeError
+
+if TYPE_CHECKING:
+    from wordframe.library import Snapshot
+    from wordframe.server import ServedLibrary, Serving
 
 MIN_TOKEN = 16
 _OWN_PATHS = ("api", "js")
@@ -53,6 +65,7 @@ def serve(
     replicas: Annotated[
         int, typer.Option(min=1, help="So many processes that take requests; each holds the model and the index.")
     ] = 1,
+    ray: RayOption = None,
     browser: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
     """Serve a page to search a library, and an API (/api/v1/openapi.json).
@@ -68,37 +81,86 @@ def serve(
         wordframe serve --library my-library --root-path /videos --allow-host media.home --token new
 
         wordframe serve --library my-library --replicas 4
-    """
-    from wordframe.cli._serving import run, run_replicas
-    from wordframe.cli._terminal import warn_if_unprepared
-    from wordframe.server import ServedLibrary
 
+        wordframe serve --library /shared/library --replicas 8 --ray auto --host 0.0.0.0 --token new
+    """
     is_local = _is_loopback(host)
     token = _checked_token(token, host, is_local=is_local)
     root_path = _checked_root_path(root_path)
-    served = ServedLibrary(library, model=model, untrained=untrained, runtime=runtime)
-    snapshot = served.snapshot()  # a damaged library or a model that does not fit is told now, not at the first search
-    listener = listen(host, port)
-    shown = _shown_host(host, listener)
-    link = link_to(shown, listener, root_path, token)
+    with _cluster(ray) as serving:
+        from wordframe.server import ServedLibrary  # loads LanceDB, which a cluster that starts must not fork
+
+        served = ServedLibrary(library, model=model, untrained=untrained, runtime=runtime)
+        snapshot = served.snapshot()  # a damaged library or a model that does not fit is told now, not at a search
+        listener = listen(host, port)
+        shown = _shown_host(host, listener)
+        link = link_to(shown, listener, root_path, token)
+        _warn(snapshot, library, None if prepare else model, untrained=untrained)
+
+        def tell() -> None:
+            print(f"wordframe is at {link}  (Ctrl-C ends it)", flush=True)
+            if browser:
+                open_in_browser(link)
+
+        _serve_by(
+            serving,
+            served,
+            listener,
+            replicas,
+            tell,
+            allow_index=allow_index,
+            prepare=prepare,
+            hosts=[*(allow_host or ()), host, shown, *_names_of_machine(is_local)],
+            any_address=not is_local,
+            token=token,
+            root_path=root_path,
+        )
+
+
+def _cluster(address: str | None) -> contextlib.AbstractContextManager[Serving | None]:
+    """Ray Serve at that address."""
+    if address is None:
+        return contextlib.nullcontext()
+    check_ray_address(address)
+    from wordframe.server import Serving
+
+    return Serving(address)
+
+
+def _warn(snapshot: Snapshot | None, library: str, unprepared: str | None, *, untrained: bool) -> None:
+    """Of a library that is empty, or not prepared for a model that nobody prepares it for."""
+    from wordframe.cli._terminal import warn_if_unprepared
+
     if snapshot is None or not snapshot.num_segments:
         print(f"There is nothing in {library} yet; the page says how to index videos.", file=sys.stderr)
-    elif not prepare:
-        warn_if_unprepared(snapshot, model, untrained=untrained)
-    print(f"wordframe is at {link}  (Ctrl-C ends it)", flush=True)
-    if browser:
-        open_in_browser(link)
-    serve_it = run if replicas == 1 else functools.partial(run_replicas, replicas)
-    serve_it(
-        served,
-        listener,
-        allow_index=allow_index,
-        prepare=prepare,
-        hosts=[*(allow_host or ()), host, shown, *_names_of_machine(is_local)],
-        any_address=not is_local,
-        token=token,
-        root_path=root_path,
-    )
+    elif unprepared is not None:
+        warn_if_unprepared(snapshot, unprepared, untrained=untrained)
+
+
+def _serve_by(
+    serving: Serving | None,
+    served: ServedLibrary,
+    listener: socket.socket,
+    replicas: int,
+    tell: Callable[[], None],
+    **options: Any,
+) -> None:
+    """Serve in this process, by several, or on a cluster; ``tell`` is called when who follows the link is answered."""
+    from wordframe.cli._serving import run, run_replicas
+
+    if serving is not None:
+        from wordframe.cli._ray_serving import run_on_ray
+
+        host, port = listener.getsockname()[:2]
+        listener.close()  # what listens is Ray Serve's proxy
+        everywhere = ipaddress.ip_address(host).is_unspecified
+        run_on_ray(serving, served, replicas, (host, port), on_ready=tell, everywhere=everywhere, **options)
+        return
+    tell()
+    if replicas == 1:
+        run(served, listener, **options)
+    else:
+        run_replicas(replicas, served, listener, **options)
 
 
 def open_in_browser(link: str) -> None:

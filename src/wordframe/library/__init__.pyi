@@ -12,6 +12,7 @@ from ._objects import read_range as read_range
 from ._place import Place as Place
 from ._place import place_of as place_of
 from ._ray import RayExecutor as RayExecutor
+from ._ray import connect_to_ray as connect_to_ray
 from ._reading import small_picture as small_picture
 from ._reencode import EncoderChange as EncoderChange
 from ._reencode import change_encoder as change_encoder

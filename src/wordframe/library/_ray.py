@@ -12,6 +12,7 @@ connects at once.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import os
 import socket
@@ -64,7 +65,7 @@ class RayExecutor:
         self, address: str = "local", *, actors: int | None = None, cores: int | None = None, gpus: float | None = None
     ) -> None:
         self._actors, self._cores, self._gpus = actors, cores, gpus
-        self._is_own = _connect(address)
+        self._is_own = connect_to_ray(address)
 
     def __enter__(self) -> Self:
         return self
@@ -103,11 +104,34 @@ class RayExecutor:
             pool.close(claims)
 
 
-def _connect(address: str) -> bool:
-    """Connect to the cluster, unless the program has; whether it did."""
+def connect_to_ray(
+    address: str, *, module: str = "ray", extra: str = "ray", feature: str = "indexing on many machines"
+) -> bool:
+    """Connect to a cluster, unless the program has; whether it did.
+
+    Args:
+        address: as ``RayExecutor`` takes it.
+        module: what is needed of Ray.
+        extra, feature: what to install if that is missing, and for what.
+
+    Raises:
+        MissingExtraError: the module cannot be loaded.
+        WordframeError: there is no such cluster.
+    """
+    if address.startswith("ray://"):
+        raise WordframeError(
+            f"{address}: Ray's client cannot drive this; run the command on a machine of the cluster with "
+            "--ray auto, or send it there with: ray job submit"
+        )
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nobody is told anything
-    with needs_extra("ray", "indexing on many machines"):
+    if (
+        address == "local"
+    ):  # read when Ray loads: elsewhere than on Linux the default, by which all ports are loopback's
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    with needs_extra(extra, feature):
         import ray
+
+        importlib.import_module(module)
     if ray.is_initialized():
         return False
     if address == "auto":
@@ -115,11 +139,6 @@ def _connect(address: str) -> bool:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}
     if address == "local":
         options |= {"num_cpus": usable_cores(), "object_store_memory": _STORE_BYTES}
-    elif address.startswith("ray://"):
-        raise WordframeError(
-            f"{address}: Ray's client cannot drive an indexing run; run the command on a machine of the cluster with "
-            "--ray auto, or send it there with: ray job submit"
-        )
     else:
         del options["include_dashboard"]
         if address != "auto":

@@ -9,6 +9,7 @@ presentation.py  videos and moments as those objects show them: names, media typ
 media.py         files of the library by id, and playable clips of them
 indexing.py      runs of ``wordframe index`` that the server starts, and how any run gets on
 preparing.py     what the model needs of each segment, made in the background
+on_ray.py        the application on the machines of a Ray cluster
 warming.py       what a search needs, loaded before somebody waits for it
 pool.py          model work in threads of its own, so many at once
 """

@@ -27,13 +27,21 @@ class Warming(threading.Thread):
     def __init__(self, served: ServedLibrary) -> None:
         super().__init__(name="warming", daemon=True)
         self._served = served
-        self._over = threading.Event()
+        self._over, self._looked = threading.Event(), threading.Event()
         self.is_ready = False
 
     def run(self) -> None:
         """Search for nothing in particular as soon as there is something to search."""
-        while not self._over.is_set() and not self._has_searched():
-            self._over.wait(_LOOK_SECONDS)
+        try:
+            while not self._over.is_set() and not self._has_searched():
+                self._looked.set()
+                self._over.wait(_LOOK_SECONDS)
+        finally:
+            self._looked.set()
+
+    def wait(self) -> None:
+        """Wait until it has searched, or found nothing that it could search."""
+        self._looked.wait()
 
     def close(self) -> None:
         """Look no more. Waits for a search that goes on: torch's threads must not be left in the middle of one."""
