@@ -33,7 +33,8 @@ AP_LEVELS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 MAX_PREDICTIONS = 10
 """Of a sentence: what QVHighlights' evaluation reads; more would lift its average precision."""
 VERY_GOOD = 4
-INSIDE, CORPUS = "within the video", "corpus-wide"
+INSIDE = "within the video"
+CORPUS = "corpus-wide"
 _DEPTHS = {INSIDE: (1, 5), CORPUS: (1, 5, 10)}
 
 

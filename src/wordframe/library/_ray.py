@@ -124,9 +124,7 @@ def connect_to_ray(
             "--ray auto, or send it there with: ray job submit"
         )
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nobody is told anything
-    if (
-        address == "local"
-    ):  # read when Ray loads: elsewhere than on Linux the default, by which all ports are loopback's
+    if address == "local":  # read when Ray loads: the default on other systems, by which all ports are the loopback's
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     with needs_extra(extra, feature):
         import ray
