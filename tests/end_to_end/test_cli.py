@@ -230,7 +230,7 @@ def test_doctor_finds_a_healthy_library(
     told = json.loads(capsys.readouterr().out)
     assert all(check["works"] for check in told["checks"])
     assert (told["library"]["videos"], told["library"]["first_stage"]["recall_percent"]) == (2, 100.0)
-    assert told["extras"] == dict.fromkeys(("train", "report", "mcp", "openvino", "cloud", "ray"), True)
+    assert told["extras"] == dict.fromkeys(("train", "report", "mcp", "openvino", "cloud", "ray", "ray-serve"), True)
     monkeypatch.setattr("wordframe.cli.doctor._checks", list)  # of the installation, which take their time
     assert main(["doctor", "--library", str(place / "library")]) == 0
     assert "100.0 % of the exact top" in capsys.readouterr().out
