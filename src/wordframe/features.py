@@ -72,15 +72,17 @@ def _padded(what: str, rows: _Rows, tail: tuple[int, ...], length: int | None) -
         padded = torch.nn.utils.rnn.pad_sequence(list(items), batch_first=True)
         missing = length - padded.shape[1]
         return F.pad(padded, (*(0, 0) * len(tail), 0, missing)).float(), counts
-    # One pass that also turns float16 into float32; filling by a boolean mask takes up to ten times as long.
+    # All bytes joined at once: a copy for each row gives the interpreter away and waits for it, hundreds of times.
+    alike = np.result_type(*items) if items else np.dtype(np.float32)
+    flat = bytearray().join([np.ascontiguousarray(row, alike).data for row in items])
+    whole = torch.from_numpy(np.frombuffer(flat, alike).reshape(-1, *tail)).float() if flat else torch.empty(0, *tail)
     if items and min(counts) == length:
-        whole = np.empty((len(items) * length, *tail), np.float32)
-        np.concatenate(items, out=whole, casting="unsafe")
-        return torch.from_numpy(whole.reshape(len(items), length, *tail)), counts
-    out = np.zeros((len(items), length, *tail), np.float32)
-    for place, row, count in zip(out, items, counts, strict=True):
-        place[:count] = row
-    return torch.from_numpy(out), counts
+        return whole.view(len(items), length, *tail), counts
+    out = torch.zeros(len(items), length, *tail)
+    if items:
+        filled = torch.nn.utils.rnn.pad_sequence(list(torch.split(whole, counts)), batch_first=True)
+        out[:, : filled.shape[1]] = filled
+    return out, counts
 
 
 def _mask_of(counts: list[int], padded: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,36 @@ def test_a_page_reads_what_it_shows(engine: SearchEngine, monkeypatch: pytest.Mo
     monkeypatch.setattr(type(snapshot._table), "select", None)  # nothing is looked for among all
     snapshot.video_page(None, 2, 1)
     assert len(read) == 1
+
+
+def test_an_unchanged_library_is_not_opened_again(
+    engine: SearchEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another writes is seen by the next look; as long as nobody does, a look costs no reading of tables."""
+    folder = shutil.copytree(engine.library.folder, tmp_path / "library")
+    reader, writer = (Library.open(folder, encoder=ColourEncoder()) for _ in range(2))
+    snapshot = reader.snapshot()
+    with monkeypatch.context() as patch:
+        patch.setattr(reader._store, "open_segments", None)
+        assert reader.snapshot() is snapshot
+    write_scenes(tmp_path / "blue.mp4", ("blue", 2))
+    writer.index(tmp_path / "blue.mp4")
+    assert reader.snapshot().num_videos == snapshot.num_videos + 1
+    assert snapshot.num_videos == len(engine.library.videos())
+
+
+def test_copies_are_looked_up_once_a_state(engine: SearchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = Library.open(engine.library.folder, encoder=ColourEncoder())
+    snapshot, videos = library.snapshot(), library.videos()
+    contents = [video.content_hash for video in videos]
+    expected = {video.content_hash: [(video.video_id, video.path)] for video in videos}
+    few = Filters(max_seconds=5).where()
+    assert snapshot.copies([*contents, "none"], few) == {
+        video.content_hash: [(video.video_id, video.path)] for video in snapshot.videos(few)
+    }
+    assert snapshot.copies(contents) == expected
+    monkeypatch.setattr(snapshot, "select", None)
+    assert snapshot.copies(contents) == expected
 
 
 def test_heat_rises_where_the_answer_is(engine: SearchEngine) -> None:

@@ -277,7 +277,7 @@ def test_candidates_of_an_earlier_search_are_not_read_again(
 
 
 def test_a_scan_of_everything_is_not_kept(library: Library, read: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wordframe.library.snapshot.MOST_KEPT_AT_ONCE", 3)
+    monkeypatch.setattr("wordframe.library._row_reader.MOST_KEPT_AT_ONCE", 3)
     snapshot = library.snapshot()
     rows = snapshot.row_ids()
     assert len(rows) > 3
@@ -292,7 +292,7 @@ def test_a_scan_of_everything_is_not_kept(library: Library, read: list[int], mon
 
 
 def test_what_is_kept_in_memory_is_bounded(library: Library, read: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wordframe.library.snapshot.CACHE_MB", 5000 / 2**20)  # room for one row or two
+    monkeypatch.setattr("wordframe.library._row_reader.CACHE_MB", 5000 / 2**20)  # room for one row or two
     snapshot = library.snapshot()
     rows = snapshot.row_ids()
     snapshot.frames(rows)

@@ -32,7 +32,7 @@ from ._verify import Damage as Damage
 from ._verify import Verification as Verification
 from ._verify import verify as verify
 from .library import Library as Library
-from .snapshot import MOST_KEPT_AT_ONCE as MOST_KEPT_AT_ONCE
+from ._row_reader import MOST_KEPT_AT_ONCE as MOST_KEPT_AT_ONCE
 from .snapshot import Snapshot as Snapshot
 from .status import BY_SERVER as BY_SERVER
 from .status import IndexingStatus as IndexingStatus

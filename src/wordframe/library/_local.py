@@ -7,7 +7,8 @@ the work.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import os
+from collections.abc import Collection, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,16 @@ class LocalFolder:
         before = self._durable.files()
         yield
         self._durable.sync(before)
+
+    def state(self, tables: Collection[str]) -> object:
+        """See ``Place``: the names of the versions, of which each commit makes one."""
+        return tuple(frozenset(self._versions(table)) for table in tables)
+
+    def _versions(self, table: str) -> list[str]:
+        try:
+            return os.listdir(self.folder / "tables" / f"{table}.lance" / "_versions")
+        except FileNotFoundError:
+            return []
 
     def settle(self) -> None:
         """See ``Place``."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from wordframe.errors import LibraryError
@@ -139,6 +139,10 @@ class ObjectPrefix:
         except Exception:
             lease.check()  # if that is why, it says so
             raise
+
+    def state(self, tables: Collection[str]) -> object:
+        """See ``Place``: a listing is a request as opening is."""
+        return None
 
     def settle(self) -> None:
         """See ``Place``; nothing is ever put in the place of another here."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -56,6 +56,9 @@ class Place(Protocol):
 
     def commit(self, table: Any | None) -> contextlib.AbstractContextManager[None]:
         """Within the block one commit is made, to a table that is at its newest version; at its end it will last."""
+
+    def state(self, tables: Collection[str]) -> object:
+        """What is another after every commit to these tables, and costs less than opening them; None if nothing is."""
 
     def settle(self) -> None:
         """Do what is left of a change of encoder that was cut short."""

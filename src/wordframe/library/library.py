@@ -60,7 +60,7 @@ class Library:
         self.place = place
         self._manifest = manifest
         self._encoder, self._runtime = encoder, runtime
-        self._snapshots: LRUCache[TextVideoModel | None, Snapshot] = LRUCache(_MODELS_AT_ONCE)
+        self._snapshots: LRUCache[TextVideoModel | None, tuple[object, Snapshot]] = LRUCache(_MODELS_AT_ONCE)
         self._table_names: LRUCache[TextVideoModel, str] = LRUCache(_MODELS_AT_ONCE)
         self._looking = threading.Lock()
 
@@ -178,10 +178,14 @@ class Library:
         if self.is_replaced:  # the new encoder's features must not meet the old one's queries
             raise LibraryError(f"{self.place}: was made anew with another encoder; open it again")
         with self._looking:
+            state = self.place.state(["segments", *self._names_of_tables(model)])  # what comes later is seen next time
+            known, before = self._snapshots.get(model, (None, None))
+            if before is not None and state is not None and known == state:
+                return before
             table = self._store.open_segments()
-            before = self._snapshots.get(model)
             model_table = None if model is None else self._open_model_table(model, before)
             if before is not None and before.is_of(table, model_table):
+                self._snapshots[model] = (state, before)
                 return before
             if before is None and model is not None:
                 self.check_model(model)
@@ -195,20 +199,27 @@ class Library:
                 model_table=model_table,
                 before=before,
             )
-            self._snapshots[model] = snapshot
+            self._snapshots[model] = (state, snapshot)
             return snapshot
 
     @cached_property
     def _default_model(self) -> TextVideoModel:
         return load_model(DEFAULT_MODEL, dimension=self.manifest.dimension)
 
-    def _open_model_table(self, model: TextVideoModel, before: Snapshot | None) -> ModelTable | None:
-        if not columns_of(model):
-            return None
+    def _names_of_tables(self, model: TextVideoModel | None) -> list[str]:
+        """Of the tables that hold what a model keeps: one or none."""
+        if model is None or not columns_of(model):
+            return []
         if model not in self._table_names:  # the name hashes all weights
             self._table_names[model] = table_name(model)
-        table = self._store.open_model_table(self._table_names[model])
-        return None if table is None else ModelTable(self.place, table, None if before is None else before.model_table)
+        return [self._table_names[model]]
+
+    def _open_model_table(self, model: TextVideoModel, before: Snapshot | None) -> ModelTable | None:
+        for name in self._names_of_tables(model):
+            table = self._store.open_model_table(name)
+            if table is not None:
+                return ModelTable(self.place, table, None if before is None else before.model_table)
+        return None
 
     def check_model(self, model: TextVideoModel, name: str = "MODEL") -> None:
         """Raise unless ``model`` was made for the library's features.

@@ -35,32 +35,18 @@ from wordframe.features import VideoFeatures
 from wordframe.library._files import is_below
 from wordframe.library._lance_index import LanceIndex, is_large, rows_clause
 from wordframe.library._manifest import Manifest
-from wordframe.library._model_table import KEY_COLUMNS, Cells, ModelTable, keys_of
+from wordframe.library._model_table import KEY_COLUMNS, ModelTable, keys_of
 from wordframe.library._place import Place
 from wordframe.library._prepared import Prepared
+from wordframe.library._row_reader import RowReader
 from wordframe.library._rows import VIDEO_NAMES, VideoEntry
 from wordframe.library._segment_table import SegmentTable, first_segments, ids_clause, library_errors
-from wordframe.library._segments import FACT_COLUMNS, KeptRows, SegmentFacts, SegmentRow, Segments, facts_of, video_of
+from wordframe.library._segments import FACT_COLUMNS, SegmentFacts, SegmentRow, Segments, facts_of, video_of
 from wordframe.library._vector_index import VectorIndex
 from wordframe.models import TextVideoModel, fit_frames
 
-CACHE_MB = 256
-"""For candidates of earlier searches: some 17,000 segments of 12 frames at D = 512."""
-MOST_KEPT_AT_ONCE = 1024
-KEPT_ORDERS = 4
+KEPT_ORDERS, KEPT_COPIES = 4, 4096
 SAMPLE = 256
-
-
-def _beside(row_id: int, fact: SegmentFacts, reach: int) -> range:
-    """Where a segment and its neighbours lie if the video was written whole."""
-    first, last = min(reach, fact.segment_index), min(reach, fact.num_segments - 1 - fact.segment_index)
-    return range(max(0, row_id - first), row_id + last + 1)
-
-
-def _places_around(fact: SegmentFacts, reach: int) -> list[tuple[str, int]]:
-    """``(video_id, segment_index)`` of a segment and its neighbours."""
-    first, stop = max(0, fact.segment_index - reach), min(fact.num_segments, fact.segment_index + reach + 1)
-    return [(fact.video_id, index) for index in range(first, stop)]
 
 
 class Snapshot:
@@ -95,9 +81,10 @@ class Snapshot:
         else:
             earlier = before._index if before is not None and isinstance(before._index, VectorIndex) else None
             self._index = VectorIndex(table.table, "centroids", manifest.dimension, earlier)
-        self._kept = KeptRows(CACHE_MB * 2**20)
+        self._reader = RowReader(table, manifest.dimension)
         self._orders: LRUCache[str | None, NDArray[np.int64]] = LRUCache(KEPT_ORDERS)
-        self._ordering = threading.Lock()
+        self._copies: LRUCache[str, list[tuple[str, str]]] = LRUCache(KEPT_COPIES)
+        self._ordering, self._looking = threading.Lock(), threading.Lock()
 
     def is_of(self, table: SegmentTable, model_table: ModelTable | None) -> bool:
         """Whether these tables are at the versions that the snapshot reads."""
@@ -221,45 +208,29 @@ class Snapshot:
         return found[0]
 
     def around(self, row_ids: Sequence[int], reach: int) -> dict[int, list[SegmentRow]]:
-        """Each segment with up to ``reach`` before and behind it in its video, in the order of time.
-
-        Videos are written whole, so neighbours in time are nearly always neighbours on the disk: these are read, and
-        only where they turn out not to be all (a video that was moved, say) is the table asked for them.
-        """
-        facts = self.facts(row_ids)
-        near = self._by_id(
-            {row for row_id, fact in zip(row_ids, facts, strict=True) for row in _beside(row_id, fact, reach)}
-        )
-        places = [_places_around(fact, reach) for fact in facts]
-        rows = {(row.facts.video_id, row.facts.segment_index): row for row in near.values()}
-        scattered = {place for several in places for place in several if place not in rows}
-        if scattered:
-            others = self._by_id(self._rows_at(scattered))
-            rows |= {(row.facts.video_id, row.facts.segment_index): row for row in others.values()}
-        return {
-            row_id: [rows[place] for place in several if place in rows]
-            for row_id, several in zip(row_ids, places, strict=True)
-        }
-
-    def _rows_at(self, places: Collection[tuple[str, int]]) -> list[int]:
-        clause = ids_clause("video_id", sorted({video_id for video_id, _ in places}))
-        found = self._table.select(clause, ["video_id", "segment_index"], row_ids=True).to_pylist()
-        return [row["_rowid"] for row in found if (row["video_id"], row["segment_index"]) in places]
-
-    def _by_id(self, row_ids: Collection[int]) -> dict[int, SegmentRow]:
-        """Those of some rows that there are, without what the model keeps: from memory, the rest in one read."""
-        found = {row_id: row for row_id, row in zip(row_ids, self._kept.get(row_ids), strict=True) if row is not None}
-        read, table = self._table.take_existing(set(row_ids) - found.keys(), [*FACT_COLUMNS, "frames", "seconds"])
-        fresh = self._rows_of(table, [Cells()] * len(table))
-        self._kept.keep(read, fresh)
-        return found | dict(zip(read, fresh, strict=True))
+        """Each segment with up to ``reach`` before and behind it in its video, in the order of time."""
+        return self._reader.around(row_ids, reach)
 
     def facts(self, row_ids: Sequence[int]) -> list[SegmentFacts]:
         """What a search shows of some segments, from memory where they were read before."""
-        kept = self._kept.get(row_ids)
-        missing = [row_id for row_id, row in zip(row_ids, kept, strict=True) if row is None]
-        rest = iter(facts_of(self._table.take(missing, FACT_COLUMNS)))
-        return [next(rest) if row is None else row.facts for row in kept]
+        return self._reader.facts(row_ids)
+
+    def copies(self, contents: Collection[str], where: str | None = None) -> dict[str, list[tuple[str, str]]]:
+        """By the hash of a file's content: id and path of each video of it that passes an SQL condition."""
+        found: dict[str, list[tuple[str, str]]] = {}
+        if where is None:
+            with self._looking:
+                found = {content: self._copies[content] for content in contents if content in self._copies}
+        missing = [content for content in contents if content not in found]
+        if missing:
+            clause = first_segments(ids_clause("content_hash", missing))
+            condition = clause if where is None else f"{clause} AND ({where})"
+            for row in self.select(condition, ["content_hash", "video_id", "path_bytes"]):
+                found.setdefault(row["content_hash"], []).append((row["video_id"], os.fsdecode(row["path_bytes"])))
+            if where is None:
+                with self._looking:
+                    self._copies.update({content: found.get(content, []) for content in missing})
+        return found
 
     def select(self, where: str, columns: Sequence[str]) -> list[dict[str, Any]]:
         """Some columns of the segments that pass an SQL condition, by the names of the table."""
@@ -329,7 +300,8 @@ class Snapshot:
 
     def segments(self, row_ids: Sequence[int]) -> Segments:
         """Some segments as the model scores them, in that order: from memory, the disk, or made of their frames."""
-        rows = self._rows(row_ids)
+        wants_cells = bool(self._prepared.columns) and not self.model.one_vector
+        rows = self._reader.rows(row_ids, self._prepared.cells if wants_cells else None)
         video = fit_frames(video_of(rows, self.manifest.dimension), self.model.max_frames)
         if "contextual" in self._prepared.columns:
             cells = [row.cells["contextual"].reshape(-1, self.manifest.dimension) for row in rows]
@@ -349,34 +321,7 @@ class Snapshot:
 
     def frames(self, row_ids: Sequence[int]) -> VideoFeatures:
         """The raw frames of some segments, with ``seconds``; they stand in for contextual ones, too."""
-        return video_of(self._rows(row_ids, with_cells=False), self.manifest.dimension)
-
-    def _rows(self, row_ids: Sequence[int], *, with_cells: bool = True) -> list[SegmentRow]:
-        """Rows from memory or the disk; what a whole scan reads passes memory by."""
-        with_cells = with_cells and bool(self._prepared.columns) and not self.model.one_vector
-        kept = self._kept.get(row_ids)
-        if with_cells:
-            kept = [row if row is not None and row.cells else None for row in kept]
-        missing = [row_id for row_id, row in zip(row_ids, kept, strict=True) if row is None]
-        fresh = self._read_rows(missing, with_cells=with_cells)
-        if len(row_ids) <= MOST_KEPT_AT_ONCE:
-            self._kept.keep(missing, fresh)
-        rest = iter(fresh)
-        return [next(rest) if row is None else row for row in kept]
-
-    def _read_rows(self, row_ids: Sequence[int], *, with_cells: bool) -> list[SegmentRow]:
-        if not row_ids:
-            return []
-        names = dict.fromkeys([*FACT_COLUMNS, *(KEY_COLUMNS if with_cells else ())])
-        table = self._table.take(row_ids, [*names, "frames", "seconds"])
-        cells = self._prepared.cells(row_ids, keys_of(table).to_pylist()) if with_cells else [Cells()] * len(table)
-        return self._rows_of(table, cells)
-
-    def _rows_of(self, table: pa.Table, cells: Sequence[Cells]) -> list[SegmentRow]:
-        frames = (np.frombuffer(cell, np.float16) for cell in table["frames"].to_pylist())
-        shaped = [cell.reshape(-1, self.manifest.dimension) for cell in frames]
-        seconds = [np.array(cell, np.float32) for cell in table["seconds"].to_pylist()]
-        return [SegmentRow(*parts) for parts in zip(facts_of(table), shaped, seconds, cells, strict=True)]
+        return video_of(self._reader.rows(row_ids), self.manifest.dimension)
 
     # What the model keeps --------------------------------------------------------------------------------------------
 

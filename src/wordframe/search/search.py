@@ -12,7 +12,6 @@ Neighbours: ``queries.py`` makes queries, ``results.py`` is what comes back, ``l
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from weakref import WeakKeyDictionary
@@ -285,13 +284,7 @@ def _with_copies(snapshot: Snapshot, hits: Sequence[Hit], contents: dict[str, st
     wanted = sorted({contents[hit.video_id] for hit in hits} - {""})
     if not wanted:
         return list(hits)
-    clause = ids_clause("content_hash", wanted)
-    same: dict[str, list[tuple[str, str]]] = {}
-    first = f"segment_index = 0 AND {clause}"
-    for row in snapshot.select(
-        f"{first} AND ({where})" if where else first, ["content_hash", "video_id", "path_bytes"]
-    ):
-        same.setdefault(row["content_hash"], []).append((row["video_id"], os.fsdecode(row["path_bytes"])))
+    same = snapshot.copies(wanted, where)
     return [
         hit.model_copy(
             update={
