@@ -16,15 +16,13 @@ from ._ray import connect_to_ray as connect_to_ray
 from ._reading import small_picture as small_picture
 from ._reencode import EncoderChange as EncoderChange
 from ._reencode import change_encoder as change_encoder
+from ._row_reader import MOST_KEPT_AT_ONCE as MOST_KEPT_AT_ONCE
 from ._rows import SegmentEntry as SegmentEntry
 from ._rows import VideoEntry as VideoEntry
 from ._rows import segment_id as segment_id
 from ._segment_table import ids_clause as ids_clause
 from ._segmenting import run_centroids as run_centroids
 from ._segments import SegmentFacts as SegmentFacts
-from ._segments import SegmentRow as SegmentRow
-from ._segments import Segments as Segments
-from ._segments import video_of as video_of
 from ._store import FailureEntry as FailureEntry
 from ._store import ModelEntry as ModelEntry
 from ._vector_index import PLAIN_BYTES as PLAIN_BYTES
@@ -32,7 +30,6 @@ from ._verify import Damage as Damage
 from ._verify import Verification as Verification
 from ._verify import verify as verify
 from .library import Library as Library
-from ._row_reader import MOST_KEPT_AT_ONCE as MOST_KEPT_AT_ONCE
 from .snapshot import Snapshot as Snapshot
 from .status import BY_SERVER as BY_SERVER
 from .status import IndexingStatus as IndexingStatus
