@@ -37,7 +37,7 @@ test: $(READY) browser  ## the tests (minutes); TESTS="tests/unit" runs some
 	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest $(TOGETHER) $(TESTS)
 
 test-slow: $(READY) browser  ## the long tests as well
-	$(BIN)/python -m pytest -m slow
+	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest $(TOGETHER) -m slow
 
 test-scale: $(READY)  ## the tests of many machines, all on the loopback
 	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -m scale tests/scale
