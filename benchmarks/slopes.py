@@ -115,7 +115,9 @@ def slopes(film: str, encoder: str, runtime: str) -> dict[str, Slope]:
             by=lambda each: CENTROIDS * float(each),
         ),
         "memory of the disk index": read(
-            "bytes a segment", *large, by=lambda all_: growth(all_, lambda one: 1e6 * float(one["memory_mb"]))
+            "bytes a segment",
+            *large,
+            by=lambda all_: growth(all_, lambda one: 1e6 * float(one["new_process"]["memory_mb"])),
         ),
         "scan of codes": between(
             "s a segment",
