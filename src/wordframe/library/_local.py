@@ -92,13 +92,16 @@ class LocalFolder:
         self._durable.sync(before)
 
     def state(self, tables: Collection[str]) -> object:
-        """See ``Place``: the names of the versions, of which each commit makes one."""
-        return tuple(frozenset(self._versions(table)) for table in tables)
+        """See ``Place``: the names of the versions, of which each commit makes one. Opening tells what is damaged."""
+        try:
+            return tuple(frozenset(self._versions(table)) for table in tables)
+        except OSError:
+            return None
 
     def _versions(self, table: str) -> list[str]:
         try:
             return os.listdir(self.folder / "tables" / f"{table}.lance" / "_versions")
-        except FileNotFoundError:
+        except FileNotFoundError:  # a model's, which nobody has prepared
             return []
 
     def settle(self) -> None:
