@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,11 +15,11 @@ import psutil
 import pytest
 
 from tests.colours import write_scenes
+from tests.scale.under_load import TOKEN, WAIT_SECONDS, answers_while_one_is_killed, wait_until
 from wordframe.cli import main
 
 pytestmark = pytest.mark.scale
 CALLERS = 8
-WAIT_SECONDS = 120.0
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +35,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(place: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """The address of two replicas that are both ready, and their supervisor."""
     command = [sys.executable, "-m", "wordframe", "serve", "--library", str(place / "library"), "--port", "0"]
-    command += ["--replicas", "2", "--allow-index", "--token", "a-token-of-the-tests"]
+    command += ["--replicas", "2", "--allow-index", "--token", TOKEN]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     found = re.search(r"http://\S+?/", process.stdout.readline())
@@ -58,14 +57,6 @@ def is_replica(process: psutil.Process) -> bool:
         return False
 
 
-def wait_until(is_so: object) -> None:
-    assert callable(is_so)
-    until = time.monotonic() + WAIT_SECONDS
-    while not is_so():
-        assert time.monotonic() < until
-        time.sleep(0.1)
-
-
 def ask(address: str, path: str, method: str = "GET") -> httpx.Response:
     """As a proxy that tries again does: a connection that breaks costs another try, an answer none.
 
@@ -73,7 +64,7 @@ def ask(address: str, path: str, method: str = "GET") -> httpx.Response:
     """
     for _ in range(50):
         try:
-            with httpx.Client(headers={"Authorization": "Bearer a-token-of-the-tests"}, timeout=60) as client:
+            with httpx.Client(headers={"Authorization": f"Bearer {TOKEN}"}, timeout=60) as client:
                 return client.request(method, address + path)
         except httpx.TransportError:
             time.sleep(0.1)
@@ -93,28 +84,14 @@ def wait_for_all(address: str) -> None:
 def test_one_that_is_killed_under_load_costs_no_request(server: tuple[str, subprocess.Popen[str]]) -> None:
     address, supervisor = server
     wait_for_all(address)
-    before = replicas(supervisor)
-    over, answers = threading.Event(), list[tuple[int, int]]()
 
-    def call() -> None:
-        while not over.is_set():
-            answer = ask(address, "/search?text=a+red+picture")
-            answers.append((answer.status_code, answer.json().get("num_videos", 0)))
+    def search() -> tuple[int, int]:
+        answer = ask(address, "/search?text=a+red+picture")
+        return answer.status_code, answer.json().get("num_videos", 0)
 
-    callers = [threading.Thread(target=call) for _ in range(CALLERS)]
-    for caller in callers:
-        caller.start()
-    wait_until(lambda: len(answers) > 50)
-    before[0].kill()
-    wait_until(lambda: len(replicas(supervisor)) == 2 and before[0] not in replicas(supervisor))
-    count = len(answers)
-    wait_until(lambda: len(answers) > count + 50)
-    over.set()
-    for caller in callers:
-        caller.join()
+    answers = answers_while_one_is_killed(search, lambda: replicas(supervisor), callers=CALLERS, some=50)
     assert set(answers) <= {(200, 2), (503, 0)}  # 503: all places are taken, come back; the client does
     assert sum(status == 200 for status, _ in answers) > 50
-    assert before[1].is_running()
     wait_for_all(address)
 
 

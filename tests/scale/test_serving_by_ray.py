@@ -10,9 +10,8 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -20,13 +19,12 @@ import psutil
 import pytest
 
 from tests.colours import write_scenes
+from tests.scale.under_load import TOKEN, answers_while_one_is_killed, wait_until
 from wordframe.cli import main
 from wordframe.library import Library
 
 pytestmark = pytest.mark.scale
 CALLERS = 4
-TOKEN = "a-token-of-the-tests"
-WAIT_SECONDS = 120.0
 
 
 @pytest.fixture(scope="module")
@@ -68,13 +66,6 @@ def shown(process: psutil.Process) -> str:
         return ""
 
 
-def wait_until(is_so: Callable[[], bool]) -> None:
-    until = time.monotonic() + WAIT_SECONDS
-    while not is_so():
-        assert time.monotonic() < until
-        time.sleep(0.1)
-
-
 def ask(address: str, path: str, method: str = "GET", **headers: str) -> httpx.Response:
     """As a client that tries again: after a broken connection, and after what the proxy says for a replica that died
     (a 500 that is none of the application's)."""
@@ -113,28 +104,13 @@ def test_a_part_of_a_video_is_sent(place: Path, server: tuple[str, subprocess.Po
 
 def test_one_that_is_killed_under_load_costs_no_request(server: tuple[str, subprocess.Popen[str]]) -> None:
     address, command = server
-    before = replicas(command)
-    assert len(before) == 2
-    over, answers = threading.Event(), list[tuple[int, int]]()
 
-    def call() -> None:
-        while not over.is_set():
-            answer = ask(address, "/search?text=a+red+picture")
-            answers.append((answer.status_code, answer.json().get("num_videos", 0)))
+    def search() -> tuple[int, int]:
+        answer = ask(address, "/search?text=a+red+picture")
+        return answer.status_code, answer.json().get("num_videos", 0)
 
-    callers = [threading.Thread(target=call) for _ in range(CALLERS)]
-    for caller in callers:
-        caller.start()
-    wait_until(lambda: len(answers) > 30)
-    before[0].kill()
-    wait_until(lambda: len(replicas(command)) == 2 and before[0] not in replicas(command))
-    count = len(answers)
-    wait_until(lambda: len(answers) > count + 30)
-    over.set()
-    for caller in callers:
-        caller.join()
+    answers = answers_while_one_is_killed(search, lambda: replicas(command), callers=CALLERS, some=30)
     assert set(answers) == {(200, 2)}
-    assert before[1].is_running()
 
 
 def test_a_new_version_shows_in_all_within_seconds(place: Path, server: tuple[str, subprocess.Popen[str]]) -> None:
