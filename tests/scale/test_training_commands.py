@@ -143,8 +143,8 @@ def alone(node: Path, *arguments: str) -> str:
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
-        ("features", ["--features", "features/val", "--dsl", "--qb-norm", "features/train"]),
-        ("moments", ["--moments", "--videos", "videos", "--captions", "moments.csv", "--library", "library"]),
+        ("of features", ["--features", "features/val", "--dsl", "--qb-norm", "features/train"]),
+        ("of moments", ["--moments", "--videos", "videos", "--captions", "moments.csv", "--library", "library"]),
     ],
 )
 def test_evaluating_is_that_of_one_process(nodes: list[Path], name: str, arguments: list[str]) -> None:
