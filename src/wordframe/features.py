@@ -73,7 +73,7 @@ def _padded(what: str, rows: _Rows, tail: tuple[int, ...], length: int | None) -
         missing = length - padded.shape[1]
         return F.pad(padded, (*(0, 0) * len(tail), 0, missing)).float(), counts
     # All bytes joined at once: a copy for each row gives the interpreter away and waits for it, hundreds of times.
-    alike = np.result_type(*items) if items else np.dtype(np.float32)
+    alike = np.result_type(*{row.dtype for row in items}) if items else np.dtype(np.float32)
     flat = bytearray().join([np.ascontiguousarray(row, alike).data for row in items])
     whole = torch.from_numpy(np.frombuffer(flat, alike).reshape(-1, *tail)).float() if flat else torch.empty(0, *tail)
     if items and min(counts) == length:

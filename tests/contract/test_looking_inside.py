@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +91,24 @@ def test_an_unchanged_library_is_not_opened_again(
     writer.index(tmp_path / "blue.mp4")
     assert reader.snapshot().num_videos == snapshot.num_videos + 1
     assert snapshot.num_videos == len(engine.library.videos())
+
+
+def test_a_state_that_nobody_looks_at_goes_at_once(engine: SearchEngine, tmp_path: Path) -> None:
+    """It holds an index and what was read, which must not wait for a search for circles among all objects."""
+    library = Library.open(shutil.copytree(engine.library.folder, tmp_path / "library"), encoder=ColourEncoder())
+    model = library.load_model("ea-clip4clip-mean", untrained=True)
+    snapshot = library.snapshot(model)
+    assert search(snapshot, encode(snapshot, Query(text="green")), top=1)
+    gone = weakref.ref(snapshot)
+    write_scenes(tmp_path / "blue.mp4", ("blue", 2))
+    library.index(tmp_path / "blue.mp4")
+    gc.disable()
+    try:
+        del snapshot
+        assert library.snapshot(model).num_videos
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_copies_are_looked_up_once_a_state(engine: SearchEngine, monkeypatch: pytest.MonkeyPatch) -> None:

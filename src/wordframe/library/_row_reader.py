@@ -11,9 +11,10 @@ from typing import TypeAlias
 import numpy as np
 import pyarrow as pa
 
+from wordframe.features import VideoFeatures
 from wordframe.library._model_table import KEY_COLUMNS, Cells, keys_of
 from wordframe.library._segment_table import SegmentTable, ids_clause
-from wordframe.library._segments import FACT_COLUMNS, KeptRows, SegmentFacts, SegmentRow, facts_of
+from wordframe.library._segments import FACT_COLUMNS, KeptRows, SegmentFacts, SegmentRow, facts_of, video_of
 
 CACHE_MB = 256
 """For candidates of earlier searches: some 17,000 segments of 12 frames at D = 512."""
@@ -50,6 +51,10 @@ class RowReader:
             self._kept.keep(missing, fresh)
         rest = iter(fresh)
         return [next(rest) if row is None else row for row in kept]
+
+    def frames(self, row_ids: Sequence[int]) -> VideoFeatures:
+        """The raw frames of some rows, with ``seconds``; they stand in for contextual ones, too."""
+        return video_of(self.rows(row_ids), self._dimension)
 
     def _read(self, row_ids: Sequence[int], cells_of: CellsOf | None) -> list[SegmentRow]:
         if not row_ids:

@@ -8,8 +8,8 @@ Everything that depends on a state hangs on its snapshot: the table's version, t
 with the snapshot before), which segments the model is prepared for, and the segments that were read last. So any number
 of threads search one snapshot at once, each sees one state from the first look to the last, and nothing is ever out of
 date. A row id means something in its own snapshot only.
-Neighbours: ``library.py`` makes them, ``wordframe.search`` ranks by them, ``_prepared.py`` is what the
-model keeps.
+Neighbours: ``library.py`` makes them, ``wordframe.search`` ranks by them, ``_row_reader.py`` reads rows,
+``_prepared.py`` is what the model keeps.
 """
 
 from __future__ import annotations
@@ -321,13 +321,13 @@ class Snapshot:
 
     def frames(self, row_ids: Sequence[int]) -> VideoFeatures:
         """The raw frames of some segments, with ``seconds``; they stand in for contextual ones, too."""
-        return video_of(self._reader.rows(row_ids), self.manifest.dimension)
+        return self._reader.frames(row_ids)
 
     # What the model keeps --------------------------------------------------------------------------------------------
 
     @cached_property
     def _prepared(self) -> Prepared:
-        return Prepared(self._table, self.model_table, self.model, self.frames)
+        return Prepared(self._table, self.model_table, self.model, self._reader.frames)  # none of it holds the snapshot
 
     def unprepared(self) -> list[int]:
         """Row ids of the segments that nothing is kept for, though the model needs it."""
