@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from tests.colours import write_scenes
-from tests.scale.under_load import TOKEN, WAIT_SECONDS, answers_while_one_is_killed, wait_until
+from tests.scale.under_load import TOKEN, WAIT_SECONDS, answers_while_one_is_killed, two_films, wait_until
 from wordframe.cli import main
 
 pytestmark = pytest.mark.scale
@@ -24,11 +24,7 @@ CALLERS = 8
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("replicas")
-    for colour in ("red", "green"):
-        write_scenes(folder / "videos" / f"{colour}.mp4", (colour, 3))
-    assert main(["index", str(folder / "videos"), "--library", str(folder / "library")]) == 0
-    return folder
+    return two_films(tmp_path_factory.mktemp("replicas"))
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from tests.colours import write_scenes
-from tests.scale.under_load import TOKEN, answers_while_one_is_killed, wait_until
+from tests.scale.under_load import TOKEN, answers_while_one_is_killed, two_films, wait_until
 from wordframe.cli import main
 from wordframe.library import Library
 
@@ -29,11 +29,7 @@ CALLERS = 4
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("ray")
-    for colour in ("red", "green"):
-        write_scenes(folder / "videos" / f"{colour}.mp4", (colour, 3))
-    assert main(["index", str(folder / "videos"), "--library", str(folder / "library")]) == 0
-    return folder
+    return two_films(tmp_path_factory.mktemp("ray"))
 
 
 @pytest.fixture(scope="module")

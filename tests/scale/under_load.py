@@ -1,15 +1,27 @@
-"""Callers that go on while one of several servers is killed."""
+"""A small library to serve, and callers that go on while one of its servers is killed."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import psutil
 
+from tests.colours import write_scenes
+from wordframe.cli import main
+
 WAIT_SECONDS = 120.0
 TOKEN = "a-token-of-the-tests"
+
+
+def two_films(folder: Path) -> Path:
+    """A folder with ``videos``, a red and a green one, and the ``library`` of them."""
+    for colour in ("red", "green"):
+        write_scenes(folder / "videos" / f"{colour}.mp4", (colour, 3))
+    assert main(["index", str(folder / "videos"), "--library", str(folder / "library")]) == 0
+    return folder
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:
