@@ -59,6 +59,42 @@ def test_ones_own_captions(place: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert "holds an evaluation; choose another folder" in capsys.readouterr().err
 
 
+def test_two_evaluations_are_compared(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["--captions", str(place / "moments.csv"), "--library", str(tmp_path / "library")]
+    runs = [str(tmp_path / name) for name in ("attention", "mean", "other", "whole")]
+    assert evaluate(place, *given, "--to", runs[0]) == 0
+    assert evaluate(place, *given, "--model", "clip4clip-mean", "--untrained", "--to", runs[1]) == 0
+    assert evaluate(place, "--benchmark", "charades_sta", "--annotations", str(place), "--to", runs[2]) == 0
+    captions = tmp_path / "captions.json"
+    captions.write_text(json.dumps({"AAAAA.mp4": "a red picture", "BBBBB.mp4": "something green"}))
+    videos = ["--videos", str(place / "videos"), "--captions", str(captions)]
+    assert main(["evaluate", *videos, "--to", runs[3]]) == 0
+    capsys.readouterr()
+
+    assert main(["compare", *runs[:2], "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["differences"][runs[1]]
+    assert {name: len(numbers) for name, numbers in found.items() if name != "smallest_p_seeds"} == {
+        "within the video": 11,
+        "corpus-wide": 9,
+    }
+    each = [np.load(Path(run) / "values.npz")["within the video.mean_iou"] for run in runs[:2]]
+    told = found["within the video"]["mean_iou"]
+    assert told["difference"] == pytest.approx(each[1].mean() - each[0].mean())
+    assert main(["compare", *runs[:2]]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "within the video" in shown
+    assert "R@10, IoU 0.7 %" in shown
+    assert "mAP average %" in shown
+    # others are refused
+    assert main(["compare", runs[0], runs[2]]) == 1
+    assert "cannot be compared: they differ in annotations, sentences" in capsys.readouterr().err
+    assert main(["compare", runs[3], runs[0]]) == 1
+    assert "is not the folder of an evaluation of moments: predictions.jsonl is missing" in capsys.readouterr().err
+    (Path(runs[1]) / "values.npz").write_bytes(b"damaged")
+    assert main(["compare", *runs[:2]]) == 1
+    assert "cannot be read as an evaluation of moments" in capsys.readouterr().err
+
+
 def test_a_benchmark_by_its_name(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate(place, "--benchmark", "charades_sta", "--annotations", str(place), "--json") == 0
     told = json.loads(capsys.readouterr().out)

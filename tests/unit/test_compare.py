@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from wordframe.evaluate import compare, compare_runs, summarize_seeds
+from wordframe.evaluate import compare, compare_runs, permutation, summarize_seeds
 from wordframe.evaluate.compare import (
     COMPARED,
     MEANS,
@@ -15,9 +15,9 @@ from wordframe.evaluate.compare import (
     paired_intervals,
     paired_permutation,
     seed_permutation,
-    smallest_p,
 )
 from wordframe.evaluate.intervals import student_quantile
+from wordframe.evaluate.permutation import smallest_p
 
 
 def random_ranks(*shape: int, seed: int = 0, top: int = 15) -> np.ndarray:
@@ -265,19 +265,19 @@ def test_the_least_p_is_reached_where_all_runs_of_a_side_are_better(ones: int, t
     """Three seeds against three can never give p below 0.05, however much better they are."""
     first, second = np.full((ones, 30), 4), np.full((twos, 30), 1)
     assert seed_permutation(first, second)["recall_at_1"] == pytest.approx(least)
-    assert smallest_p(first, second) == pytest.approx(least)
+    assert smallest_p(ones, twos) == pytest.approx(least)
 
 
 def test_very_many_ways_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = random_ranks(4, 20, seed=1), random_ranks(4, 20, seed=2)
     exact = seed_permutation(first, second)
-    monkeypatch.setattr(compare, "_MAX_DEALS", 69)  # one fewer than there are
+    monkeypatch.setattr(permutation, "_MAX_DEALS", 69)  # one fewer than there are
     drawn = seed_permutation(first, second)
     assert drawn != exact
     for name in COMPARED:
         assert drawn[name] == pytest.approx(exact[name], abs=0.2)
         assert drawn[name] * 70 == pytest.approx(round(drawn[name] * 70))  # (1 + as extreme ones) / (1 + 69)
-    monkeypatch.setattr(compare, "_MAX_DEALS", 70)
+    monkeypatch.setattr(permutation, "_MAX_DEALS", 70)
     assert seed_permutation(first, second) == exact
 
 

@@ -16,7 +16,6 @@ from wordframe.evaluate import (
     MomentAnswer,
     PredictedMoment,
     average_precision,
-    compare_values,
     moment_figures,
     moment_values,
     overlaps,
@@ -159,32 +158,3 @@ def test_figures_are_means_within_their_intervals() -> None:
 def test_answers_belong_to_sentences() -> None:
     with pytest.raises(ValueError, match="an answer is needed for each sentence, at least one, got 1 and 0"):
         moment_values([query((0, 1))], [])
-
-
-def test_paired_values_by_hand() -> None:
-    first, second = np.array([10.0, 20.0, 30.0, 40.0]), np.array([12.0, 26.0, 33.0, 45.0])
-    found = compare_values(first, second)
-    assert (found.first, found.second, found.difference) == (25.0, 29.0, 4.0)
-    error = np.std(second - first, ddof=1) / 2  # Student, three degrees of freedom: t = 3.182
-    assert (found.low, found.high) == pytest.approx((4 - 3.182 * error, 4 + 3.182 * error), abs=1e-2)
-    assert found.p_queries == 2 / 16  # of all 16 ways to swap sides, two are as far from nought
-
-
-def test_values_of_a_video_are_swapped_together() -> None:
-    first, second = np.zeros(6), np.array([1.0, 2.0, 3.0, 1.0, 2.0, 3.0])
-    assert compare_values(first, second, clusters=np.array([0, 0, 0, 1, 1, 1])).p_queries == 2 / 4
-    with pytest.raises(ValueError, match="at least 2 videos"):
-        compare_values(first, second, clusters=np.zeros(6, int))
-    with pytest.raises(ValueError, match="as many queries on both sides"):
-        compare_values(first, second[:4])
-
-
-def test_intervals_of_paired_values_cover() -> None:
-    chance = np.random.default_rng(0)
-    covered = 0
-    for _ in range(400):
-        videos = np.repeat(np.arange(15), 3)
-        shared = np.repeat(chance.normal(0.3, 0.5, 15), 3)  # what sentences of a video have in common
-        found = compare_values(np.zeros(45), shared + chance.normal(0, 1, 45), clusters=videos)
-        covered += found.low <= 0.3 <= found.high
-    assert 0.92 <= covered / 400 <= 0.98

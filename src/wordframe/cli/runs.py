@@ -31,8 +31,9 @@ def compare(
 ) -> None:
     """Compare evaluations query by query.
 
-    Prints R@1, R@5, R@10, median rank and mean reciprocal rank both ways, their differences with 95 % intervals, and
-    p-values. Three seeds against three can never give p below 0.05; four against four can.
+    Prints R@1, R@5, R@10, median rank and mean reciprocal rank both ways, or of evaluate --moments all its numbers,
+    their differences with 95 % intervals, and p-values. Three seeds against three can never give p below 0.05; four
+    against four can.
 
     Examples:
 
@@ -42,10 +43,22 @@ def compare(
 
         wordframe compare --group xclip=x1,x2,x3 --group tcmgc=t1,t2,t3
     """
-    from wordframe.evaluate import compare_folders, comparison_table, read_run
+    from wordframe.evaluate import (
+        compare_folders,
+        compare_moment_folders,
+        comparison_table,
+        is_moment_run,
+        read_moment_run,
+        read_run,
+    )
 
     groups = _groups(runs or [], group or [])
-    comparison = compare_folders({name: [read_run(folder) for folder in folders] for name, folders in groups.items()})
+    if any(is_moment_run(folder) for folders in groups.values() for folder in folders):
+        moments = {name: [read_moment_run(folder) for folder in folders] for name, folders in groups.items()}
+        comparison = compare_moment_folders(moments)
+    else:
+        whole = {name: [read_run(folder) for folder in folders] for name, folders in groups.items()}
+        comparison = compare_folders(whole)
     if json:
         print_json(comparison.to_json())
     else:

@@ -1,7 +1,6 @@
 from .checkpoint import Checkpoint as Checkpoint
 from .compare import Difference as Difference
 from .compare import compare_runs as compare_runs
-from .compare import compare_values as compare_values
 from .compare import summarize_seeds as summarize_seeds
 from .evaluator import evaluate_features as evaluate_features
 from .evaluator import measure_features as measure_features
@@ -20,6 +19,9 @@ from .metrics import ranks as ranks
 from .moment_report import MomentReport as MomentReport
 from .moment_report import moment_table as moment_table
 from .moment_report import write_moment_run as write_moment_run
+from .moment_runs import compare_moment_folders as compare_moment_folders
+from .moment_runs import is_moment_run as is_moment_run
+from .moment_runs import read_moment_run as read_moment_run
 from .moments import AP_LEVELS as AP_LEVELS
 from .moments import CORPUS as CORPUS
 from .moments import INSIDE as INSIDE
@@ -35,6 +37,7 @@ from .outcome import Outcome as Outcome
 from .outcome import Provenance as Provenance
 from .outcome import evaluate_cached as evaluate_cached
 from .outcome import evaluate_videos as evaluate_videos
+from .paired_values import compare_values as compare_values
 from .ranker import streamed_ranks as streamed_ranks
 from .ranking import Ranking as Ranking
 from .ranking import rank as rank

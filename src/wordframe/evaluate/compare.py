@@ -15,21 +15,20 @@ seed on a query three times (Owen, Annals of Applied Statistics 1, 2007): such a
 Differences are second minus first. p-values are two-sided and not corrected for the number of comparisons made.
 Recalls and the reciprocal rank are means over queries and have both; the median rank has an interval only: swaps move
 it by halves of a rank or not at all.
-Neighbours: ``intervals.py`` (those of one run), ``runs.py`` (from folders to tables).
+Neighbours: ``intervals.py`` (those of one run), ``permutation.py`` (swaps and deals), ``paired_values.py`` (the same
+for numbers that are no ranks), ``runs.py`` (from folders to tables).
 Axes: ``S`` runs of a side, ``Q`` queries, ``C`` clusters of queries (videos), ``B`` draws.
 """
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wordframe.evaluate.intervals import clustered_error, drawn, student_quantile
+from wordframe.evaluate.intervals import crossed_half_width, drawn
+from wordframe.evaluate.permutation import cluster_sums, dealt_out, sign_flips
 
 RankRows = NDArray[np.integer]
 """``(Q,)`` of one run, or ``(S, Q)`` of several, from 1."""
@@ -40,10 +39,6 @@ COMPARED = ("recall_at_1", "recall_at_5", "recall_at_10", "median_rank", "mean_r
 
 _BLOCK_NUMBERS = 4_000_000
 """Of one block of draws: 32 MB, however many queries there are."""
-_MAX_DEALS = 100_000
-_SIDES = np.array([1.0, -1.0])
-_ROUNDING = 1e-9
-"""Sums of the same numbers in another order must count as equal."""
 
 
 @dataclass(frozen=True)
@@ -153,20 +148,12 @@ def paired_intervals(
         # the luck of a seed on a query: how runs of a side move apart when queries are drawn
         apart = drawn_side - drawn_side.mean(axis=1, keepdims=True)
         in_both += correction * apart.var(axis=0).sum(axis=0) / (len(side) - 1) / len(side)
-    # the estimate of what seeds add can be negative, the truth cannot
-    added = np.maximum(by_seeds - in_both, 0.0)
-    variance = by_queries + added
-    # Few seeds leave few degrees of freedom, but only to the share of their variance that queries do not explain:
-    # counted in full they widen the interval by half where seeds do not matter at all.
-    share = np.divide(added, by_seeds, out=np.zeros_like(added), where=by_seeds > 0)
-    weight = np.square(by_queries) / (num_clusters - 1) + share * seed_weight
     observed = _per_run(two).mean(axis=0) - _per_run(one).mean(axis=0)
     found = {}
     for at, name in enumerate(COMPARED):
-        half = 0.0
-        if variance[at] > 0:
-            degrees = max(1.0, variance[at] ** 2 / weight[at])
-            half = student_quantile(level, degrees) * math.sqrt(variance[at])
+        half = crossed_half_width(
+            by_queries[at], by_seeds[at], in_both[at], seed_weight[at], num_clusters=num_clusters, level=level
+        )
         found[name] = (float(observed[at]) - half, float(observed[at]) + half)
     return found
 
@@ -189,7 +176,7 @@ def paired_permutation(
         raise ValueError(f"samples = {samples}; at least 1")
     before, after = values_of(one), values_of(two)
     return {
-        name: _sign_flips(_sums(after[name].mean(axis=0) - before[name].mean(axis=0), group), samples, seed)
+        name: sign_flips(cluster_sums(after[name].mean(axis=0) - before[name].mean(axis=0), group), samples, seed)
         for name in MEANS
     }
 
@@ -203,13 +190,7 @@ def seed_permutation(first: RankRows, second: RankRows) -> dict[str, float]:
     one, two = _rows("first", first), _rows("second", second)
     if len(one) < 2 or len(two) < 2:
         raise ValueError(f"seeds are compared where each side has at least 2 runs, got {len(one)} and {len(two)}")
-    values = np.concatenate([_per_run(one), _per_run(two)])  # (S1 + S2, 5)
-    chosen, exact = _deals(len(one), len(two))  # (N, S1 + S2)
-    observed = np.abs(values[len(one) :].mean(axis=0) - values[: len(one)].mean(axis=0))  # (5,)
-    dealt = np.abs((1.0 - chosen) @ values / len(two) - chosen @ values / len(one))  # (N, 5)
-    extreme = (dealt >= observed - _ROUNDING).sum(axis=0)
-    shares = extreme / len(chosen) if exact else (1 + extreme) / (1 + len(chosen))
-    return dict(zip(COMPARED, shares.tolist(), strict=True))
+    return dict(zip(COMPARED, dealt_out(_per_run(one), _per_run(two)).tolist(), strict=True))
 
 
 def compare_runs(
@@ -238,44 +219,6 @@ def compare_runs(
         )
         for name in COMPARED
     }
-
-
-def compare_values(
-    first: NDArray[np.floating],
-    second: NDArray[np.floating],
-    *,
-    clusters: NDArray[np.integer] | None = None,
-    permutations: int = 10_000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> Difference:
-    """Two means of numbers that are no ranks, ``(Q,)`` each, of the same queries, such as those of ``moments.py``.
-
-    Student's interval by the variance of the differences over whole clusters, p by swapping the sides of a cluster.
-
-    >>> compare_values(np.array([0.0, 1.0]), np.array([1.0, 1.0])).difference
-    0.5
-    """
-    if first.shape != second.shape or first.ndim != 1 or (clusters is not None and clusters.shape != first.shape):
-        raise ValueError(f"pairs need as many queries on both sides, got {first.shape} and {second.shape}")
-    group = np.arange(len(first)) if clusters is None else np.unique(clusters, return_inverse=True)[1]
-    num_clusters = int(group.max()) + 1
-    if num_clusters < 2:
-        raise ValueError("an interval needs queries of at least 2 videos; a single one does not vary")
-    change = (second - first).astype(np.float64)
-    sizes = np.bincount(group).astype(np.float64)  # (C,)
-    sums = _sums(change, group)  # (C,)
-    (mean,), (error,) = clustered_error(np.ones((1, num_clusters)), sums, sizes)
-    half = student_quantile(level, num_clusters - 1) * float(error)
-    return Difference(
-        float(first.mean()),
-        float(second.mean()),
-        float(mean),
-        float(mean) - half,
-        float(mean) + half,
-        p_queries=_sign_flips(sums, permutations, seed),
-        p_seeds=None,
-    )
 
 
 def _rows(name: str, ranks: RankRows) -> NDArray[np.integer]:
@@ -334,58 +277,3 @@ def _weighted_numbers(ranks: NDArray[np.integer], weights: NDArray[np.int64]) ->
     upper = ascending[(counted <= (total // 2)[:, None]).sum(axis=1)]
     columns += [(lower + upper) / 2.0, weights @ (1.0 / ranks) / total]
     return np.stack(columns, axis=1)
-
-
-def _sums(values: NDArray[np.float64], group: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Sum of the values of each cluster, ``(Q,)`` into ``(G,)``."""
-    found: NDArray[np.float64] = np.bincount(group, weights=values).astype(np.float64)
-    return found
-
-
-def _deals(first: int, second: int) -> tuple[NDArray[np.float64], bool]:
-    """``(N, first + second)``, 1 for the runs that become first; and whether these are all ways."""
-    total = first + second
-    exact = math.comb(total, first) <= _MAX_DEALS
-    if exact:
-        ways = np.array(list(itertools.combinations(range(total), first)))
-    else:
-        ways = np.argsort(np.random.default_rng(0).random((_MAX_DEALS, total)), axis=1)[:, :first]
-    chosen = np.zeros((len(ways), total))
-    np.put_along_axis(chosen, ways, 1.0, axis=1)
-    return chosen, exact
-
-
-def _sign_flips(differences: NDArray[np.float64], samples: int, seed: int) -> float:
-    """p-value of a sum of ``differences (G,)`` under random signs."""
-    moving = differences[np.abs(differences) > _ROUNDING]
-    if not moving.size:
-        return 1.0
-    # clusters that do not differ are the same under either sign: leaving them out makes "all ways" reachable more often
-    observed = abs(moving.sum()) - _ROUNDING * moving.size
-    exact = 2.0**moving.size <= samples
-    extreme = sum(
-        int((np.abs(signs @ moving) >= observed).sum()) for signs in _signs(moving.size, samples, exact, seed)
-    )
-    return extreme / 2**moving.size if exact else (1 + extreme) / (1 + samples)
-
-
-def _signs(count: int, samples: int, exact: bool, seed: int) -> Iterator[NDArray[np.float64]]:
-    """Blocks ``(B, count)`` of signs: all of them if ``exact``, else ``samples`` random rows."""
-    if exact:
-        yield np.array(list(itertools.product((1.0, -1.0), repeat=count)), dtype=np.float64)
-        return
-    random = np.random.default_rng(seed)
-    block = max(1, _BLOCK_NUMBERS // count)
-    for start in range(0, samples, block):
-        rows = min(block, samples - start)
-        yield random.choice(_SIDES, size=(rows, count))
-
-
-def smallest_p(first: RankRows, second: RankRows) -> float:
-    """The least p that ``seed_permutation`` can give with so many runs.
-
-    >>> smallest_p(np.ones((5, 9), int), np.ones((5, 9), int))
-    0.007936507936507936
-    """
-    one, two = len(_rows("first", first)), len(_rows("second", second))
-    return (2 if one == two else 1) / math.comb(one + two, one)

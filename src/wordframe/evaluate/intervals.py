@@ -248,6 +248,29 @@ def clustered_error(
     return means, np.sqrt(correction * np.maximum(squares, 0.0)) / counts
 
 
+def crossed_half_width(
+    by_queries: float, by_seeds: float, in_both: float, seed_weight: float, *, num_clusters: int, level: float
+) -> float:
+    """Half the width of the interval of a difference that is subject to the luck of queries and of seeds.
+
+    Student's t times the standard error, with Satterthwaite's degrees of freedom.
+
+    Args:
+        by_queries: variance over clusters of queries; by_seeds: over seeds, of both sides together; in_both: what is in
+            either; seed_weight: sum over the sides of the squared variance over seeds by its degrees of freedom.
+    """
+    # the estimate of what seeds add can be negative, the truth cannot
+    added = max(by_seeds - in_both, 0.0)
+    variance = by_queries + added
+    if variance <= 0:
+        return 0.0
+    # Few seeds leave few degrees of freedom, but only to the share of their variance that queries do not explain:
+    # counted in full they widen the interval by half where seeds do not matter at all.
+    share = added / by_seeds if by_seeds > 0 else 0.0
+    weight = by_queries**2 / (num_clusters - 1) + share * seed_weight
+    return student_quantile(level, max(1.0, variance**2 / weight)) * math.sqrt(variance)
+
+
 def drawn(num_clusters: int, samples: int, random: np.random.Generator) -> NDArray[np.int64]:
     """``(B, C)``: how often each cluster comes up when as many as there are are drawn with replacement."""
     chosen = random.integers(num_clusters, size=(samples, num_clusters)) + num_clusters * np.arange(samples)[:, None]

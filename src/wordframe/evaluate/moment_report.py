@@ -4,7 +4,8 @@
     values.npz                            every sentence's value in every number, and its video, to be paired
     predictions.jsonl                     a line a sentence, in the form that QVHighlights' own evaluation reads
 
-Neighbours: ``moments.py`` has the numbers, ``runs.py`` is the same for whole videos.
+Neighbours: ``moments.py`` has the numbers, ``moment_runs.py`` compares two folders, ``runs.py`` is the same for whole
+videos.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from wordframe.data import SALIENCY_CLIP_SECONDS, MomentQuery
 from wordframe.disk import one_line, replacing, write_whole
 from wordframe.errors import counted
-from wordframe.evaluate.moments import CORPUS, INSIDE, IOU_LEVELS, MomentAnswer, MomentFigure
+from wordframe.evaluate.moments import DEPTHS, INSIDE, IOU_LEVELS, MomentAnswer, MomentFigure
 from wordframe.evaluate.report import Skipped, installed_versions
 from wordframe.evaluate.runs import REPORT, refuse_used
 
@@ -37,6 +38,12 @@ _OTHER_NUMBERS = {
     "mean_iou": "mIoU",
     "hit_at_1": "HIT@1",
 }
+NUMBERS = {
+    setting: {f"recall_at_{k}_iou_{level}": f"R@{k}, IoU {level}" for k in depths for level in IOU_LEVELS}
+    | (_OTHER_NUMBERS if setting == INSIDE else {})
+    for setting, depths in DEPTHS.items()
+}
+"""The name of each number, by setting."""
 _SHOWN_SKIPPED = 10
 METHODS = {
     "recall": "Wilson score interval on the effective number of sentences",
@@ -162,7 +169,7 @@ def _prediction(query: MomentQuery, answer: MomentAnswer) -> dict[str, Any]:
 def _recall_rows(report: MomentReport) -> list[tuple[str, list[MomentFigure]]]:
     """Label and figures of each row: R@k of a setting, at each level."""
     rows = []
-    for setting, depths in ((INSIDE, (1, 5)), (CORPUS, (1, 5, 10))):
+    for setting, depths in DEPTHS.items():
         for k in depths:
             numbers = report.figures[setting]
             rows.append((f"{setting}, R@{k}", [numbers[f"recall_at_{k}_iou_{level}"] for level in IOU_LEVELS]))

@@ -35,7 +35,8 @@ MAX_PREDICTIONS = 10
 VERY_GOOD = 4
 INSIDE = "within the video"
 CORPUS = "corpus-wide"
-_DEPTHS = {INSIDE: (1, 5), CORPUS: (1, 5, 10)}
+DEPTHS = {INSIDE: (1, 5), CORPUS: (1, 5, 10)}
+"""At which recalls are counted."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def moment_values(queries: Sequence[MomentQuery], answers: Sequence[MomentAnswer
     """
     if not queries or len(queries) != len(answers):
         raise ValueError(f"an answer is needed for each sentence, at least one, got {len(queries)} and {len(answers)}")
-    found: dict[str, dict[str, list[float]]] = {setting: {} for setting in _DEPTHS}
+    found: dict[str, dict[str, list[float]]] = {setting: {} for setting in DEPTHS}
     for query, answer in zip(queries, answers, strict=True):
         for setting, numbers in (
             (INSIDE, _inside(query, answer)),
@@ -146,7 +147,7 @@ def _inside(query: MomentQuery, answer: MomentAnswer) -> dict[str, float]:
 def _recalls(overlap: Array, setting: str) -> dict[str, float]:
     return {
         f"recall_at_{k}_iou_{level}": float(bool((overlap[:k] >= level).any()))
-        for k in _DEPTHS[setting]
+        for k in DEPTHS[setting]
         for level in IOU_LEVELS
     }
 

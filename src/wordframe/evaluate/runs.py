@@ -17,15 +17,16 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wordframe.disk import replacing, write_whole
 from wordframe.errors import MissingExtraError, WordframeError
-from wordframe.evaluate.compare import COMPARED, Difference, Spread, compare_runs, smallest_p, summarize_seeds
+from wordframe.evaluate.compare import COMPARED, Difference, Spread, compare_runs, summarize_seeds
 from wordframe.evaluate.outcome import Outcome
+from wordframe.evaluate.permutation import smallest_p
 from wordframe.evaluate.report import DIRECTIONS, draw_recall, markdown
 from wordframe.evaluate.toplists import caption_ids, write_trec_qrels, write_trec_run
 
@@ -130,14 +131,17 @@ def read_run(folder: str | Path) -> EvaluationRun:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Groups of runs and their differences to the first group, by direction.
+    """Groups of runs and their differences to the first group, by side: a direction, or a setting of moments.
 
-    groups: folders by the group's name; spreads: ``[group][direction][number]``; differences: the same for all groups
-    but the first; least_p: the smallest p that dealing the runs out anew could give, where it was done.
+    groups: folders by the group's name; sides, labels: titles of the sides and of the numbers, by their keys; spreads:
+    ``[group][side][number]``; differences: the same for all groups but the first; least_p: the smallest p that dealing
+    the runs out anew could give, where it was done.
     """
 
     groups: Mapping[str, tuple[str, ...]]
     protocol: str
+    sides: Mapping[str, str]
+    labels: Mapping[str, str]
     spreads: Mapping[str, Mapping[str, Mapping[str, Spread]]]
     differences: Mapping[str, Mapping[str, Mapping[str, Difference]]]
     least_p: Mapping[str, float | None]
@@ -165,12 +169,7 @@ def compare_folders(
     Raises:
         RunError: there are no two groups, two runs differ in annotations, queries or gallery, or there is one video.
     """
-    runs = [run for several in groups.values() for run in several]
-    if len(groups) < 2 or not all(groups.values()):
-        raise RunError("a comparison needs at least two runs, or two groups with a run each")
-    for name, several in groups.items():
-        if len({run.folder.resolve() for run in several}) < len(several):
-            raise RunError(f"the group {name!r} names a run twice; every seed counts once")
+    runs = refuse_few(groups)
     for run in runs[1:]:
         _refuse_unlike(runs[0], run)
     if len(runs[0].v2t) < 2:
@@ -180,7 +179,9 @@ def compare_folders(
     first, *others = groups
     return Comparison(
         groups={name: tuple(str(run.folder) for run in several) for name, several in groups.items()},
-        protocol=" ".join(filter(None, (str(runs[0].report["protocol"]), str(runs[0].report["split"])))),
+        protocol=protocol_of(runs[0].report),
+        sides=DIRECTIONS,
+        labels=_LABELS,
         spreads={name: {side: summarize_seeds(found[side]) for side in DIRECTIONS} for name, found in ranks.items()},
         differences={
             name: {
@@ -196,7 +197,7 @@ def compare_folders(
             }
             for name in others
         },
-        least_p={name: _least_p(ranks[first]["t2v"], ranks[name]["t2v"]) for name in others},
+        least_p={name: least_p(groups[first], groups[name]) for name in others},
     )
 
 
@@ -210,7 +211,7 @@ def comparison_table(comparison: Comparison) -> RenderableType:
     first, *others = comparison.groups
     tables: list[RenderableType] = []
     for name in others:
-        for side, title in DIRECTIONS.items():
+        for side, title in comparison.sides.items():
             table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
             table.add_column(Text(title), no_wrap=True)
             for heading in (first, name):
@@ -219,12 +220,34 @@ def comparison_table(comparison: Comparison) -> RenderableType:
             for heading in ("95 %", "p query", *(["p seed"] if comparison.least_p[name] is not None else [])):
                 table.add_column(heading, justify="right", no_wrap=True)
             spreads = [comparison.spreads[group][side] for group in (first, name)]
-            for key, label in _LABELS.items():
-                found = comparison.differences[name][side][key]
+            for key, found in comparison.differences[name][side].items():
                 cells = [*(_spread_cell(each[key], key) for each in spreads), *_difference_cells(found, key)]
-                table.add_row(label, *cells[: len(table.columns) - 1])
+                table.add_row(comparison.labels[key], *cells[: len(table.columns) - 1])
             tables.append(table)
     return Group(*tables, *(Text(line) for line in _lines(comparison)))
+
+
+def protocol_of(report: Mapping[str, Any]) -> str:
+    """Protocol and split, as far as a report names them."""
+    return " ".join(filter(None, (str(report["protocol"]), str(report["split"]))))
+
+
+class _HasFolder(Protocol):
+    @property
+    def folder(self) -> Path: ...
+
+
+_Run = TypeVar("_Run", bound=_HasFolder)
+
+
+def refuse_few(groups: Mapping[str, Sequence[_Run]]) -> list[_Run]:
+    """All runs; RunError unless there are two groups with a run each, and no run twice in one."""
+    if len(groups) < 2 or not all(groups.values()):
+        raise RunError("a comparison needs at least two runs, or two groups with a run each")
+    for name, several in groups.items():
+        if len({run.folder.resolve() for run in several}) < len(several):
+            raise RunError(f"the group {name!r} names a run twice; every seed counts once")
+    return [run for several in groups.values() for run in several]
 
 
 def _refuse_unlike(one: EvaluationRun, other: EvaluationRun) -> None:
@@ -246,8 +269,9 @@ def _stacked(runs: Sequence[EvaluationRun], side: str) -> NDArray[np.int64]:
     return np.stack([getattr(run, side) for run in runs])
 
 
-def _least_p(first: NDArray[np.int64], second: NDArray[np.int64]) -> float | None:
-    return smallest_p(first, second) if min(len(first), len(second)) > 1 else None
+def least_p(first: Sequence[object], second: Sequence[object]) -> float | None:
+    """The smallest p that dealing out the runs of two groups could give; None where a group is a single run."""
+    return smallest_p(len(first), len(second)) if min(len(first), len(second)) > 1 else None
 
 
 def _plain(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -275,7 +299,7 @@ def _lines(comparison: Comparison) -> list[str]:
     lines = [
         f"Protocol: {comparison.protocol}. Change: second minus first, with its 95 % interval: Student's t by the",
         f"variance over queries, captions of a video together{', and over seeds where there are several' * several}.",
-        "p query: the two sides' ranks are swapped, video by video. Two-sided, not corrected for many comparisons.",
+        "p query: what the two sides gave is swapped, video by video. Two-sided, not corrected for many comparisons.",
     ]
     if several:
         lines.append("Of several runs: mean ± standard deviation over runs; --json has their range and values.")
