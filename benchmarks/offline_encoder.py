@@ -78,7 +78,10 @@ class Clips:
         if variant.classes < weights.shape[-1]:
             smallest = weights.topk(variant.classes).values[..., -1:]
             weights = F.normalize(weights.masked_fill(weights < smallest, 0.0), p=1, dim=-1)
-        frames = weights @ variant.directions
+        frames = torch.cat([weights @ directions for directions in variant.several()], dim=1)  # (V, K F, D)
+        if variant.linear:
+            away = logits - logits.mean(dim=-1, keepdim=True)
+            frames = F.normalize(frames, dim=-1) + F.normalize(away @ variant.directions, dim=-1)
         return VideoFeatures(frames, frames, torch.ones(frames.shape[:2], dtype=torch.bool))
 
     def asked(self, variant: Variant, texts: TextFeatures | None = None) -> TextFeatures:
@@ -86,14 +89,17 @@ class Clips:
         texts = self.texts if texts is None else texts
         if not variant.read:
             return texts
-        return TextFeatures(read_in_classes(texts.sentence, variant.directions), texts.words, texts.word_mask)
+        read = read_in_classes(texts.sentence, variant.several().flatten(0, 1))
+        return TextFeatures(read, texts.words, texts.word_mask)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
     """One row of the table.
 
-    view: of ``Clips.logits``; classes: how many of the likeliest take part; read: sentences are read in the classes.
+    directions: ``(C, D)``, or ``(K, C, D)`` several a class, of which each makes frames of its own; view: of
+    ``Clips.logits``; classes: how many of the likeliest take part; read: sentences are read in the classes; linear:
+    half of a frame are directions weighed by the logits themselves.
     """
 
     name: str
@@ -103,6 +109,11 @@ class Variant:
     temperature: float = 2.0
     classes: int = 1000
     read: bool = True
+    linear: bool = False
+
+    def several(self) -> Tensor:
+        """``(K, C, D)``."""
+        return self.directions.view(-1, *self.directions.shape[-2:])
 
 
 def attention(sharpness: float = 3.0) -> Score:
@@ -119,6 +130,17 @@ def best_frame(text: TextFeatures, video: VideoFeatures) -> Tensor:
 
 def attention_and_mean(text: TextFeatures, video: VideoFeatures) -> Tensor:
     return (attention()(text, video) + mean_pooling(text, video)) / 2
+
+
+def less_hubs(bank: Tensor, share: float = 0.5, nearest: int = 50) -> Score:
+    """The attention less a share of what a video answers to the sentences ``(S, D)`` that find it most easily."""
+    others = TextFeatures(bank, bank[:, None], torch.ones(len(bank), 1, dtype=torch.bool))
+
+    def score(text: TextFeatures, video: VideoFeatures) -> Tensor:
+        hubs = attention()(others, video).topk(nearest, dim=0).values.mean(dim=0)  # (S, V) -> (V,)
+        return attention()(text, video) - share * hubs
+
+    return score
 
 
 def class_texts() -> list[str]:
@@ -152,6 +174,7 @@ def variants() -> list[Variant]:
     mean = parted_mean(captions)
     axis = torch.linalg.svd(centred(mean), full_matrices=False)[2][0]
     before = even_out(described)
+    first, last = (even_out(parted_mean(some)) for some in (captions[:, :12], captions[:, 12:]))
     return [
         row("shipped"),
         row("name: description, sentence as it is", directions=before, read=False),
@@ -159,8 +182,11 @@ def variants() -> list[Variant]:
         row("sentence as it is", read=False),
         row("captions count alike", directions=even_out(captions.mean(dim=1))),
         row("first four captions", directions=even_out(captions[:, :4].mean(dim=1))),
-        row("first twelve captions", directions=even_out(parted_mean(captions[:, :12]))),
-        row("last eight captions", directions=even_out(parted_mean(captions[:, 12:]))),
+        row("first twelve captions", directions=first),
+        row("last eight captions", directions=last),
+        row("first twelve and last eight", directions=torch.stack([first, last])),
+        row("logits weigh directions, too", linear=True),
+        row("less hubs", score=less_hubs(read_in_classes(captions[:, 0], shipped))),
         row("captions, half described", directions=even_out((mean + described) / 2)),
         row("names alone", directions=even_out(embedded(names))),
         row("'a photo of a NAME'", directions=even_out(embedded(f"a photo of a {name}" for name in names))),
