@@ -416,6 +416,20 @@ def test_frames_that_hardly_differ_are_encoded_once(tmp_path: Path, videos: Path
         assert (one.num_segments, one.duration_seconds) == (video.num_segments, video.duration_seconds)
 
 
+def test_the_library_keeps_that_every_frame_is_encoded(tmp_path: Path, encoder: ColourEncoder) -> None:
+    """Whoever brings it up to date does the same, until told otherwise; the other choice stays as it is."""
+    first, second, third = (
+        write_scenes(tmp_path / "videos" / f"{colour}.mp4", (colour, 8)) for colour in ("red", "blue", "green")
+    )
+    library = open_library(tmp_path, encoder)
+    assert library.index([first], every_frame=True).frames_reused == 0
+    assert open_library(tmp_path, encoder).index([second]).frames_reused == 0
+    summary = library.index([third], every_frame=False)
+    assert (summary.frames_reused, summary.sampling) == (7, "seconds")
+    (tmp_path / "library" / "sampling.json").write_text('"keyframes"')  # as it was written before
+    assert library.index([third]).sampling == "keyframes"
+
+
 def test_the_library_keeps_the_sampling_it_was_told(tmp_path: Path, encoder: ColourEncoder) -> None:
     """Keyframes at 0, 25 s, …: two frames of a video of 30 s; what is read later is sampled in the same way."""
     first = write_scenes(tmp_path / "videos" / "a.mp4", ("red", 30))

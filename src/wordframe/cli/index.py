@@ -40,9 +40,12 @@ def index(
         bool, typer.Option("--strict", help="Fail also for unchanged files that could not be read before.")
     ] = False,
     every_frame: Annotated[
-        bool,
-        typer.Option("--every-frame", help="Encode also frames that hardly differ from the last one encoded."),
-    ] = False,
+        bool | None,
+        typer.Option(
+            help="Encode also frames that hardly differ from the last one encoded. Kept for later runs, too.",
+            show_default=False,
+        ),
+    ] = None,
     sampling: Annotated[
         str | None,
         typer.Option(

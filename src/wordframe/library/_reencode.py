@@ -9,7 +9,7 @@ Neighbours: ``indexer.py`` does the reading, ``_upgrade.py`` is what a new forma
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from wordframe.encoders import Encoder, load_encoder
@@ -93,7 +93,7 @@ def change_encoder(
         if started_over:
             new = start_over(folder)
         summary = Library.open(new, encoder=loaded).index(
-            roots, sampling=read_sampling(LocalFolder(folder)), on_progress=on_progress
+            roots, **asdict(read_sampling(LocalFolder(folder))), on_progress=on_progress
         )
         if not summary.interrupted:
             swap(folder)

@@ -25,6 +25,7 @@ from wordframe.library._objects import is_there
 from wordframe.library._plan import IndexPlan, make_plan, unseen
 from wordframe.library._reading import Done, Event, Failed, ReadVideo, Settings, Twin, UnderWay, VideoJob
 from wordframe.library._rows import VideoEntry
+from wordframe.library._sampling import DEFAULT_SAMPLING, Sampling
 from wordframe.library._store import FailureEntry, Store
 from wordframe.library.status import IndexProgress, IndexSummary
 from wordframe.object_storage import options_of_environment
@@ -45,17 +46,16 @@ class Indexer:
         encoder: Encoder,
         *,
         leave_out: Sequence[str] = (),
-        every_frame: bool = False,
-        sampling: str = "seconds",
+        sampling: Sampling = DEFAULT_SAMPLING,
         on_progress: Callable[[IndexProgress], None] | None = None,
         should_stop: Callable[[], bool] = lambda: False,
         executor: Executor | None = None,
     ) -> None:
         self._store, self._leave_out = store, leave_out
-        self._settings = Settings(encoder, sampling, every_frame)
+        self._settings = Settings(encoder, sampling.sampling, sampling.every_frame)
         self._executor = executor or LocalExecutor()
         self._on_progress, self._should_stop = on_progress, should_stop
-        self._summary = IndexSummary(sampling=sampling)
+        self._summary = IndexSummary(sampling=sampling.sampling)
         self._known: dict[str, VideoEntry] = {}
         self._ids: set[str] = set()
         self._files: dict[str, FoundFile] = {}

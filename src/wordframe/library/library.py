@@ -268,7 +268,7 @@ class Library:
         prune: bool = False,
         force: bool = False,
         retry: bool = False,
-        every_frame: bool = False,
+        every_frame: bool | None = None,
         sampling: str | None = None,
         on_progress: Callable[[IndexProgress], None] | None = None,
         executor: Executor | None = None,
@@ -282,9 +282,9 @@ class Library:
 
         Args:
             prune: forget videos below ``paths`` whose files are gone; of empty folders only with ``force``.
-            retry: try unchanged files again that failed before. every_frame: encode also frames that hardly differ from
-                the last encoded one; else they take its feature.
-            sampling: ``seconds`` or ``keyframes`` (``_sampling.py``); kept for later runs, which it is the default of.
+            retry: try unchanged files again that failed before.
+            sampling: ``seconds`` or ``keyframes``; every_frame: encode also frames that hardly differ from the last
+                encoded one, which else take its feature. Both are kept for later runs (``_sampling.py``).
             on_progress: called in this thread after each result. executor: reads the videos; default: this process.
 
         Raises:
@@ -305,8 +305,7 @@ class Library:
                     self._store,
                     self.encoder,
                     leave_out=[str(self.place)],
-                    every_frame=every_frame,
-                    sampling=keep_sampling(self.place, sampling),
+                    sampling=keep_sampling(self.place, sampling, every_frame),
                     on_progress=tell,
                     should_stop=should_stop,
                     executor=executor,
