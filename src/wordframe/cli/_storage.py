@@ -1,4 +1,4 @@
-"""``--storage-option``: what commands can be told of the object store that a library, videos or features lie on.
+"""``--storage-option``: what commands can be told of the object store that a library, videos or caches lie on.
 
 The options go into the environment for as long as the command runs, where ``wordframe.object_storage`` and the
 processes that a server starts find them: on a command line all users of the machine could read them.
@@ -24,7 +24,7 @@ _Option = Annotated[
     typer.Option(
         _OPTION,
         metavar="KEY=VALUE",
-        help="Of the object store that library, videos or features lie on, such as aws_endpoint=https://…; can be "
+        help="Of the object store that library, videos or caches lie on, such as aws_endpoint=https://…; can be "
         "repeated. Others are read from the usual variables (AWS_ACCESS_KEY_ID …), which keep secrets off the command "
         "line.",
         show_default=False,

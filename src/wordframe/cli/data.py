@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wordframe.cli._storage import on_object_storage
 from wordframe.cli.options import (
     AllowMissingOption,
     AnnotationsOption,
@@ -235,6 +236,7 @@ def frames(
 
 
 @cache.command()
+@on_object_storage
 def features(
     to: ToOption,
     videos: VideosIfAnyOption = None,

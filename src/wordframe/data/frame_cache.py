@@ -32,6 +32,7 @@ from wordframe.data._cache_folder import (
     write_tensors,
     writing,
 )
+from wordframe.data._copied import address_of, copied_frames
 from wordframe.data.captions import CaptionedVideo, MatchedVideos
 from wordframe.data.sampled import SampledFrames, VideoFiles, file_stamp, in_order
 from wordframe.disk import content_hash
@@ -113,15 +114,18 @@ class FrameCache:
 
     @classmethod
     def open(cls, folder: str | Path) -> FrameCache:
-        """The cache in ``folder``.
+        """The cache in ``folder``; of one at an address, such as ``s3://bucket/frames``, the copy on this machine.
 
         Raises:
-            CacheError: there is none, or it is damaged or of another version.
+            CacheError: there is none, or it is damaged or of another version; the store cannot be reached.
+            MissingExtraError: ``wordframe[cloud]`` is not installed.
         """
-        described = read_description(Path(folder), _KIND)
+        address = address_of(folder)
+        place = Path(folder) if address is None else copied_frames(address, f"wordframe-{_KIND}.json", _PROBLEMS)
+        described = read_description(place, _KIND)
         if described is None:
             raise CacheError(f"{folder}: there is no frame cache; make one with wordframe cache frames --to {folder}")
-        return cls(Path(folder), _settings(described))
+        return cls(place, _settings(described))
 
     def __contains__(self, video: str) -> bool:
         return self._file(video).is_file()

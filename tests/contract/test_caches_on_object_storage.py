@@ -1,4 +1,4 @@
-"""Feature caches at an address: copied once, block by block, checked; refused in a line that holds no credentials."""
+"""Caches at an address: copied once, file by file, checked; refused in a line that holds no credentials."""
 
 from __future__ import annotations
 
@@ -16,8 +16,18 @@ from obstore.store import S3Store
 
 from tests.colours import ColourEncoder, write_scenes
 from wordframe.cli import main
-from wordframe.data import CachedFeatures, CacheError, Split, VideoFiles, build_feature_cache, feature_part
-from wordframe.errors import MissingExtraError
+from wordframe.data import (
+    CachedFeatures,
+    CacheError,
+    FrameCache,
+    FrameSettings,
+    Split,
+    VideoFiles,
+    build_feature_cache,
+    build_frame_cache,
+    feature_part,
+)
+from wordframe.errors import MissingExtraError, VideoError
 
 CAPTIONS = {name: (f"a {name} one", f"{name} at last") for name in ("red", "green", "blue", "cyan", "white", "black")}
 RECIPE = """
@@ -41,19 +51,20 @@ def server() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """``train`` and ``val``, as ``wordframe cache features`` makes them."""
+    """``train`` and ``val``, as ``wordframe cache features`` makes them, and ``frames``, as ``cache frames`` does."""
     folder = tmp_path_factory.mktemp("features")
     paths = {name: write_scenes(folder / "videos" / f"{name}.mp4", (name, 2)) for name in CAPTIONS}
     for split in ("train", "val"):
         build_feature_cache(
             folder / split, Split("own", split, CAPTIONS), VideoFiles(paths, 16), ColourEncoder(), num_frames=4
         )
+    build_frame_cache(folder / "frames", paths, FrameSettings(num_frames=4, short_side=260, quality=None))
     return folder
 
 
 @pytest.fixture
 def store(server: str, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> S3Store:
-    """A bucket of this test's with both caches below ``own/features``, and the environment that leads to it."""
+    """A bucket of this test's with all caches below ``own/features``, and the environment that leads to it."""
     import boto3
 
     for name, value in (
@@ -68,9 +79,10 @@ def store(server: str, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     bucket = "".join(letter for letter in tmp_path.name.lower() if letter.isalnum())[:60]
     boto3.client("s3", endpoint_url=server).create_bucket(Bucket=bucket)
     opened = S3Store(bucket, client_options={"allow_http": True})
-    for file in place.glob("*/*.*"):
-        if not file.name.startswith("."):
-            obstore.put(opened, f"own/features/{file.parent.name}/{file.name}", file.read_bytes())
+    for cache in ("train", "val", "frames"):
+        for file in (place / cache).rglob("*.*"):
+            if not file.name.startswith("."):
+                obstore.put(opened, f"own/features/{file.relative_to(place).as_posix()}", file.read_bytes())
     return opened
 
 
@@ -126,6 +138,49 @@ def test_training_and_evaluating_from_an_address(
         assert main(["evaluate", "--features", features, "--qb-norm", features, "--json"]) == 0
         reports.append(json.loads(capsys.readouterr().out))
     assert reports[0] == reports[1]
+
+
+def test_frames_are_copied_and_followed(store: S3Store, place: Path, tmp_path: Path) -> None:
+    """What is there is not copied again; what is new, made anew, or gone there is so here."""
+    address, here = address_of(store, "/frames"), FrameCache.open(place / "frames")
+    cache = FrameCache.open(address)
+    for video in CAPTIONS:
+        copied, expected = cache.read(video, 4), here.read(video, 4)
+        assert copied.rgb.tolist() == expected.rgb.tolist()
+        assert (copied.seconds.tolist(), cache.stamp(video)) == (expected.seconds.tolist(), here.stamp(video))
+    before = copies(tmp_path)
+    assert len(before) == len(CAPTIONS)
+    FrameCache.open(address)
+    assert copies(tmp_path) == before
+
+    red, green, blue = (here._file(name).relative_to(place / "frames").as_posix() for name in ("red", "green", "blue"))
+    obstore.delete(store, f"own/features/frames/{green}")
+    obstore.put(store, f"own/features/frames/{red}", (place / "frames" / blue).read_bytes() + b" ")
+    (cache.folder / blue).unlink()
+    obstore.put(store, "own/features/frames/videos/ab/odd.safetensors", b"not one of a cache")
+    again = FrameCache.open(address)
+    assert "green" not in again
+    assert again.stamp("blue") == here.stamp("blue")
+    with pytest.raises(VideoError, match="damaged"):
+        again.read("red", 4)
+    assert len(copies(tmp_path)) == len(CAPTIONS) - 1
+    with pytest.raises(CacheError, match=r"no-such: there is no frame cache; copy one there"):
+        FrameCache.open(address_of(store, "/no-such"))
+
+
+def test_features_are_made_of_frames_at_an_address(
+    store: S3Store, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = without_the_usual_variables(monkeypatch)
+    given = [item for name, value in options.items() for item in ("--storage-option", f"{name}={value}")]
+    captions = tmp_path / "captions.json"
+    captions.write_text(json.dumps({name: list(several) for name, several in CAPTIONS.items()}))
+    made = ["cache", "features", "--captions", str(captions), "--frames", "2", "--frame-cache"]
+    for frames, to in ((str(place / "frames"), "here"), (address_of(store, "/frames"), "there")):
+        assert main([*made, frames, "--to", str(tmp_path / to), *given]) == 0, capsys.readouterr().err
+    here, there = (CachedFeatures.open(tmp_path / to) for to in ("here", "there"))
+    assert here.fingerprint == there.fingerprint
+    assert here.frames(1).tolist() == there.frames(1).tolist()
 
 
 def without_the_usual_variables(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
@@ -228,7 +283,7 @@ def test_a_store_that_is_not_there_is_told_without_what_it_was_sent(
         ),
         ("s3://someone:" + SECRET + "@bucket/features", "s3://: an address is s3://BUCKET/PREFIX and nothing else"),
         ("s3://bucket", "s3://bucket: has no prefix; an address is s3://BUCKET/PREFIX"),
-        ("ftp://host/features", "ftp://: a feature cache lies in a folder, or at s3://, gs:// or az:// BUCKET/PREFIX"),
+        ("ftp://host/features", "ftp://: a cache lies in a folder, or at s3://, gs:// or az:// BUCKET/PREFIX"),
     ):
         assert main(["evaluate", "--features", place]) == 1
         shown = capsys.readouterr().err
