@@ -71,7 +71,7 @@ def serve(folder: Path) -> None:
     encoder = encoder_of(opened(folder).manifest.encoder)
     with listening(folder / "library", encoder=encoder) as address, Client(address) as client:
         while True:
-            client.search("green", top=5)
+            client.search("green", limit=5)
 
 
 OPERATIONS = {work.__name__: work for work in (index, prune, prepare, upgrade, export, serve)}
