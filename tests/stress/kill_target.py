@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import threading
+import traceback
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -80,5 +81,12 @@ OPERATIONS = {work.__name__: work for work in (index, prune, prepare, upgrade, e
 def work(operation: str, folder: Path, told: Connection) -> None:
     """Say that it begins, and never end."""
     indexer.COMMIT_SECONDS = 0.05  # many commits, so that many kills meet one
+    threading.excepthook = _end
     told.send("ready")
     OPERATIONS[operation](folder)
+
+
+def _end(error: threading.ExceptHookArgs) -> None:
+    """A thread that fails ends the process, which is seen."""
+    traceback.print_exception(error.exc_value)
+    os._exit(1)
