@@ -4,9 +4,9 @@
 
 File ``n`` of seed ``s`` is always the same: a whole file of ``seeds.py``, damaged by ``damage.py`` as random numbers of
 ``s`` and ``n`` say. They come in lots of fifty of one kind; a lot of videos is indexed in one run, as a folder is, the
-others meet their commands, or a server, one by one, all in a process apart (``trial.py``). A lot that ends, hangs or grows is halved
-until the file is found. Verdicts are kept in build/fuzz/journal-SEED.jsonl, so that a run that was stopped goes on;
-files at fault are kept in build/fuzz/failures. Ends with status 1 if there is any.
+others meet their commands, or a server, one by one, all in a process apart (``trial.py``). A lot that ends, hangs or
+grows is halved until the file is found. Verdicts are kept in build/fuzz/journal-SEED.jsonl, so that a run that was
+stopped goes on; files at fault are kept in build/fuzz/failures. Ends with status 1 if there is any.
 """
 
 from __future__ import annotations
