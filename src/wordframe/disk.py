@@ -10,9 +10,11 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shlex
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,6 +26,7 @@ __all__ = [
     "failure_line",
     "hold_lock",
     "one_line",
+    "remove_abandoned",
     "remove_all_unfinished",
     "remove_unfinished",
     "replacing",
@@ -38,6 +41,8 @@ _KEPT_OF_NAME = 32
 """Characters: a file system takes 255 bytes, and a character may be four."""
 _MAX_LINE = 300
 _UNFINISHED = "part"
+_WRITTEN_SECONDS = 60.0
+"""A file that nothing was written to for so long is not being written."""
 
 
 @contextlib.contextmanager
@@ -76,6 +81,35 @@ def remove_unfinished(path: str | Path, process: int) -> None:
     with contextlib.suppress(OSError):
         for left in [each for each in path.parent.iterdir() if each.name.startswith(beginning)]:
             left.unlink(missing_ok=True)
+
+
+def remove_abandoned(path: str | Path) -> None:
+    """Remove what processes that were killed left beside ``path`` while they were ``replacing`` it.
+
+    A process of such a number that runs here, and one of another machine that writes, keep what they have.
+    """
+    path = Path(path)
+    named = re.compile(
+        rf"{re.escape(f'.{path.stem[:_KEPT_OF_NAME]}.')}(\d+)-[0-9a-f]+\.{_UNFINISHED}{re.escape(path.suffix)}"
+    )
+    with contextlib.suppress(OSError):
+        for left in path.parent.iterdir():
+            found = named.fullmatch(left.name)
+            if found and not _runs(int(found[1])) and time.time() - left.stat().st_mtime > _WRITTEN_SECONDS:
+                left.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    """Whether a process of this number may run on this machine."""
+    if os.name == "nt":  # where asking would end it
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def remove_all_unfinished(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import signal
@@ -193,6 +194,21 @@ def test_a_strangers_folder_is_left_alone(folder: Path, name: str) -> None:
         change_encoder(folder, OtherEncoder())
     assert (folder.parent / name / "diary.txt").read_text() == "mine"
     assert len(Library.open(folder, encoder=ColourEncoder()).videos()) == NUM_VIDEOS
+
+
+def test_a_disk_that_is_full_at_the_very_beginning_leaves_nothing_in_the_way(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*given: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("wordframe.library._swap.write_whole", full)
+        with pytest.raises(LibraryError, match=r"upgrading: cannot be written \(no space"):
+            change_encoder(folder, OtherEncoder())
+    (folder.parent / "library.upgrading" / ".upgrading.1-2.part.json").touch()  # of one that was killed there
+    assert change_encoder(folder, OtherEncoder()).done
+    check(folder, OtherEncoder())
 
 
 def test_another_encoder_than_was_begun_with_starts_over(folder: Path) -> None:

@@ -454,6 +454,37 @@ def test_models_are_listed_and_forgotten(library: Library, tmp_path: Path) -> No
         library.forget_model("nothing")
 
 
+@pytest.mark.parametrize("left", ["data", "_versions", ""])
+def test_a_table_that_was_half_made_or_half_removed_is_in_nobodys_way(
+    library: Library, left: str, tmp_path: Path
+) -> None:
+    (half,) = _half_table(library, left)
+    write_scenes(tmp_path / "new.mp4", ("yellow", 4))
+    assert len(library.index([tmp_path / "new.mp4"]).indexed) == 1
+    assert not half.exists()
+    (half,) = _half_table(library, left)
+    assert library.prepare(model_of("tcmgc-msrvtt")) == library.snapshot().num_segments
+    assert not half.exists()
+    (half,) = _half_table(library, left)  # of the very model that is searched with, and prepared
+    model = model_of("clip4clip-lstm")
+    assert len(library.snapshot(model).unprepared()) == library.snapshot().num_segments
+    assert library.prepare(model) == library.snapshot().num_segments
+
+
+def _half_table(library: Library, left: str) -> list[Path]:
+    """The table of a model whose maker or remover was killed: only one of its folders is left, or none."""
+    before = set((library.folder / "tables").iterdir())
+    library.prepare(model_of("clip4clip-lstm"))
+    made = set((library.folder / "tables").iterdir()) - before
+    for place in made:
+        shutil.move(place, place.with_name("whole"))
+        (place / left).mkdir(parents=True)
+        if left == "data":
+            shutil.copytree(place.with_name("whole") / left, place / left, dirs_exist_ok=True)
+        shutil.rmtree(place.with_name("whole"))
+    return list(made)
+
+
 def test_the_nearest_of_many_vectors_are_found(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     vectors = generator.standard_normal((4000, 16)).astype(np.float32)

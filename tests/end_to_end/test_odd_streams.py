@@ -66,3 +66,40 @@ def test_an_export_without_streams_is_whole(tmp_path: Path) -> None:
     assert wordframe('"$@"', *export, "plain.mp4", folder=tmp_path)[0] == 0
     assert wordframe('"$@" <&- >&- 2>&-', *export, "closed.mp4", folder=tmp_path)[0] == 0
     assert (tmp_path / "closed.mp4").read_bytes() == (tmp_path / "plain.mp4").read_bytes()
+
+
+START = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+START += "from wordframe.__main__ import entry_point\n"
+STOP = "def stop(*given, **named): signal.raise_signal(signal.SIGINT)\n"
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        "import wordframe.cli.models as models\nmodels.print_json = stop\n",  # in a command
+        "import lazy_loader\nlazy_loader.attach_stub = stop\n",  # before anything of the command is loaded
+    ],
+)
+def test_ctrl_c_is_told_wherever_it_comes(when: str) -> None:
+    done = shell('"$@"', "-c", f"{START}{STOP}{when}entry_point()", "models", "--json")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "wordframe: interrupted\n")
+
+
+def test_ctrl_c_after_the_last_word_changes_nothing() -> None:
+    late = "import atexit, signal; atexit.register(signal.raise_signal, signal.SIGINT)\n"
+    done = shell('"$@"', "-c", f"{late}{START}entry_point()", "models", "--nosuch")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such limit")
+def test_little_memory_is_enough_or_told_in_a_line(tmp_path: Path) -> None:
+    """Threads of libraries reserve more than they use; OpenBLAS ended the process where it got none."""
+    write_scenes(tmp_path / "videos" / "red.mp4", ("red", 2))
+    cores = ",".join(map(str, sorted(os.sched_getaffinity(0))[:2]))  # each brings threads with stacks of 8 MB
+    index = ("index", "videos", "--library", "library")
+    status, _, err = wordframe(f'ulimit -v 3000000; taskset -c {cores} "$@"', *index, folder=tmp_path)
+    assert (status, err) == (0, "")
+    status, _, err = wordframe(f'ulimit -v 700000; taskset -c {cores} "$@"', *index, folder=tmp_path)
+    assert status == 1
+    assert err.startswith("wordframe: memory ran out (")
+    assert err.endswith("): this process may have 0.7 GB (ulimit -v); allow it more\n")

@@ -4,9 +4,9 @@
 
 File ``n`` of seed ``s`` is always the same: a whole file of ``seeds.py``, damaged by ``damage.py`` as random numbers of
 ``s`` and ``n`` say. They come in lots of fifty of one kind; a lot of videos is indexed in one run, as a folder is, the
-others meet their commands one by one, all in a process apart (``trial.py``). A lot that ends, hangs or grows is halved
-until the file is found. Verdicts are kept in build/fuzz/journal-SEED.jsonl, so that a run that was stopped goes on;
-files at fault are kept in build/fuzz/failures. Ends with status 1 if there is any.
+others meet their commands, or a server, one by one, all in a process apart (``trial.py``). A lot that ends, hangs or
+grows is halved until the file is found. Verdicts are kept in build/fuzz/journal-SEED.jsonl, so that a run that was
+stopped goes on; files at fault are kept in build/fuzz/failures. Ends with status 1 if there is any.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,10 +31,15 @@ from tests.fuzz.verdicts import HANG_SECONDS, Verdict, verdicts_of
 
 ROOT = Path(__file__).parents[2]
 WORK = ROOT / "build" / "fuzz"
-KINDS = ("video", "image", "checkpoint", "captions", "recipe", "library")
+KINDS = ("video", "image", "checkpoint", "captions", "recipe", "library", "export", "clip", "served", "request")
 LOT = 50
 TURNS = ("video " * 6 + "image ") * 5 + "captions checkpoint captions recipe library"
 """Lots of these kinds, one after the other, again and again."""
+LATER = 1_000_000
+LATER_TURNS = "export clip served request"
+"""Kinds that came later have numbers of their own, so that those of the others stay: a fifth as many."""
+_SOURCES = dict.fromkeys(("export", "clip", "served"), "video")
+"""Of kinds that are made of another's whole files."""
 _LOT_SECONDS = 300.0
 """A lot of videos takes a few. One file alone gets ``HANG_SECONDS``, and as much again on a busy machine."""
 _SPARE_SECONDS = 60.0
@@ -59,7 +64,7 @@ class Campaign:
     def __init__(self, work: Path, seed: int) -> None:
         self.work, self.seed = work, seed
         self.seeds, self.journal = work / "seeds", work / f"journal-{seed}.jsonl"
-        if not all((self.seeds / f"{kind}.whole").exists() for kind in KINDS):
+        if not all((self.seeds / f"{_SOURCES.get(kind, kind)}.whole").exists() for kind in KINDS):
             from tests.fuzz.seeds import write_seeds  # brings torch, which a run that goes on does without
 
             write_seeds(self.seeds)
@@ -67,7 +72,7 @@ class Campaign:
         self._sources = {kind: self._sources_of(kind) for kind in KINDS}
 
     def _sources_of(self, kind: str) -> list[Path]:
-        folder = self.seeds / kind
+        folder = self.seeds / _SOURCES.get(kind, kind)
         if kind == "library":
             files = (path for path in (folder / "library").rglob("*") if path.is_file())
             return sorted(path for path in files if path.suffix not in _LIBRARY_LEFT_OUT)
@@ -195,14 +200,14 @@ class Trial:
 
 
 def kind_of(number: int) -> str:
-    turns = TURNS.split()
-    return turns[number // LOT % len(turns)]
+    turns = (LATER_TURNS if number >= LATER else TURNS).split()
+    return turns[number % LATER // LOT % len(turns)]
 
 
-def check_seeds(campaign: Campaign) -> None:
+def check_seeds(campaign: Campaign, kinds: Collection[str]) -> None:
     """What is not damaged must be taken, or the campaign would show nothing."""
     for kind, sources in campaign._sources.items():
-        if kind == "library":
+        if kind == "library" or kind not in kinds:
             continue
         folder = campaign.work / "lot" / "files"
         shutil.rmtree(folder.parent, ignore_errors=True)
@@ -224,6 +229,8 @@ def table(records: list[dict[str, Any]]) -> str:
     ]
     for kind in KINDS:
         mine = [record for record in records if record["kind"] == kind]
+        if not mine:
+            continue
         became = Counter(record["outcome"] for record in mine)
         wrong = Counter(fault for record in mine for fault in record["faults"])
         deaths = sum(len(record["deaths"]) for record in mine)
@@ -246,13 +253,14 @@ def main() -> int:
     campaign = Campaign(given.work.resolve(), given.seed)
     done = campaign.done()
     if not done:
-        check_seeds(campaign)
+        check_seeds(campaign, given.only)
     until = time.monotonic() + 60 * given.minutes
-    for start in range(0, given.files, LOT):
-        left = [number for number in range(start, min(start + LOT, given.files)) if number not in done]
+    for start in (*range(0, given.files, LOT), *range(LATER, LATER + given.files // 5, LOT)):
+        stop = given.files if start < LATER else LATER + given.files // 5
+        left = [number for number in range(start, min(start + LOT, stop)) if number not in done]
         if left and kind_of(start) in given.only and time.monotonic() < until:
             campaign.run(left)
-            print(f"\r{start + len(left):,} of {given.files:,}", end="", file=sys.stderr, flush=True)
+            print(f"\r{kind_of(start)} {start % LATER + len(left):,}", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     records = list(campaign.done().values())
     print(table(records))

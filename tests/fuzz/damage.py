@@ -10,10 +10,11 @@ import random
 import re
 import zipfile
 from collections.abc import Callable
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from tests.fuzz.boxes import READERS, Part, mend_png, write_size
 
-_TEXTS = (".json", ".jsonl", ".csv", ".tsv", ".yaml", ".txt")
+_TEXTS = (".json", ".jsonl", ".csv", ".tsv", ".yaml", ".http")
 _ZIPS = (".pt", ".bin")
 _BODY_BYTES = 256
 """Numbers of a part stand at its beginning."""
@@ -24,6 +25,8 @@ def damaged(data: bytes, other: bytes, suffix: str, chance: random.Random) -> tu
     """The file with one to three faults, and their names. ``other``: a file to take parts of."""
     if suffix in _ZIPS and chance.random() < 0.7:
         return _damaged_archive(data, other, chance)
+    if suffix == ".http" and chance.random() < 0.85:
+        return _damaged_request(data, chance)
     broken = bytearray(data)
     names = []
     for _ in range(chance.choice((1, 1, 1, 2, 3))):
@@ -58,6 +61,30 @@ def _damaged_archive(data: bytes, other: bytes, chance: random.Random) -> tuple[
                 content = bytes(broken)
             target.writestr(name, content)
     return written.getvalue(), verb
+
+
+def _damaged_request(data: bytes, chance: random.Random) -> tuple[bytes, str]:
+    """One part of what is asked for damaged, and written as the protocol wants it, so that the program hears of it."""
+    head, _, body = data.partition(b"\n\n")
+    line, _, headers = head.partition(b"\n")
+    method, target, version = line.split(b" ")
+    part = chance.choice(("target", "target", "target", "headers", *["body"] * 3 * bool(body)))
+    name = chance.choice(list(TEXT_DAMAGES))
+    if part == "body":
+        body = TEXT_DAMAGES[name](body, chance)[:1_000_000]
+    elif part == "headers":
+        place = chance.choice(list(re.finditer(rb"(?<=: )(?!HOST)[^\n]+", headers)) or [re.search(b"$", headers)])
+        assert place is not None
+        value = re.sub(rb"[\0\r\n]", b" ", TEXT_DAMAGES[name](place[0], chance))[:20_000]
+        headers = headers[: place.start()] + value.strip() + headers[place.end() :]
+    else:  # a value of its query, or the id of a video or a segment
+        place = chance.choice(
+            list(re.finditer(rb"(?<==)[^&]+|(?<=eos/)[^/?]+|(?<=nts/)[^/?]+", target)) or [re.search(b"$", target)]
+        )
+        assert place is not None
+        value = TEXT_DAMAGES[name](unquote_to_bytes(place[0]), chance)[:20_000]
+        target = target[: place.start()] + quote_from_bytes(value, safe="").encode() + target[place.end() :]
+    return b" ".join((method, target, version)) + b"\n" + headers + b"\n\n" + body, f"{part}: {name}"
 
 
 # Parts ----------------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ recipes, and a library.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import warnings
@@ -158,6 +159,38 @@ def _write_library(folder: Path) -> None:
         library.index([folder / "videos"])
 
 
+def _write_requests(folder: Path) -> None:
+    """To the server of the library; ``HOST`` stands for its name."""
+    rows = Library.open(folder.parent / "library" / "library").snapshot().select("true", ["segment_id", "video_id"])
+    segment, video = (f"/api/v1/{kind}s/{rows[0][f'{kind}_id']}" for kind in ("segment", "video"))
+    asked = {
+        "page": "/", "library": "/api/v1/library", "videos": "/api/v1/videos?limit=2&max_seconds=99", "video": video,
+        "health": "/api/v1/health", "index": "/api/v1/index", "clip": f"{segment}/clip",
+        "thumbnail": f"{segment}/thumbnail?v=00",
+        "part of a clip": f"{segment}/clip?start=0.5&end=1.25", "explain": f"{segment}/explain?q=a%20red%20one",
+        "like": f"/api/v1/search?like={rows[0]['segment_id']}", "heat": f"{video}/heat?q=red%20%F0%9F%90%95",
+        "words": f"/api/v1/words?q=a+red+one&segment={rows[0]['segment_id']}&segment={rows[-1]['segment_id']}",
+        "search": "/api/v1/search?text=a+red+one&limit=3&moments=2&exact=true&include=explanation&min_seconds=0.5",
+    }  # fmt: skip
+    for name, target in asked.items():
+        (folder / f"{name}.http").write_text(f"GET {target} HTTP/1.1\nHost: HOST\nAccept: */*\n\n")
+    ranged = f'GET {video}/media HTTP/1.1\nHost: HOST\nRange: bytes=0-9,20-29,-5\nIf-None-Match: "a"\n\n'
+    (folder / "media.http").write_text(ranged)
+    search = {"text": "a red one", "limit": 3, "moments": 2, "exact": False, "filters": {"after": "2020-01-01"}}
+    rank = {"texts": ["red", "a blue one, then white"]}
+    for name, target, body in (("search", "/api/v1/search", search), ("rank", f"{video}/rank-texts", rank)):
+        head = f"POST {target} HTTP/1.1\nHost: HOST\nContent-Type: application/json\n\n"
+        (folder / f"{name} by body.http").write_text(head + json.dumps(body))
+    image = (folder.parent / "image" / "colours.png").read_bytes()
+    for name, target in (
+        ("search", "/api/v1/search?limit=3"),
+        ("explain", f"{segment}/explain"),
+        ("heat", f"{video}/heat"),
+    ):
+        head = f"POST {target} HTTP/1.1\nHost: HOST\nContent-Type: image/png\n\n"
+        (folder / f"{name} by picture.http").write_bytes(head.encode() + image)
+
+
 WRITERS: dict[str, Callable[[Path], None]] = {
     "video": _write_videos,
     "image": _write_images,
@@ -165,4 +198,5 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "captions": _write_captions,
     "recipe": _write_recipes,
     "library": _write_library,
+    "request": _write_requests,
 }

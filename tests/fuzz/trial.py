@@ -28,6 +28,7 @@ from typing import Any
 import psutil
 
 from tests.colours import ColourEncoder
+from tests.fuzz.serving import ask, ask_of_video
 from wordframe.cli import main
 from wordframe.library import Library
 from wordframe.video import Decoders, FramesApart
@@ -42,6 +43,16 @@ def _video(files: list[Path], folder: Path, seeds: Path) -> Commands:
 
 def _image(files: list[Path], folder: Path, seeds: Path) -> Commands:
     yield ["search", "--image", str(files[0]), "-l", str(seeds / "library" / "library"), "--json"]
+
+
+def _export(files: list[Path], folder: Path, seeds: Path) -> Commands:
+    """Copied: an .mkv takes nearly all of the seeds. Encoded: a .webm hardly any."""
+    for name in ("copied.mkv", "encoded.webm"):
+        yield ["export", str(files[0]), "0.04", "1.2", "--to", str(folder / name)]
+
+
+def _clip(files: list[Path], folder: Path, seeds: Path) -> Commands:
+    yield ["search", "--clip", str(files[0]), "-l", str(seeds / "library" / "library"), "--json"]
 
 
 def _checkpoint(files: list[Path], folder: Path, seeds: Path) -> Commands:
@@ -85,9 +96,19 @@ def _library(files: list[Path], folder: Path, seeds: Path) -> Commands:
     yield ["index", str(seeds / "library" / "videos"), "-l", str(files[0])]
 
 
+def _served(files: list[Path], folder: Path, seeds: Path) -> list[dict[str, Any]]:
+    """Asked of a server where the file gave something to index."""
+    told = _run(["index", str(files[0]), "-l", str(folder / "library")])
+    if "traceback" in told or not Library.open(folder / "library").videos():
+        return [told]
+    return ask_of_video(folder / "library")
+
+
 COMMANDS: dict[str, Callable[[list[Path], Path, Path], Commands]] = {
     "video": _video,
     "image": _image,
+    "export": _export,
+    "clip": _clip,
     "checkpoint": _checkpoint,
     "captions": _captions,
     "recipe": _recipe,
@@ -155,6 +176,16 @@ def _run(argv: list[str]) -> dict[str, Any]:
     return told | {"out": out.getvalue(), "err": err.getvalue()}
 
 
+def _ran(kind: str, files: list[Path], folder: Path, seeds: Path) -> list[dict[str, Any]]:
+    if kind == "request":
+        return ask(files[0], seeds)
+    return (
+        _served(files, folder, seeds)
+        if kind == "served"
+        else [_run(argv) for argv in COMMANDS[kind](files, folder, seeds)]
+    )
+
+
 def _mebibytes() -> int:
     """The most that this process, a decoder that has ended, or one that waits for its next video ever had."""
     ended = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
@@ -179,7 +210,7 @@ def _serve(seeds: Path) -> None:
         trial = json.loads(line)
         folder = Path(trial["folder"])
         began = time.monotonic()
-        ran = [_run(argv) for argv in COMMANDS[trial["kind"]](list(map(Path, trial["files"])), folder, seeds)]
+        ran = _ran(trial["kind"], list(map(Path, trial["files"])), folder, seeds)
         took = time.monotonic() - began
         answers.write(json.dumps({"ran": ran, "took": took, "mebibytes": _mebibytes()} | watch.take()) + "\n")
         answers.flush()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
+import contextlib
 import os
 import pty
 import re
@@ -22,6 +23,8 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import psutil
 
 from tests.stress.ground import ROOT, WORDFRAME, Results, environment, make_ground, table
 
@@ -124,6 +127,23 @@ class Ended:
     err: str
 
 
+class Rest:
+    """Whether a process has begun, and waits: it and its children have hardly computed for two seconds."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._since, self._spent = time.monotonic(), -1.0
+
+    def has_come(self) -> bool:
+        spent = 0.0
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(self._number)
+            spent = sum(sum(each.cpu_times()[:2]) for each in (process, *process.children(recursive=True)))
+        if not 0 <= spent - self._spent < 0.05:
+            self._since, self._spent = time.monotonic(), spent
+        return time.monotonic() - self._since > 2.0 and spent > 1.0
+
+
 def may_mount() -> bool:
     """Whether this user may make mounts of its own."""
     return subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode == 0
@@ -150,14 +170,15 @@ def run(place: Path, arguments: list[str], condition: Condition, *, until_ready:
         )
         shown: list[bytes] = []
         started = time.monotonic()
-        interrupted = 0
+        rest = Rest(process.pid)
+        interrupts = [12.0, 32.0] if until_ready else []
         while process.poll() is None:
             time.sleep(0.1)
             if condition.terminal:
                 _drain(master, shown)
             taken = time.monotonic() - started
-            if until_ready and taken > 12 + 20 * interrupted and interrupted < 2:
-                interrupted += 1
+            if interrupts and (taken > interrupts[0] or (len(interrupts) == 2 and rest.has_come())):
+                interrupts.pop(0)
                 os.killpg(process.pid, signal.SIGINT)
             if taken > LIMIT_SECONDS:
                 os.killpg(process.pid, signal.SIGKILL)

@@ -1,14 +1,17 @@
-"""The victim of ``kills.py``: ``python -m tests.stress.kill_target OPERATION FOLDER`` goes on until it is killed."""
+"""The victim of ``kills.py``, in a process of its own: an operation that goes on until it is killed."""
 
 from __future__ import annotations
 
 import itertools
 import os
-import sys
 import threading
+import traceback
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from tests.colours import ColourEncoder
+from tests.served import listening
+from wordframe.client import Client
 from wordframe.library import Library, change_encoder, indexer
 from wordframe.video import export_moment
 
@@ -50,6 +53,8 @@ def prepare(folder: Path) -> None:
 
 
 def upgrade(folder: Path) -> None:
+    if (folder / "elsewhere").exists():  # a prune was killed; without all files no encoder is changed
+        (folder / "elsewhere").rename(folder / "videos" / "moving")
     while True:
         now = opened(folder).manifest.encoder
         change_encoder(folder / "library", encoder_of("other" if now == "colours" else "colours"))
@@ -63,24 +68,25 @@ def export(folder: Path) -> None:
 
 def serve(folder: Path) -> None:
     """A server that is searched, while another thread of its process indexes."""
-    from tests.served import listening
-    from wordframe.client import Client
-
     threading.Thread(target=index, args=(folder,), daemon=True).start()
     encoder = encoder_of(opened(folder).manifest.encoder)
     with listening(folder / "library", encoder=encoder) as address, Client(address) as client:
         while True:
-            client.search("green", top=5)
+            client.search("green", limit=5)
 
 
 OPERATIONS = {work.__name__: work for work in (index, prune, prepare, upgrade, export, serve)}
 
 
-def main(operation: str, folder: str) -> None:
+def work(operation: str, folder: Path, told: Connection) -> None:
+    """Say that it begins, and never end."""
     indexer.COMMIT_SECONDS = 0.05  # many commits, so that many kills meet one
-    print("ready", flush=True)
-    OPERATIONS[operation](Path(folder))
+    threading.excepthook = _end
+    told.send("ready")
+    OPERATIONS[operation](folder)
 
 
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+def _end(error: threading.ExceptHookArgs) -> None:
+    """A thread that fails ends the process, which is seen."""
+    traceback.print_exception(error.exc_value)
+    os._exit(1)

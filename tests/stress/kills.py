@@ -9,10 +9,11 @@ date; its rows must be those of a library that was made in one go, and no file o
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -20,11 +21,16 @@ from pathlib import Path
 
 from tests.colours import COLOURS, write_scenes
 from tests.stress.ground import ROOT, Results, environment, table
-from tests.stress.kill_target import OPERATIONS, encoder_of, opened
+from tests.stress.kill_target import OPERATIONS, encoder_of, opened, work
 from wordframe.library import Library, change_encoder
 from wordframe.video import probe
 
 NUM_VIDEOS = 24
+# Each victim is a fork of a process that has imported nearly all, which is most of what a kill would take otherwise.
+# Not LanceDB, whose threads do not survive a fork: that is imported by the victim.
+_FORKING = multiprocessing.get_context("forkserver")
+_IMPORTED_BEFORE = ["torch", "av", "pyarrow.dataset", "fastapi", "uvicorn", "httpx", "lance_namespace", "tests.colours"]
+_IMPORTED_BEFORE += ["wordframe.extraction.pipeline", "wordframe.models.inference", "wordframe.video.export"]
 
 
 def main() -> int:
@@ -34,6 +40,8 @@ def main() -> int:
     parser.add_argument("--to", type=Path, default=ROOT / "build" / "stress" / "kills")
     given = parser.parse_args()
     given.to.mkdir(parents=True, exist_ok=True)
+    os.environ |= environment()  # the victims'
+    _FORKING.set_forkserver_preload(_IMPORTED_BEFORE)
     results = Results(given.to / f"kills-{given.seed}.json")
     place = given.to / f"place-{given.seed}"
     make_place(place)
@@ -42,7 +50,8 @@ def main() -> int:
         operation = list(OPERATIONS)[number % len(OPERATIONS)]
         if str(number) not in results.known:
             landed = kill_once(place, operation, chance.uniform(0.0, 1.5))
-            results.note(str(number), {"operation": operation, "landed": landed, "fault": fault_of(place)})
+            fault = fault_of(place) if landed else "ended before it was killed"  # none of them ever does by itself
+            results.note(str(number), {"operation": operation, "landed": landed, "fault": fault})
             print(number, results.known[str(number)], flush=True)
     return report(results, place)
 
@@ -58,6 +67,7 @@ def make_place(place: Path) -> None:
         write_scenes(folder / f"{number:02d}.mp4", (names[number % 8], 0.5 + 0.05 * number), ("white", 0.5))
     for number in range(10, NUM_VIDEOS):  # beside the folders, where ``index`` touches them
         (place / "videos" / "staying" / f"{number}.mp4").rename(place / "videos" / f"{number}.mp4")
+    (place / "cuts").mkdir()
     write_scenes(place / "film.mp4", *((name, 1.0) for name in names), ("red", 2.0))
     opened(place).index([place / "videos"])
     (place / "whole").touch()
@@ -65,23 +75,15 @@ def make_place(place: Path) -> None:
 
 def kill_once(place: Path, operation: str, seconds: float) -> bool:
     """Whether the operation was still at work when it was killed."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.stress.kill_target", operation, str(place)],
-        cwd=ROOT,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n", process.communicate()
+    ready, told = _FORKING.Pipe(duplex=False)
+    process = _FORKING.Process(target=work, args=(operation, place, told))
+    process.start()
+    told.close()
+    assert ready.recv() == "ready"
     time.sleep(seconds)
-    landed = process.poll() is None
-    process.send_signal(signal.SIGKILL)
-    _, err = process.communicate()
-    if not landed:
-        print(err, file=sys.stderr)
-    return landed
+    process.kill()
+    process.join()
+    return process.exitcode == -signal.SIGKILL
 
 
 def fault_of(place: Path) -> str:
@@ -149,7 +151,7 @@ def report(results: Results, place: Path) -> int:
     size, first = (
         sum(path.stat().st_size for path in where.rglob("*") if path.is_file()) for where in (place / "library", fresh)
     )
-    cuts = len(list((place / "cuts").glob(".*.part*"))) if (place / "cuts").exists() else 0
+    cuts = len(list((place / "cuts").glob(".*.part*")))
     print(f"library {size / 1e6:.1f} MB, made in one go {first / 1e6:.1f} MB; unfinished exports left: {cuts}")
     print("\n".join(faults) or "equal to an undisturbed run")
     return bool(faults)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from tests.fuzz.__main__ import KINDS, TURNS, Campaign, kind_of, table
+from tests.fuzz.__main__ import KINDS, LATER, TURNS, Campaign, kind_of, table
 from tests.fuzz.boxes import READERS, write_size
 from tests.fuzz.damage import damaged
+from tests.fuzz.serving import told_of_answer
 from tests.fuzz.verdicts import verdicts_of
 from tests.unit.test_query_pictures import ramp, written
 from tests.videos import write_video
@@ -98,7 +100,24 @@ def test_a_video_that_nothing_is_said_of_is_a_fault() -> None:
 
 
 def test_every_kind_has_its_turn() -> None:
-    assert {kind_of(number) for number in range(0, 50 * len(TURNS.split()), 50)} == set(KINDS)
+    numbers = [*range(0, 50 * len(TURNS.split()), 50), *range(LATER, LATER + 200, 50)]
+    assert {kind_of(number) for number in numbers} == set(KINDS)
+
+
+def test_a_damaged_request_is_mostly_one_still() -> None:
+    whole = b'POST /api/v1/videos/a1/heat?q=a%20dog HTTP/1.1\nHost: HOST\nAccept: */*\n\n{"a": 1}'
+    made = [damaged(whole, whole, ".http", random.Random(number))[0] for number in range(200)]
+    like_one = re.compile(rb"POST /api/v1/\S* HTTP/1\.1\nHost: HOST\n[^\r\0]*?\n\n", re.DOTALL)
+    assert sum(like_one.match(each) is not None for each in made) > 160
+    assert sum(each != whole for each in made) > 150
+    assert any(b"/videos/a1/" not in each for each in made)
+
+
+@pytest.mark.parametrize(("status", "faults"), [(200, []), (404, []), (500, ["traceback"]), (None, ["silence"])])
+def test_an_answer_is_told_as_a_command_is(status: int | None, faults: list[str]) -> None:
+    told = told_of_answer("/clip", status, b'{"detail": "no such clip"}' if status else b"")
+    (verdict,) = verdicts_of("served", [Path("a.mp4")], answer(told))
+    assert verdict.faults == faults
 
 
 @pytest.mark.slow

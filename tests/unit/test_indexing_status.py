@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from tests.colours import ColourEncoder, write_scenes
 from wordframe.library import IndexProgress, Library, read_status
 from wordframe.library._local import LocalFolder
 from wordframe.library._manifest import add_roots, read_roots, without_nested
-from wordframe.library.status import SILENT_SECONDS, STATUS_NAME, keeping_status
+from wordframe.library.status import SILENT_SECONDS, STATUS_NAME, IndexingStatus, keeping_status
+from wordframe.search import SearchEngine
 
 
 def library_of(folder: Path) -> Library:
@@ -74,6 +76,29 @@ def test_remaining_time_follows_the_bytes(tmp_path: Path) -> None:
     status = read_status(tmp_path)
     assert status is not None
     assert status.remaining_seconds == pytest.approx(15, abs=0.5)
+
+
+def test_a_clock_that_is_set_back_meanwhile_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An hour at each look; and files from the future and the far past."""
+    started = time.time()
+    looks = iter(range(1_000_000))
+    monkeypatch.setattr("wordframe.library.status.time.time", lambda: started - 3600 * next(looks))
+    for name, second in (("future", 2**33), ("past", -(2**31)), ("now", started)):
+        write_scenes(tmp_path / "videos" / f"{name}.mp4", ("red", 1 + len(name)))
+        os.utime(tmp_path / "videos" / f"{name}.mp4", (second, second))
+    library, remaining = library_of(tmp_path / "library"), []
+
+    def look(progress: IndexProgress) -> None:
+        values = json.loads((tmp_path / "library" / STATUS_NAME).read_text()) | {"bytes_done": 1, "bytes_total": 9}
+        remaining.append(IndexingStatus(**values).remaining_seconds)
+
+    assert len(library.index([tmp_path / "videos"], on_progress=look).indexed) == 3
+    assert set(remaining) == {None}
+    assert len(library.index([tmp_path / "videos"]).unchanged) == 3
+    assert len(SearchEngine(library).search("red")) == 3
+    status = read_status(library.folder)
+    assert status is not None
+    assert status.state == "finished"
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"state": "running"}', "null"])

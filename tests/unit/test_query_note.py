@@ -180,9 +180,20 @@ def test_each_kind_says_what_helps(offline: Encoder, text: str, start: str) -> N
 
 def test_an_encoder_is_told_of_what_it_is_blind_to_alone() -> None:
     knowing = ColourEncoder()
-    for text in (*FOREIGN, "🐕", "Angela Merkel speaks", "IMG_2034", 'a shirt with "LOVE"'):
+    for text in (*FOREIGN, "Angela Merkel speaks", "IMG_2034", 'a shirt with "LOVE"'):
         assert query_note(knowing, text) is None, text
     assert query_note(knowing, "no dog")
+
+
+@pytest.mark.parametrize("text", ["🐕", "🏖️ 🌞", "?!"])
+def test_emoji_alone_are_told_with_every_encoder(offline: Encoder, text: str) -> None:
+    told = "there is no word in this query, and {}: describe in words what is to be seen"
+    assert query_note(offline, text) == told.format("the encoder knows no emoji")
+    like_clip = ColourEncoder()
+    like_clip.blind_to = frozenset({"language"})  # as CLIPs of English declare
+    for encoder in (ColourEncoder(), like_clip):
+        assert query_note(encoder, text) == told.format("what the encoder makes of emoji alone is uncertain")
+        assert query_note(encoder, f"a dog {text}") is None
 
 
 def test_encoders_of_many_languages_declare_it() -> None:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import io
 import os
 import resource
+import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import av
@@ -14,6 +18,7 @@ from PIL import Image
 
 from tests.videos import picture, plain_frames, shown_at, write_video
 from wordframe.errors import VideoError, WordframeError
+from wordframe.library import find_videos
 from wordframe.video import ExportReport, export_moment, probe, thumbnail
 
 
@@ -151,3 +156,26 @@ def test_thumbnails() -> None:
         thumbnail(np.zeros((2, 2), np.uint8))
     with pytest.raises(ValueError, match="width must be at least 1 pixel, got 0"):
         thumbnail(picture(0, 4, 4), width=0)
+
+
+def test_what_a_killed_export_left_goes_with_the_next_and_is_never_a_video(tmp_path: Path) -> None:
+    source = write_video(tmp_path / "source.mp4", num_frames=30)
+    target = tmp_path / "moment.mp4"
+    code = (
+        "import os, signal, sys; from wordframe.video import export, export_moment\n"
+        "export._notes = lambda *given: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "export_moment(sys.argv[1], sys.argv[2], 0, 2)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(source), str(target)])
+    assert done.returncode == -signal.SIGKILL
+    (left,) = tmp_path.glob(".*")
+    assert left.stat().st_size > 1000
+    assert [file.path for file in find_videos([str(tmp_path)]).files] == [str(source)]
+    mine = left.with_name(f".moment.{os.getpid()}-1f.part.mp4")  # another thread's, that still writes
+    for path in (left, shutil.copy(left, mine)):
+        os.utime(path, (1, 1))
+    export_moment(source, target, 0, 1)
+    assert {path.name for path in tmp_path.iterdir()} == {"source.mp4", "moment.mp4", mine.name}
+    shutil.copy(mine, left)  # written a moment ago, perhaps by a process of another machine
+    export_moment(source, target, 0, 1, overwrite=True)
+    assert left.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from itertools import accumulate
 from pathlib import Path
 
@@ -24,6 +25,9 @@ PARTS: dict[str, dict[str, object]] = {
     "mpeg1.mpg": {"codec": "mpeg1video"},
     "vp8_live.webm": {"codec": "libvpx", "container_options": {"live": "1"}, "codec_options": {"cpu-used": "8"}},
     "h264_live.mkv": {"codec_options": {"bf": "2"}, "container_options": {"live": "1"}},
+    "h264.flv": {"codec_options": {"bf": "2"}},
+    "flv1.flv": {"codec": "flv"},
+    "sound.flv": {"codec_options": {"bf": "2"}, "audio_seconds": 3.0},
     "sound.ts": {"codec_options": {"bf": "2"}, "audio_seconds": 3.0},
 }
 LENGTHS = (75, 50, 100)
@@ -64,7 +68,7 @@ def test_each_second_shows_its_picture(tmp_path: Path, name: str) -> None:
             np.testing.assert_array_equal(frame.rgb, pictures[number])
 
 
-@pytest.mark.parametrize("name", ["h264.ts", "mpeg2.mpg"])
+@pytest.mark.parametrize("name", ["h264.ts", "mpeg2.mpg", "flv1.flv"])
 def test_the_length_is_that_of_all_parts(tmp_path: Path, name: str) -> None:
     path, _ = joined(tmp_path, name, **PARTS[name])
     assert probe(path).duration_seconds == pytest.approx(9.0, abs=1e-6)
@@ -132,6 +136,31 @@ def test_a_stream_that_was_cut_is_still_told_where_its_header_says_more(tmp_path
         assert frames.note is None
     assert frames.problem is not None
     assert f"ends early: decoded until {frames.decoded_until_seconds:.1f} s of 20.0 s" in frames.problem
+
+
+def test_an_flv_of_nothing_but_beginnings_ends(tmp_path: Path) -> None:
+    whole = write_video(tmp_path / "whole.flv", num_frames=30, codec="flv").read_bytes()
+    path = tmp_path / "beginnings.flv"
+    path.write_bytes(whole + whole[:13] * 100_000)
+    before = time.monotonic()
+    with open_frames(path, index_times) as frames:
+        assert len(list(frames)) == 8
+    assert time.monotonic() - before < 30
+    assert frames.problem is not None
+
+
+def test_matroska_files_with_lengths_are_told_to_be_joined(tmp_path: Path) -> None:
+    """FFmpeg reads no further than the first one says it goes."""
+    path, pictures = joined(tmp_path, "h264.mkv")
+    first = (tmp_path / f"part0{path.suffix}").stat().st_size
+    with open_frames(path, [(number + 0.5) / 25 for number in range(len(pictures))]) as frames:
+        assert len(list(frames)) == LENGTHS[0]
+    unread = f"{path.stat().st_size - first:,}"
+    assert frames.problem == f"behind its end {unread} bytes of another file are joined on, which are not read"
+    path.write_bytes(path.read_bytes()[:first] + b"padding")
+    with open_frames(path, index_times) as frames:
+        assert len(list(frames)) > 2
+    assert frames.problem is None
 
 
 def test_many_joins_are_counted(tmp_path: Path) -> None:

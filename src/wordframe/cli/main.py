@@ -7,12 +7,16 @@ inside the commands, so that ``--help`` is quick.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from wordframe import __version__
+from wordframe.cli._memory import save_memory, shortage_line
 from wordframe.cli._storage import on_object_storage
 from wordframe.cli._streams import output_fault, prepare_streams, tell
 from wordframe.cli._terminal import print_as_the_terminal_can
@@ -32,8 +36,20 @@ from wordframe.cli.try_folder import try_folder
 from wordframe.cli.upgrade import upgrade
 from wordframe.errors import WordframeError
 
+
+class _Commands(TyperGroup):
+    """Typer makes a status of Ctrl-C, and nobody is told; as an end of its own it comes to ``_run``."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise typer.Abort from None
+
+
 app = typer.Typer(
     name="wordframe",
+    cls=_Commands,
     help="Finds the videos, and the moments in them, that a sentence describes. Everything stays on this machine.",
     epilog="Start with: wordframe try ~/Videos",
     no_args_is_help=True,
@@ -86,7 +102,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         status, fault = 1, output_fault(out)
         if fault is None:  # no stream of ours: the disk, a limit of the system
-            tell(_os_error_line(cause))
+            tell(shortage_line(cause) or _os_error_line(cause))
+    except Exception as error:
+        line = shortage_line(error)
+        if line is None:
+            raise
+        status, fault = 1, output_fault(out)
+        tell(line)
     if isinstance(fault, BrokenPipeError):  # the reader of our output, such as `head`, has seen enough
         return 0
     if fault is not None:
@@ -142,6 +164,10 @@ def entry_point() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Read when LanceDB loads: its warnings are for its own people. What fails is raised, and told in a line.
     os.environ.setdefault("LANCEDB_LOG", "error")
+    save_memory()
     prepare_streams()
     print_as_the_terminal_can()
-    sys.exit(main())
+    status = main()
+    # All is said and done, and what is left is Python's: no Ctrl-C may change what the status says.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(status)

@@ -77,7 +77,11 @@ def _forget_stale(library: Library, store: Store) -> None:
     names = store.model_table_names()
     valid = library.snapshot().keys() if names else None
     for name in names:
-        ModelTable(library.place, store.open_model_table(name)).drop_stale(store, valid)
+        table = store.open_model_table(name)
+        if table is None:  # a folder without a version: whoever made or removed it died amid that
+            store.drop_model_table(name)
+        else:
+            ModelTable(library.place, table).drop_stale(store, valid)
 
 
 def _fill_table(

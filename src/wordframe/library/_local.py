@@ -112,4 +112,6 @@ class LocalFolder:
 
     def explain(self, text: str) -> str | None:
         """See ``Place``; what a disk says is known to ``library_errors``."""
-        return None
+        if os.path.isdir(self.tables):
+            return None
+        return "its folder is gone; if it was moved or its drive is not mounted, all goes on when it is back"

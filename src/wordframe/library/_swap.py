@@ -42,7 +42,7 @@ def begin(folder: Path) -> Path:
     """
     new, old = new_place(folder), old_place(folder)
     for place in (new, old):
-        if place.exists() and not (place == new and _state(place)):
+        if place.exists() and not (place == new and (_state(place) or _is_bare(place))):
             raise LibraryError(f"{place}: is in the way, and nothing that wordframe made; move it elsewhere")
     try:
         new.mkdir(exist_ok=True)
@@ -51,6 +51,12 @@ def begin(folder: Path) -> Path:
     except OSError as error:
         raise LibraryError(f"{new}: cannot be written ({(error.strerror or str(error)).lower()})") from None
     return new
+
+
+def _is_bare(folder: Path) -> bool:
+    """Whether a folder holds nothing, or at most what is left of a mark that could not be written."""
+    unfinished = f".{Path(MARK_NAME).stem}.*"
+    return folder.is_dir() and all(path.match(unfinished) for path in folder.iterdir())
 
 
 def start_over(folder: Path) -> Path:

@@ -121,6 +121,8 @@ class IndexingStatus:
         """What the run still needs if it goes on as fast; None while that is unknown."""
         if self.state != "running" or not self.bytes_done or self.bytes_total < self.bytes_done:
             return None
+        if self.beat < self.started:  # the clock was set back
+            return None
         return (self.beat - self.started) * (self.bytes_total - self.bytes_done) / self.bytes_done
 
 

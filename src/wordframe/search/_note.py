@@ -53,8 +53,12 @@ def query_note(encoder: Encoder, text: str) -> str | None:
     """
     blind = encoder.blind_to
     words = _WORD.findall(text)
-    if "emoji" in blind and not any(character.isalnum() for character in text):
-        return "there is no word in this query, and the encoder knows no emoji: describe in words what is to be seen"
+    if not any(character.isalnum() for character in text):
+        # encoders of the web's captions met some, and say of none what they made of it
+        known = (
+            "the encoder knows no emoji" if "emoji" in blind else "what the encoder makes of emoji alone is uncertain"
+        )
+        return f"there is no word in this query, and {known}: describe in words what is to be seen"
     if "language" in blind and _is_foreign(text, words):
         return (
             "this seems to be no English, which is all that the encoder reads: say it in English, or make a library "

@@ -9,7 +9,9 @@ Neighbours: ``_reader.py`` and others read the packets of what is opened here.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +29,11 @@ CONTAINERS = (
     "apv vc1 vc1test dirac dnxhd cavsvideo avs2 avs3 gif apng mp3 wav flac aac"
 ).split()
 """FFmpeg's names of the formats that are read. The last four are sound, so that a song is told as such."""
+
+_FLV_START = re.compile(rb"FLV\x01[\x00-\x05]\x00\x00\x00\x09\x00\x00\x00\x00")
+_BLOCK_BYTES = 1 << 20
+_EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+_MATROSKA_HEAD_BYTES = 256
 
 VideoPath = Path | str | bytes
 
@@ -71,3 +78,57 @@ def packets_of(container: Any, *streams: Any) -> Iterator[Any]:
         yield from container.demux(*streams)
     except IndexError:
         return
+
+
+def next_part(path: VideoPath, container: Any, place: int) -> int | None:
+    """Where the content of the next part begins at or behind ``place``, in a file of parts that were joined byte for
+    byte; None if there is none.
+
+    Of FLV alone: FFmpeg takes the header of a part for a packet of megabytes, which ends the file. Streams of MPEG have
+    no header, and a Matroska file without lengths is read on by FFmpeg itself.
+    """
+    if container.format.name != "flv":
+        return None
+    overlap = 12  # a header has 13 bytes
+    with contextlib.suppress(OSError), open(os.fsdecode(path), "rb") as file:  # it may be gone by now
+        file.seek(place)
+        before = b""
+        while block := file.read(_BLOCK_BYTES):
+            if found := _FLV_START.search(before + block):
+                return place - len(before) + found.end()
+            place += len(block)
+            before = block[-overlap:]
+    return None
+
+
+def bytes_joined_on(path: VideoPath, container: Any) -> int:
+    """How many bytes of a Matroska file, whose header says where it ends, follow that end and begin another such file.
+
+    FFmpeg reads none of them, or one part of several without its times, and cannot be sent there.
+    """
+    if container.format.name != "matroska,webm":
+        return 0
+    with contextlib.suppress(OSError), open(os.fsdecode(path), "rb") as file:
+        head = file.read(_MATROSKA_HEAD_BYTES)
+        size, begin = _element_size(head, len(_EBML))
+        size, begin = _element_size(head, begin + size + len(_SEGMENT))
+        if size < 0:
+            return 0
+        file.seek(begin + size)
+        if file.read(len(_EBML)) == _EBML:
+            return os.fstat(file.fileno()).st_size - begin - size
+    return 0
+
+
+def _element_size(head: bytes, at: int) -> tuple[int, int]:
+    """The size that stands at a place, -1 if it is left open or not there, and where the content begins.
+
+    >>> _element_size(bytes([0x85]), 0), _element_size(bytes([0x40, 2]), 0), _element_size(bytes([0xFF]), 0)
+    ((5, 1), (2, 2), (-1, 1))
+    """
+    if at < 0 or at >= len(head) or not head[at]:
+        return -1, -1
+    length = 9 - head[at].bit_length()
+    mask = (1 << 7 * length) - 1
+    size = int.from_bytes(head[at : at + length]) & mask
+    return -1 if size == mask else size, at + length

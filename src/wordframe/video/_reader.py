@@ -33,7 +33,7 @@ from wordframe.video._limits import (
     MAX_PIXELS,
     MAX_READ_ERRORS,
 )
-from wordframe.video._opening import VideoPath, open_container, packets_of
+from wordframe.video._opening import VideoPath, bytes_joined_on, next_part, open_container, packets_of
 from wordframe.video._plan import PlannedPacket
 from wordframe.video._streams import choose_stream
 
@@ -43,6 +43,8 @@ _FORMATS_THAT_SEEK = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})
 _FORMATS_WITHOUT_DISPLAY_TIMES = frozenset({"avi", "asf"})
 _MAX_WITHOUT_TIME = 256
 """Packets at the start of a file without a time; more, and it has none."""
+_OPENING_BYTES = 1 << 16
+"""What it costs to read on at a part that was joined on, so that a file of nothing but beginnings ends, too."""
 _SEEK_MARGINS_SECONDS = (1.0, 10.0)
 _GENERATE_TIMES = 0x1
 """AVFMT_FLAG_GENPTS, which PyAV sets: it takes the order of storage for the order of display, so an AVI with B-frames
@@ -119,6 +121,7 @@ class Reader:
     may take minutes. Counted without a lock: with several threads it grows, which is all that is asked of it."""
 
     def __init__(self, path: VideoPath, *, threads: int, keep_sound: bool = False) -> None:
+        self._path = path
         self.container, self.stream = _open_film(path)
         self.stores_display_times = self.container.format.name not in _FORMATS_WITHOUT_DISPLAY_TIMES
         self._is_matroska = self.container.format.name == "matroska,webm"
@@ -262,12 +265,14 @@ class Reader:
         """Packets of the video. Errors are counted and stepped over, within bounds."""
         errors_in_a_row = 0
         bytes_left = MAX_EXPANSION * max(self.container.size, 1 << 20)
+        source, place = self.container, 0  # where packets come from, and where in the file the last one lay
         while errors_in_a_row < MAX_READ_ERRORS and bytes_left > 0:
             try:
-                for packet in packets_of(self.container):  # after an error: from where the file stands
+                for packet in packets_of(source):  # after an error: from where the file stands
                     errors_in_a_row = 0
                     Reader.packets_ever_read += 1
                     bytes_left -= packet.size + 1  # a loop of empty packets ends, too
+                    place = max(place, packet.pos or 0)
                     if bytes_left <= 0:
                         self.read_errors += 1
                         break
@@ -280,7 +285,14 @@ class Reader:
                     elif packet.size and not self.joins:  # sound keeps the file's own times
                         self._note_end(packet)
                 else:
-                    return
+                    part = next_part(self._path, self.container, place)
+                    if part is None:
+                        return
+                    # opened again: a seek of the container that the decoder belongs to empties the decoder
+                    source, place = open_container(self._path), part
+                    bytes_left -= _OPENING_BYTES
+                    self.read_errors += bytes_left <= 0
+                    source.seek(part, unsupported_byte_offset=True)
             except (av.FFmpegError, ValueError):
                 errors_in_a_row += 1
                 self.read_errors += 1
@@ -338,6 +350,10 @@ class Reader:
         if stamp is None or not base:
             return 0.0
         return float((stamp + (packet.duration or 0)) * base.numerator / base.denominator + self.seconds(0))
+
+    def bytes_unread(self) -> int:
+        """How many bytes are another file that was joined on, and cannot be had."""
+        return bytes_joined_on(self._path, self.container)
 
     def end_seconds(self, decoded_until_seconds: float) -> float:
         """Where the file ends, as far as it was read: with its sound, unless the sound's times make no sense."""

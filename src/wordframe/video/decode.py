@@ -382,6 +382,8 @@ class FrameStream:
         reader = self._reader
         if reader.jump is not None:
             self._tell(f"damaged: its times jump from {reader.jump[0]:.1f} s to {reader.jump[1]:.1f} s")
+        if unread := reader.bytes_unread():
+            self._tell(f"behind its end {unread:,} bytes of another file are joined on, which are not read")
         errors = reader.read_errors + self._decode_errors
         if errors:
             total = reader.packets_read + reader.read_errors

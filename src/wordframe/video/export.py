@@ -19,7 +19,7 @@ from typing import Any
 
 import av
 
-from wordframe.disk import one_line, replacing
+from wordframe.disk import one_line, remove_abandoned, replacing
 from wordframe.errors import VideoError, WordframeError
 from wordframe.video._copying import CannotCopyError, CopiedPictures, CopiedSound, open_for_export, sound_of
 from wordframe.video._encoding import EncodedPictures, EncodedSound
@@ -109,6 +109,7 @@ def export_moment(
     for place, ways in places(wanted, other_container=other_container):
         check_target(source_path, place, overwrite=overwrite)
         moment = moment or _moment(source_path, start_seconds, end_seconds)
+        remove_abandoned(place)
         try:
             with replacing(place) as part:
                 report = _written(moment, part, [way for way in ways if _is_open(way, moment, copy)])
