@@ -7,18 +7,16 @@
 In its place (a folder, or a prefix on object storage): ``wordframe.json`` (format and encoder), ``roots.json``,
 ``sampling.json``, ``tables/`` (LanceDB), ``indexing.json`` (how the last run got on) and ``indexing.lock`` or
 ``lease.json``. Whoever writes holds that; whoever reads takes a snapshot and needs none.
-Neighbours: ``snapshot.py`` is what is read, ``indexer.py`` fills the tables, ``_model_table.py`` those of models.
+Neighbours: ``snapshot.py`` is what is read, ``_snapshots.py`` keeps it, ``indexer.py`` fills the tables,
+``_known_models.py`` those of models.
 """
 
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-
-from cachetools import LRUCache
 
 from wordframe.encoders import Encoder, load_encoder
 from wordframe.errors import LibraryError
@@ -35,19 +33,19 @@ from wordframe.library._manifest import (
     read_roots,
     without_nested,
 )
-from wordframe.library._model_table import ModelTable, columns_of, table_name
+from wordframe.library._model_table import ModelTable
 from wordframe.library._objects import those_there
 from wordframe.library._place import Place, local_folder, place_of
 from wordframe.library._rows import SegmentEntry, VideoEntry, segment_rows
 from wordframe.library._sampling import keep_sampling
+from wordframe.library._segment_table import SegmentTable
+from wordframe.library._snapshots import Snapshots
 from wordframe.library._store import FailureEntry, ModelEntry, Store
 from wordframe.library._upgrade import upgrade_in_place
 from wordframe.library.snapshot import Snapshot
 from wordframe.library.status import IndexProgress, IndexSummary, keeping_status
 from wordframe.models import TextVideoModel, load_model, load_ready, refuse_other_features
 
-_MODELS_AT_ONCE = 4
-"""Of so many models the last snapshot is held, with what was read of it."""
 DEFAULT_MODEL = "zero-shot"
 
 
@@ -60,9 +58,7 @@ class Library:
         self.place = place
         self._manifest = manifest
         self._encoder, self._runtime = encoder, runtime
-        self._snapshots: LRUCache[TextVideoModel | None, tuple[object, Snapshot]] = LRUCache(_MODELS_AT_ONCE)
-        self._table_names: LRUCache[TextVideoModel, str] = LRUCache(_MODELS_AT_ONCE)
-        self._looking = threading.Lock()
+        self._snapshots = Snapshots(place, lambda: self._store)
 
     @classmethod
     def open(
@@ -177,19 +173,11 @@ class Library:
         manifest = self.manifest
         if self.is_replaced:  # the new encoder's features must not meet the old one's queries
             raise LibraryError(f"{self.place}: was made anew with another encoder; open it again")
-        with self._looking:
-            state = self.place.state(["segments", *self._names_of_tables(model)])  # what comes later is seen next time
-            known, before = self._snapshots.get(model, (None, None))
-            if before is not None and state is not None and known == state:
-                return before
-            table = self._store.open_segments()
-            model_table = None if model is None else self._open_model_table(model, before)
-            if before is not None and before.is_of(table, model_table):
-                self._snapshots[model] = (state, before)
-                return before
+
+        def make(table: SegmentTable, model_table: ModelTable | None, before: Snapshot | None) -> Snapshot:
             if before is None and model is not None:
                 self.check_model(model)
-            snapshot = Snapshot(
+            return Snapshot(
                 self.place,
                 manifest,
                 table,
@@ -199,27 +187,12 @@ class Library:
                 model_table=model_table,
                 before=before,
             )
-            self._snapshots[model] = (state, snapshot)
-            return snapshot
+
+        return self._snapshots.now(model, make)
 
     @cached_property
     def _default_model(self) -> TextVideoModel:
         return load_model(DEFAULT_MODEL, dimension=self.manifest.dimension)
-
-    def _names_of_tables(self, model: TextVideoModel | None) -> list[str]:
-        """Of the tables that hold what a model keeps: one or none."""
-        if model is None or not columns_of(model):
-            return []
-        if model not in self._table_names:  # the name hashes all weights
-            self._table_names[model] = table_name(model)
-        return [self._table_names[model]]
-
-    def _open_model_table(self, model: TextVideoModel, before: Snapshot | None) -> ModelTable | None:
-        for name in self._names_of_tables(model):
-            table = self._store.open_model_table(name)
-            if table is not None:
-                return ModelTable(self.place, table, None if before is None else before.model_table)
-        return None
 
     def check_model(self, model: TextVideoModel, name: str = "MODEL") -> None:
         """Raise unless ``model`` was made for the library's features.
