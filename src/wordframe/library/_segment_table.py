@@ -96,6 +96,12 @@ class SegmentTable:
             rows: list[int] = row_ids_of(self.table, where).tolist()
         return rows
 
+    def row_blocks(self, size: int) -> Iterator[NDArray[np.int64]]:
+        """Row ids of all segments, at most ``size`` at a time."""
+        with self._reading():
+            for batch in self.table.search().select(["_rowid"]).to_batches(size):
+                yield batch["_rowid"].to_numpy().astype(np.int64)
+
     def select(self, where: str | None, columns: Sequence[str], *, row_ids: bool = False) -> pa.Table:
         """Some columns of the rows that ``where`` lets through, with ``_rowid`` if that is wanted."""
         with self._reading():

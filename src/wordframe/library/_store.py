@@ -14,6 +14,7 @@ import datetime
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import lancedb
@@ -273,7 +274,7 @@ class Store:
         with self._errors("write"):
             table.checkout_latest()
             most_loose = LOOSE_ROWS if is_large(table) else table.count_rows()
-            if not wants_merging(row_ids_of(table), most_loose):
+            if not wants_merging(rows_by_group(table), most_loose):
                 return
         with self.commit(table):
             table.optimize(cleanup_older_than=_FOR_EVER)
@@ -308,20 +309,25 @@ def restore_all(place: Place) -> None:
             table.restore(table.version)
 
 
-def wants_merging(row_ids: NDArray[np.int64], most_loose: int = _FULL_ROWS) -> bool:
-    """Whether so many rows lie outside the largest file group that writing all anew is worth it.
+def rows_by_group(table: Any) -> NDArray[np.int64]:
+    """How many rows each file group of a table has: as Lance notes them, or counted where its package is missing."""
+    if find_spec("lance") is not None:
+        return np.array([group.count_rows() for group in table.to_lance().get_fragments()], np.int64)
+    return np.unique(row_ids_of(table) >> 32, return_counts=True)[1]  # a row's id holds its group's number
 
-    A row's id holds its group's number in the upper 32 bits. Merging when a quarter came in since keeps what is written
-    in all below five times what was added; small tables are always merged.
 
-    >>> group = np.arange(4, dtype=np.int64) << 32
-    >>> wants_merging(np.repeat(group, [50_000, 5_000, 5_000, 2_000]))
+def wants_merging(rows: NDArray[np.int64], most_loose: int = _FULL_ROWS) -> bool:
+    """Whether so many rows lie outside the largest of file groups with ``rows`` each that writing all anew is worth it.
+
+    Merging when a quarter came in since keeps what is written in all below five times what was added; small tables are
+    always merged.
+
+    >>> wants_merging(np.array([50_000, 5_000, 5_000, 2_000]))
     False
-    >>> wants_merging(np.repeat(group, [50_000, 5_000, 5_000, 3_000])), wants_merging(group)
+    >>> wants_merging(np.array([50_000, 5_000, 5_000, 3_000])), wants_merging(np.array([4]))
     (True, True)
     """
-    if len(row_ids) < _ALWAYS_BELOW_ROWS:
+    if rows.sum() < _ALWAYS_BELOW_ROWS:
         return True
-    _, rows = np.unique(row_ids >> 32, return_counts=True)
     rows = rows[rows < _FULL_ROWS]
     return bool(rows.sum() - rows.max(initial=0) > min(_LOOSE_SHARE * rows.max(initial=0), most_loose))

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -239,6 +239,10 @@ class Snapshot:
     def row_ids(self, where: str | None = None) -> list[int]:
         """Row ids of the segments that pass an SQL condition, or of all."""
         return self._table.row_ids(where)
+
+    def row_blocks(self, size: int) -> Iterator[NDArray[np.int64]]:
+        """Row ids of all segments, at most ``size`` at a time: of many millions nobody holds them all."""
+        return self._table.row_blocks(size)
 
     @cached_property
     def sample(self) -> list[int]:
