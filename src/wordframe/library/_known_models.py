@@ -90,6 +90,4 @@ def _fill_table(
     """Add what is missing to a model's table, made if there is none; gives for how many segments it was."""
     schema = model_schema(columns_of(model), model.dimension)
     table = ModelTable(library.place, store.open_model_table(table_name(model), schema))
-    done = fill(store, table, library.snapshot(model), on_progress=on_progress, should_stop=should_stop)
-    table.tidy(store)
-    return done
+    return fill(store, table, library.snapshot(model), on_progress=on_progress, should_stop=should_stop)

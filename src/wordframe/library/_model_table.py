@@ -25,8 +25,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from wordframe.features import VideoFeatures
+from wordframe.library._lance_index import Effort, LanceIndex, index_vectors, make_look_ups, note_groups, noted_groups
 from wordframe.library._place import Place
-from wordframe.library._segment_table import library_errors
+from wordframe.library._segment_table import ids_clause, library_errors
 from wordframe.library._store import MODEL_PREFIX, Store
 from wordframe.library._vector_index import VectorIndex, to_codes
 from wordframe.models import TextVideoModel, contextualize, video_statistics, video_vectors
@@ -107,12 +108,31 @@ class ModelTable:
         self._place, self._table = place, table
         self.version = int(table.version)
         self._columns = [name for name in table.schema.names if name == "vector" or name in _BINARY]
+        self._num_groups = noted_groups(table, "key")
         if "vector" in self._columns:
             dimension = table.schema.field("vector").type.list_size
-            self._index: VectorIndex = VectorIndex(table, "code", dimension, None if before is None else before._index)
+            earlier = before._index if before is not None and isinstance(before._index, VectorIndex) else None
+            self._index: VectorIndex | LanceIndex = VectorIndex(table, "code", dimension, earlier)
+            if self.is_on_disk:
+                self._index = LanceIndex(table, Effort(), "vector")
 
     def _errors(self, doing: str) -> contextlib.AbstractContextManager[None]:
         return library_errors(self._place, doing)
+
+    @property
+    def is_on_disk(self) -> bool:
+        """Whether it is that of a large library: found by indexes on disk, and complete up to ``first_unknown``."""
+        return self._num_groups is not None
+
+    @property
+    def first_unknown(self) -> int:
+        """A row id: what each segment below it needs was here when the table was last filled."""
+        return (self._num_groups or 0) << 32
+
+    def count(self) -> int:
+        """How many rows there are."""
+        with self._errors("read"):
+            return int(self._table.count_rows())
 
     def keys(self) -> tuple[NDArray[np.int64], pa.Array]:
         """Row ids and keys of all rows."""
@@ -120,20 +140,48 @@ class ModelTable:
             found = self._table.search().select(["key"]).with_row_id(True).to_arrow()
         return found["_rowid"].to_numpy().astype(np.int64), found["key"].combine_chunks()
 
+    def known(self, keys: Sequence[str]) -> pa.Array:
+        """Those of some keys that there is a row of."""
+        with self._errors("read"):
+            return (
+                self._table.search().where(ids_clause("key", keys)).select(["key"]).to_arrow()["key"].combine_chunks()
+            )
+
     def take(self, row_ids: Sequence[int]) -> dict[str, Cells]:
         """What some rows hold, by key."""
         if not row_ids:
             return {}
         with self._errors("read"):
-            found = self._table.take_row_ids(list(row_ids)).select(["key", *self._columns]).to_arrow()
+            return self._cells(self._table.take_row_ids(list(row_ids)).select(["key", *self._columns]).to_arrow())
+
+    def by_key(self, keys: Sequence[str]) -> dict[str, Cells]:
+        """What is held under some keys, as far as there are rows of them."""
+        with self._errors("read"):
+            found = self._table.search().where(ids_clause("key", keys)).select(["key", *self._columns]).to_arrow()
+            return self._cells(found)
+
+    def _cells(self, found: pa.Table) -> dict[str, Cells]:
         columns = [_arrays(name, found[name]) for name in self._columns]
         cells = (dict(zip(self._columns, row, strict=True)) for row in zip(*columns, strict=True))
         return dict(zip(found["key"].to_pylist(), cells, strict=True))
 
     def nearest(self, vector: NDArray[np.float32], limit: int, among: NDArray[np.int64] | None) -> list[int]:
         """Row ids of the ``limit`` vectors nearest to ``vector (D,)``, best first; ``among`` these rows, or all."""
+        assert isinstance(self._index, VectorIndex), "of a large library's table keys are asked for"
         with self._errors("read"):
             return self._index.nearest(vector, limit, among)
+
+    def nearest_keys(self, vector: NDArray[np.float32], limit: int, among: Sequence[str] | None = None) -> list[str]:
+        """Keys of the ``limit`` vectors nearest to ``vector (D,)``, best first; ``among`` these keys, or all."""
+        assert isinstance(self._index, LanceIndex), "of a small library's table rows are asked for"
+        where = None if among is None else ids_clause("key", among)
+        with self._errors("read"):
+            rows = self._index.nearest(vector, limit, where)
+            if not rows:
+                return []
+            found = self._table.take_row_ids(rows).select(["key"]).with_row_id().to_arrow()
+        keys = dict(zip(found["_rowid"].to_pylist(), found["key"].to_pylist(), strict=True))
+        return [keys[row] for row in rows]
 
     # Writing ---------------------------------------------------------------------------------------------------------
 
@@ -160,7 +208,19 @@ class ModelTable:
 
     def tidy(self, store: Store) -> None:
         """Merge small files, and drop old versions."""
-        store.tidy_table(self._table)
+        store.tidy_table(self._table, is_indexed=self.is_on_disk and "vector" in self._columns)
+
+    def keep_on_disk(self, store: Store, num_groups: int) -> None:
+        """Make the indexes of a large library, as far as they are missing, and note what is here.
+
+        Args:
+            num_groups: of the segments' table; of each segment in one of them there is a row.
+        """
+        with store.commit(self._table):
+            make_look_ups(self._table)
+            if "vector" in self._columns:
+                index_vectors(self._table, "vector")
+            note_groups(self._table, "key", num_groups)
 
 
 def _arrays(name: str, column: pa.ChunkedArray) -> list[NDArray[Any]]:
@@ -182,7 +242,7 @@ def fill(
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> int:
-    """Add a row for each segment of the snapshot that has none; gives how many were added.
+    """Add a row for each segment of the snapshot that has none, and tidy up; gives how many were added.
 
     Args:
         on_progress: called with the segments done and their total, first with 0.
@@ -203,4 +263,7 @@ def fill(
         on_progress(done, len(missing))
     if facts:
         table.add(store, pa.concat_tables(facts), cells)
+    table.tidy(store)
+    if snapshot.disk_index is not None and done == len(missing):
+        table.keep_on_disk(store, snapshot.num_groups)
     return done

@@ -14,7 +14,6 @@ import datetime
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from typing import Any
 
 import lancedb
@@ -34,12 +33,12 @@ from wordframe.library._lance_index import (
     keep_effort,
     keep_indexes,
     lacks_index,
+    rows_by_group,
 )
 from wordframe.library._local import LocalFolder
 from wordframe.library._place import Place
 from wordframe.library._rows import SEGMENT_SCHEMA, VideoEntry, segment_id, video_cells
 from wordframe.library._segment_table import SegmentTable, ids_clause, library_errors
-from wordframe.library._vector_index import row_ids_of
 
 MODEL_PREFIX = "model_"
 _MANY = 100_000
@@ -264,17 +263,24 @@ class Store:
         Args:
             large_from: so many segments are found by an index on disk, fewer by codes in memory.
         """
-        for table in (self._segments, self._failures, self._models):
+        with self._errors("write"):
+            self._segments.checkout_latest()
+        self.tidy_table(self._segments, is_indexed=is_large(self._segments))
+        for table in (self._failures, self._models):
             self.tidy_table(table)
         with self.commit(self._segments):
             keep_indexes(self._segments, large_from)
 
-    def tidy_table(self, table: Any) -> None:
-        """Merge a table's small files where that pays, and then drop its old versions."""
+    def tidy_table(self, table: Any, *, is_indexed: bool = False) -> None:
+        """Merge a table's small files where that pays, and then drop its old versions.
+
+        Args:
+            is_indexed: few rows may lie outside of its index on disk, so merging pays sooner.
+        """
         with self._errors("write"):
             table.checkout_latest()
-            most_loose = LOOSE_ROWS if is_large(table) else table.count_rows()
-            if not wants_merging(rows_by_group(table), most_loose):
+            most_loose = LOOSE_ROWS if is_indexed else table.count_rows()
+            if not wants_merging(np.array([*rows_by_group(table).values()], np.int64), most_loose):
                 return
         with self.commit(table):
             table.optimize(cleanup_older_than=_FOR_EVER)
@@ -307,13 +313,6 @@ def restore_all(place: Place) -> None:
         for name in database.list_tables(limit=_MANY).tables:
             table = database.open_table(name)
             table.restore(table.version)
-
-
-def rows_by_group(table: Any) -> NDArray[np.int64]:
-    """How many rows each file group of a table has: as Lance notes them, or counted where its package is missing."""
-    if find_spec("lance") is not None:
-        return np.array([group.count_rows() for group in table.to_lance().get_fragments()], np.int64)
-    return np.unique(row_ids_of(table) >> 32, return_counts=True)[1]  # a row's id holds its group's number
 
 
 def wants_merging(rows: NDArray[np.int64], most_loose: int = _FULL_ROWS) -> bool:
