@@ -6,6 +6,7 @@ inside the commands, so that ``--help`` is quick.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -32,6 +33,8 @@ from wordframe.cli.try_folder import try_folder
 from wordframe.cli.upgrade import upgrade
 from wordframe.errors import WordframeError
 
+_LOOK_FOR_GARBAGE_AFTER = 50_000
+"""New objects."""
 app = typer.Typer(
     name="wordframe",
     help="Finds the videos, and the moments in them, that a sentence describes. Everything stays on this machine.",
@@ -142,6 +145,8 @@ def entry_point() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Read when LanceDB loads: its warnings are for its own people. What fails is raised, and told in a line.
     os.environ.setdefault("LANCEDB_LOG", "error")
+    # What imports make stays; to look it through for garbage after each 700 new objects is a tenth of a command's start.
+    gc.set_threshold(_LOOK_FOR_GARBAGE_AFTER)
     prepare_streams()
     print_as_the_terminal_can()
     sys.exit(main())

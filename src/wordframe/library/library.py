@@ -17,11 +17,10 @@ import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wordframe.encoders import Encoder, load_encoder
 from wordframe.errors import LibraryError
-from wordframe.library._executor import Executor
-from wordframe.library._files import expanded
 from wordframe.library._known_models import forget_model, prepare, prepare_known
 from wordframe.library._lance_index import LARGE_SEGMENTS, Effort
 from wordframe.library._manifest import (
@@ -34,17 +33,18 @@ from wordframe.library._manifest import (
     without_nested,
 )
 from wordframe.library._model_table import ModelTable
-from wordframe.library._objects import those_there
 from wordframe.library._place import Place, local_folder, place_of
 from wordframe.library._rows import SegmentEntry, VideoEntry, segment_rows
 from wordframe.library._sampling import keep_sampling
 from wordframe.library._segment_table import SegmentTable
 from wordframe.library._snapshots import Snapshots
 from wordframe.library._store import FailureEntry, ModelEntry, Store
-from wordframe.library._upgrade import upgrade_in_place
 from wordframe.library.snapshot import Snapshot
 from wordframe.library.status import IndexProgress, IndexSummary, keeping_status
 from wordframe.models import TextVideoModel, load_model, load_ready, refuse_other_features
+
+if TYPE_CHECKING:
+    from wordframe.library._executor import Executor
 
 DEFAULT_MODEL = "zero-shot"
 
@@ -103,6 +103,8 @@ class Library:
         Raises:
             LibraryError: there is no library, its format is unknown, it is being written, or it is damaged.
         """
+        from wordframe.library._upgrade import upgrade_in_place
+
         place = place_of(where)
         place.settle()
         if Manifest.read(place, formats=range(OLDEST_FORMAT, FORMAT + 1)) is None:
@@ -264,7 +266,10 @@ class Library:
             LibraryError: none of the paths exists, or their store cannot be reached or refuses; another indexer is at
                 work, or the library cannot be written.
         """
-        from wordframe.library.indexer import Indexer  # brings the decoder, which a search does not need
+        # these bring the decoder, which a search does not need
+        from wordframe.library._files import expanded
+        from wordframe.library._objects import those_there
+        from wordframe.library.indexer import Indexer
 
         places = expanded(paths)
         there = those_there(places)
