@@ -145,7 +145,7 @@ def entry_point() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Read when LanceDB loads: its warnings are for its own people. What fails is raised, and told in a line.
     os.environ.setdefault("LANCEDB_LOG", "error")
-    # What imports make stays; to look it through for garbage after each 700 new objects is a tenth of a command's start.
+    # What imports make stays; looking it through for garbage after each 700 objects is a tenth of a command's start.
     gc.set_threshold(_LOOK_FOR_GARBAGE_AFTER)
     prepare_streams()
     print_as_the_terminal_can()

@@ -9,7 +9,7 @@ beside it. How much is read stands with the column; ``wordframe doctor --recall`
 
 Which of the two a library has is decided by its writer, when it tidies up: a reader looks whether the column is there.
 With it come indexes over ids and what filters ask for, so that no look-up reads the whole table.
-Neighbours: ``_store.py`` calls ``keep_indexes``; ``snapshot.py`` asks.
+Neighbours: ``_store.py`` calls ``keep_indexes``; ``snapshot.py`` asks; ``_vectors.py`` makes the column.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ import pyarrow as pa
 from lancedb.index import Bitmap, BTree, IvfRq
 from numpy.typing import NDArray
 
-from wordframe.library._vector_index import codes_in, row_ids_of
+from wordframe.library._vector_index import row_ids_of
+from wordframe.library._vectors import VECTORS, is_large, vectors_type, with_vectors
 
 LOOKED_UP_SEGMENTS = 10_000
 """From here on a look-up takes longer in the table than in an index."""
 LARGE_SEGMENTS = 250_000
 """From here on codes in memory would take more than about 400 MB (three of 512 numbers a segment)."""
-VECTORS = "vectors"
 LOOSE_ROWS = 20_000
 """So many rows outside the index cost a search about as much as all the codes of a million segments."""
 _FILLED_AT_ONCE = 4_000
@@ -63,11 +63,6 @@ class Effort:
 def can_be_large() -> bool:
     """Whether this install can give a library an index on disk; reading one needs nothing."""
     return find_spec("lance") is not None
-
-
-def is_large(table: Any) -> bool:
-    """Whether stage one of a table's version is the index on disk."""
-    return VECTORS in table.schema.names
 
 
 def lacks_index(table: Any) -> bool:
@@ -177,29 +172,6 @@ def num_groups(table: Any) -> int:
 
 
 # Writing -------------------------------------------------------------------------------------------------------------
-
-
-def vectors_type(dimension: int) -> pa.DataType:
-    """One or more directions of half precision a row."""
-    return pa.list_(pa.list_(pa.float16(), dimension))
-
-
-def with_vectors(rows: pa.Table, type_: pa.DataType) -> pa.Table:
-    """Rows with ``vectors`` beside their ``centroids``, of the type that the column has."""
-    dimension = type_.value_type.list_size
-    ends, vectors = [np.zeros(1, np.int32)], []
-    for cells in rows["centroids"].chunks:
-        first, codes = codes_in(cells, dimension)
-        lengths = np.maximum(np.linalg.norm(codes.astype(np.float32), axis=1, keepdims=True), 1e-12)
-        vectors.append((codes / lengths).astype(np.float16).ravel())
-        ends.append(first[1:] + ends[-1][-1])
-    flat = pa.FixedSizeListArray.from_arrays(pa.array(np.concatenate([np.empty(0, np.float16), *vectors])), dimension)
-    return rows.append_column(VECTORS, pa.ListArray.from_arrays(pa.array(np.concatenate(ends).astype(np.int32)), flat))
-
-
-def as_stored(rows: pa.Table, table: Any) -> pa.Table:
-    """Rows with all columns that a table has."""
-    return with_vectors(rows, table.schema.field(VECTORS).type) if is_large(table) else rows
 
 
 def keep_indexes(table: Any, large_from: int) -> None:

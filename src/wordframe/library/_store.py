@@ -28,8 +28,6 @@ from wordframe.library._lance_index import (
     LARGE_SEGMENTS,
     LOOSE_ROWS,
     Effort,
-    as_stored,
-    is_large,
     keep_effort,
     keep_indexes,
     lacks_index,
@@ -39,6 +37,7 @@ from wordframe.library._local import LocalFolder
 from wordframe.library._place import Place
 from wordframe.library._rows import SEGMENT_SCHEMA, VideoEntry, segment_id, video_cells
 from wordframe.library._segment_table import SegmentTable, ids_clause, library_errors
+from wordframe.library._vectors import as_stored, is_large
 
 MODEL_PREFIX = "model_"
 _MANY = 100_000

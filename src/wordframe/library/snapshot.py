@@ -33,7 +33,7 @@ from wordframe.encoders import Encoder
 from wordframe.errors import NotFoundError
 from wordframe.features import VideoFeatures
 from wordframe.library._files import is_below
-from wordframe.library._lance_index import LOOSE_ROWS, LanceIndex, effort_of, is_large, rows_clause, widened
+from wordframe.library._lance_index import LOOSE_ROWS, LanceIndex, effort_of, rows_clause, widened
 from wordframe.library._manifest import Manifest
 from wordframe.library._model_table import KEY_COLUMNS, ModelTable, keys_of
 from wordframe.library._place import Place
@@ -44,6 +44,7 @@ from wordframe.library._rows import VIDEO_NAMES, VideoEntry
 from wordframe.library._segment_table import SegmentTable, first_segments, ids_clause, library_errors
 from wordframe.library._segments import FACT_COLUMNS, SegmentFacts, SegmentRow, Segments, facts_of, video_of
 from wordframe.library._vector_index import VectorIndex
+from wordframe.library._vectors import is_large
 from wordframe.models import TextVideoModel, fit_frames
 
 KEPT_ORDERS, KEPT_COPIES = 4, 4096
