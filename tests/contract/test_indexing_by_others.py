@@ -221,7 +221,7 @@ def test_a_file_without_permission_says_so(tmp_path: Path, videos: Path) -> None
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--ray-actors", "2"], "go with --ray ADDRESS"),
+        (["--ray-actors", "2"], "goes with --ray ADDRESS"),
         (["--ray", "somewhere"], "local, auto or HOST:PORT"),
         (["--ray", "ray://127.0.0.1:10001"], "ray job submit"),
         (["--ray", "localhost:port"], "no Ray cluster at localhost:port: it is no HOST:PORT"),

@@ -26,7 +26,13 @@ ALONE = {
     "av": {"video"},
     "obstore": {"object_storage.py"},
     "lance": {"library/_fragments.py", "library/_lance_index.py"},
-    "ray": {"library/_ray.py", "library/_ray_reader.py", "server/on_ray.py"},
+    "ray": {
+        "library/_ray.py",
+        "library/_ray_pool.py",
+        "library/_ray_preparer.py",
+        "library/_ray_reader.py",
+        "server/on_ray.py",
+    },
     # beside the store: old formats, and tables that are too damaged for it
     "lancedb": {
         "library/_store.py",

@@ -44,12 +44,20 @@ class TablePlace:
 
 def write_rows(place: TablePlace, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
     """Write segments beside the table, as fragments that ``commit_fragments`` takes; they can be pickled."""
+    dataset = place.open()
+    return _write(dataset, as_stored(pa.Table.from_pylist(list(rows), schema=SEGMENT_SCHEMA), dataset))
+
+
+def write_table(place: TablePlace, rows: pa.Table) -> list[Any]:
+    """Write rows with all columns of another table beside it, as ``write_rows`` does."""
+    return _write(place.open(), rows)
+
+
+def _write(dataset: Any, rows: pa.Table) -> list[Any]:
     from lance.fragment import write_fragments
 
     # told the table and not its address, so that the files are of the version and the field numbers it has
-    dataset = place.open()
-    table = as_stored(pa.Table.from_pylist(list(rows), schema=SEGMENT_SCHEMA), dataset)
-    fragments: list[Any] = write_fragments(table, dataset, mode="append")
+    fragments: list[Any] = write_fragments(rows, dataset, mode="append")
     return fragments
 
 

@@ -6,8 +6,7 @@ segment's frames that take long to make (TC-MGC). Any other model works on the s
 carries the key of what it was made of: segment, content of the file, number of frames. One whose key no segment has any
 more is stale: never used, and removed by the next indexing or preparing.
 
-``fill`` is what ``wordframe prepare`` and the indexer do, never a search. A run that is cut short goes on from its last
-commit, a few seconds before.
+``wordframe prepare`` and the indexer fill it (``_preparing.py``), never a search.
 Neighbours: ``_store.py`` opens the tables, ``snapshot.py`` reads them and knows which segments have no row.
 """
 
@@ -15,8 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,12 +31,11 @@ from wordframe.library._vector_index import VectorIndex, to_codes
 from wordframe.models import TextVideoModel, contextualize, video_statistics, video_vectors
 
 if TYPE_CHECKING:
-    from wordframe.library.snapshot import Snapshot
+    from wordframe.library._fragments import TablePlace
+    from wordframe.library._preparing import Made
 
 _ROW_FORMAT = 1  # counts up when the same segment and model would give another cell
 _DELETED_AT_ONCE = 1000
-SEGMENTS_AT_ONCE = 512
-COMMIT_SECONDS = 5.0
 Cells = dict[str, NDArray[Any]]
 """What is kept of a segment for a model, flat, by column."""
 KEY_COLUMNS = ("segment_id", "content_hash", "num_frames")
@@ -97,6 +94,18 @@ def keys_of(segments: pa.Table) -> pa.Array:
     return keys.combine_chunks()
 
 
+def rows_of(segments: pa.Table, cells: Sequence[Cells], schema: pa.Schema) -> pa.Table:
+    """Rows for a model's table, of segments (``KEY_COLUMNS`` and ``video_id``) and what is kept of each."""
+    keys = keys_of(segments).to_pylist()
+    rows = [
+        {"segment_id": fact["segment_id"], "video_id": fact["video_id"], "key": key}
+        | {name: cell.astype(_BINARY[name]).tobytes() if name in _BINARY else cell for name, cell in one.items()}
+        | ({"code": to_codes(one["vector"]).tobytes()} if "vector" in one else {})
+        for fact, key, one in zip(segments.to_pylist(), keys, cells, strict=True)
+    ]
+    return pa.Table.from_pylist(rows, schema=schema)
+
+
 class ModelTable:
     """Rows of one model, at the version that the handle ``table`` met.
 
@@ -115,6 +124,11 @@ class ModelTable:
             self._index: VectorIndex | LanceIndex = VectorIndex(table, "code", dimension, earlier)
             if self.is_on_disk:
                 self._index = LanceIndex(table, Effort(), "vector")
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Its columns."""
+        return self._table.schema
 
     def _errors(self, doing: str) -> contextlib.AbstractContextManager[None]:
         return library_errors(self._place, doing)
@@ -185,17 +199,19 @@ class ModelTable:
 
     # Writing ---------------------------------------------------------------------------------------------------------
 
-    def add(self, store: Store, segments: pa.Table, cells: Sequence[Cells]) -> None:
-        """Add the rows of some segments (``KEY_COLUMNS`` and ``video_id``), in one commit."""
-        keys = keys_of(segments).to_pylist()
-        rows = [
-            {"segment_id": fact["segment_id"], "video_id": fact["video_id"], "key": key}
-            | {name: cell.astype(_BINARY[name]).tobytes() if name in _BINARY else cell for name, cell in one.items()}
-            | ({"code": to_codes(one["vector"]).tobytes()} if "vector" in one else {})
-            for fact, key, one in zip(segments.to_pylist(), keys, cells, strict=True)
-        ]
-        with store.commit(self._table):
-            self._table.add(pa.Table.from_pylist(rows, schema=self._table.schema))
+    def place_of(self, store: Store) -> TablePlace:
+        """Where it lies, for whoever writes rows beside it."""
+        return store.place_of_table(self._table)
+
+    def add_made(self, store: Store, made: Sequence[Made]) -> None:
+        """Add the rows of blocks, in one commit; or in two, where they come as cells and as fragments."""
+        rows = [block.rows for block in made if block.rows is not None]
+        if rows:
+            with store.commit(self._table):
+                self._table.add(pa.concat_tables(rows))
+        fragments = [fragment for block in made for fragment in block.fragments]
+        if fragments:
+            store.append_fragments(self._table, fragments)
 
     def drop_stale(self, store: Store, valid: pa.Array) -> None:
         """Remove the rows whose key is not among ``valid``."""
@@ -232,38 +248,3 @@ def _arrays(name: str, column: pa.ChunkedArray) -> list[NDArray[Any]]:
 def lasting_name(name: str) -> str:
     """A model's name that means the same from another folder."""
     return os.path.abspath(name) if os.path.isdir(name) else name
-
-
-def fill(
-    store: Store,
-    table: ModelTable,
-    snapshot: Snapshot,
-    *,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
-    should_stop: Callable[[], bool] = lambda: False,
-) -> int:
-    """Add a row for each segment of the snapshot that has none, and tidy up; gives how many were added.
-
-    Args:
-        on_progress: called with the segments done and their total, first with 0.
-    """
-    missing = snapshot.unprepared()
-    facts: list[pa.Table] = []
-    cells: list[Cells] = []
-    done, last_commit = 0, time.monotonic()
-    on_progress(done, len(missing))
-    while done < len(missing) and not should_stop():
-        block = missing[done : done + SEGMENTS_AT_ONCE]
-        facts.append(snapshot.key_columns(block))
-        cells += cells_of(snapshot.model, snapshot.frames(block))
-        done += len(block)
-        if time.monotonic() - last_commit > COMMIT_SECONDS:
-            table.add(store, pa.concat_tables(facts), cells)
-            facts, cells, last_commit = [], [], time.monotonic()
-        on_progress(done, len(missing))
-    if facts:
-        table.add(store, pa.concat_tables(facts), cells)
-    table.tidy(store)
-    if snapshot.disk_index is not None and done == len(missing):
-        table.keep_on_disk(store, snapshot.num_groups)
-    return done

@@ -176,8 +176,12 @@ class Store:
 
     def segments_place(self) -> TablePlace:
         """Where the segments lie, for whoever writes fragments beside them."""
+        return self.place_of_table(self._segments)
+
+    def place_of_table(self, table: Any) -> TablePlace:
+        """Where one of LanceDB's tables lies."""
         with self._errors("read"):
-            return TablePlace(self._segments.uri, self._segments.latest_storage_options())
+            return TablePlace(table.uri, table.latest_storage_options())
 
     def add_fragments(self, fragments: Sequence[Any], *, replaced: Sequence[str]) -> None:
         """Make fragments that ``write_rows`` wrote a part of the table, and remove all other rows of the videos
@@ -188,12 +192,20 @@ class Store:
             commit_fragments(dataset, fragments, ids_clause("video_id", replaced) if replaced else None)
             self._segments.checkout_latest()
 
-    def drop_unfinished(self) -> None:
-        """Remove what runs that died wrote beside the table and never committed. The caller holds the lock: what
+    def append_fragments(self, table: Any, fragments: Sequence[Any]) -> None:
+        """Make fragments a part of a model's table, in one commit."""
+        with self._errors("write"):
+            dataset = self.place_of_table(table).open()
+        with self.commit():
+            commit_fragments(dataset, fragments, None)
+            table.checkout_latest()
+
+    def drop_unfinished(self, table: TablePlace) -> None:
+        """Remove what runs that died wrote beside a table and never committed. The caller holds the lock: what
         another writes at the same time would go, too. A lease may end meanwhile: there Lance does it, a week later."""
         if isinstance(self._place, LocalFolder):
             with self.commit():
-                drop_unfinished(self.segments_place())
+                drop_unfinished(table)
 
     def copy_video(self, source_id: str, entry: VideoEntry, *, replaced: bool) -> None:
         """Give ``entry`` the segments of the video ``source_id``; ``replaced`` if ``entry.video_id`` has rows now."""

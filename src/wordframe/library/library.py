@@ -260,7 +260,8 @@ class Library:
             retry: try unchanged files again that failed before. every_frame: encode also frames that hardly differ from
                 the last encoded one; else they take its feature.
             sampling: ``seconds`` or ``keyframes`` (``_sampling.py``); kept for later runs, which it is the default of.
-            on_progress: called in this thread after each result. executor: reads the videos; default: this process.
+            on_progress: called in this thread after each result.
+            executor: reads the videos, and makes what models need of them; default: this process.
 
         Raises:
             LibraryError: none of the paths exists, or their store cannot be reached or refuses; another indexer is at
@@ -291,7 +292,7 @@ class Library:
                 )
                 summary = indexer.run(places, prune=prune, force=prune and force, retry=retry)
                 if not summary.interrupted:
-                    prepare_known(self, self._store, summary, should_stop)
+                    prepare_known(self, self._store, summary, should_stop, executor)
                 finish(summary)
             return summary
 
@@ -351,6 +352,7 @@ class Library:
         *,
         untrained: bool = False,
         on_progress: Callable[[int, int], None] = lambda done, total: None,
+        executor: Executor | None = None,
     ) -> int:
         """Store what a model needs of each segment; gives for how many it was made.
 
@@ -359,6 +361,7 @@ class Library:
         Args:
             model: a preset or a checkpoint by folder or hub id, kept up to date by each later ``index``; or a model.
             on_progress: called with the segments done and their total, first with 0.
+            executor: makes what is stored; default: this process.
 
         Raises:
             WordframeError: as ``load_model``; the library is being written, or cannot be.
@@ -366,7 +369,7 @@ class Library:
         loaded = self.load_model(model, untrained=untrained) if isinstance(model, str) else model
         self.check_model(loaded)
         name = model if isinstance(model, str) else None
-        return prepare(self, self._store, loaded, name, untrained=untrained, on_progress=on_progress)
+        return prepare(self, self._store, loaded, name, untrained=untrained, on_progress=on_progress, executor=executor)
 
     def forget_model(self, name: str) -> int:
         """Remove what is kept for a model, by the name that ``models`` gives, or its fingerprint; gives how many were.

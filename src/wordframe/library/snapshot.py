@@ -348,10 +348,6 @@ class Snapshot:
         """Row ids of the segments that nothing is kept for, though the model needs it."""
         return self._prepared.missing()
 
-    def key_columns(self, row_ids: Sequence[int]) -> pa.Table:
-        """What a model's table wants to know of some segments."""
-        return self._table.take(row_ids, ["video_id", *KEY_COLUMNS])
-
     def keys(self) -> pa.Array:
         """The keys of all segments, in no order."""
         return keys_of(self._table.select(None, KEY_COLUMNS))
