@@ -2,9 +2,11 @@
 
     python benchmarks/scale.py FOLDER [--videos 100000]
 
-Part one indexes the videos of a folder with the offline encoder: here, by one actor with all cores of the machine, by
-two with half of them each. Start-up (Ray, the actors, their encoders) is measured by a run over one video and taken
-off, so what is compared is what grows with the archive: core-seconds and seconds, as shares of those here.
+Part one indexes the videos of a folder with the offline encoder: here; by two commands at once, each with half of the
+cores and every other video; by one actor with all cores of the machine; by two with half of them each. A quarter of the
+videos is indexed in the same way before and taken off, and with it whatever starts once: Ray, each actor, its encoder
+and what that compiles. What is compared is what grows with the archive: core-seconds and seconds, as shares of those
+here. Two commands at once show what the machine takes of two encoders that share its memory, without any of ours.
 
 Part two fills a library with made-up videos of one segment each and times, at 1,000, 10,000 … of them, the commit of
 ten new videos as rows and as fragments, and the commit that replaces one of them by fragments.
@@ -35,55 +37,74 @@ ROUNDS = 5
 DIMENSION = 384
 
 
-def measured(command: list[str]) -> dict[str, float]:
-    """Seconds of a command, and core-seconds of it and all processes below it, as last seen of each."""
+Command = tuple[list[str], set[int] | None]
+"""A command, and the cores that it may use."""
+
+
+def measured(commands: list[Command]) -> dict[str, float]:
+    """Seconds of commands that run at once, and core-seconds of all processes below them, as last seen of each."""
     start = time.perf_counter()
-    process = psutil.Popen(command, stdout=subprocess.DEVNULL)
-    cores: dict[tuple[int, float], float] = {}
+    processes = [psutil.Popen(command, stdout=subprocess.DEVNULL) for command, _ in commands]
+    for process, (_, bound_to) in zip(processes, commands, strict=True):
+        if bound_to is not None:
+            process.cpu_affinity(sorted(bound_to))
+    used: dict[tuple[int, float], float] = {}
     over = threading.Event()
 
     def watch() -> None:
         while not over.wait(0.2):
-            try:
-                for each in (process, *process.children(recursive=True)):
-                    times = each.cpu_times()
-                    cores[each.pid, each.create_time()] = times.user + times.system
-            except psutil.Error:  # one ended while it was looked at
-                continue
+            for process in processes:
+                try:
+                    for each in (process, *process.children(recursive=True)):
+                        times = each.cpu_times()
+                        used[each.pid, each.create_time()] = times.user + times.system
+                except psutil.Error:  # one ended while it was looked at
+                    continue
 
     watching = threading.Thread(target=watch)
     watching.start()
-    status = process.wait()
+    statuses = [process.wait() for process in processes]
     over.set()
     watching.join()
-    if status:
-        raise SystemExit(f"failed with status {status}: {' '.join(command)}")
-    return {"seconds": time.perf_counter() - start, "core_seconds": sum(cores.values())}
+    if any(statuses):
+        raise SystemExit(f"failed with status {statuses}: {commands}")
+    return {"seconds": time.perf_counter() - start, "core_seconds": sum(used.values())}
+
+
+def commands_of(way: str, videos: list[Path], place: Path) -> list[Command]:
+    """What indexes videos in one of the ways."""
+    cores = sorted(os.sched_getaffinity(0))
+    half = max(1, len(cores) // 2)
+
+    def index(some: list[Path], name: str, *options: str) -> list[str]:
+        library = ["--library", str(place / name)]
+        return [sys.executable, "-m", "wordframe", "index", *map(str, some), *library, *options]
+
+    if way == "here":
+        return [(index(videos, "library"), None)]
+    if way == "two at once":
+        return [(index(videos[i::2], str(i)), set(cores[i * half : (i + 1) * half])) for i in range(2)]
+    actors = 1 if way == "one actor" else 2
+    asked = ["--ray", "local", "--ray-actors", str(actors), "--ray-cores", str(max(1, len(cores) // actors))]
+    return [(index(videos, "library", *asked), None)]
 
 
 def indexing(folder: Path) -> dict[str, dict[str, float]]:
-    """Part one: by way of reading, what a run over all videos takes beyond one over a single video."""
-    cores = os.cpu_count() or 1
-    ways = {
-        "here": [],
-        "one actor": ["--ray", "local", "--ray-actors", "1", "--ray-cores", str(cores)],
-        "two actors": ["--ray", "local", "--ray-actors", "2", "--ray-cores", str(max(1, cores // 2))],
-    }
-    one = min((path for path in folder.rglob("*.mp4")), key=lambda path: path.stat().st_size)
+    """Part one: by way of reading, what a run over all videos takes beyond one over a quarter of them."""
+    videos = sorted(folder.rglob("*.mp4"))
     found: dict[str, dict[str, float]] = {}
-    for name, options in ways.items():
+    for way in ("here", "two at once", "one actor", "two actors"):
         rows = []
-        for videos in (one, folder):
+        for some in (videos[::4], videos):
             with tempfile.TemporaryDirectory() as place:
-                command = [sys.executable, "-m", "wordframe", "index", str(videos), "--library", f"{place}/library"]
-                rows.append(measured([*command, *options]))
+                rows.append(measured(commands_of(way, some, Path(place))))
         start, whole = rows
-        found[name] = {f"start_{key}": start[key] for key in start}
-        found[name] |= {key: whole[key] - start[key] for key in whole}
-        found[name]["share_of_here"] = found["here"]["core_seconds"] / found[name]["core_seconds"]
+        found[way] = {f"start_{key}": start[key] for key in start}
+        found[way] |= {key: whole[key] - start[key] for key in whole}
+        found[way]["share_of_here"] = found["here"]["core_seconds"] / found[way]["core_seconds"]
         print(
-            f"{name:12} {found[name]['core_seconds']:7.1f} core-s, {found[name]['seconds']:6.1f} s beyond the start of "
-            f"{start['seconds']:.1f} s; efficiency {found[name]['share_of_here']:.2f}",
+            f"{way:12} {found[way]['core_seconds']:7.1f} core-s, {found[way]['seconds']:6.1f} s beyond a quarter's "
+            f"{start['core_seconds']:.1f} core-s; efficiency {found[way]['share_of_here']:.2f}",
             flush=True,
         )
     return found

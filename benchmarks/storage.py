@@ -40,10 +40,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.object_server import BUCKET, ObjectServer
 from wordframe.encoders import Encoder, load_encoder
 from wordframe.library import Library, SegmentEntry, VideoEntry
-from wordframe.library._lance_index import VECTORS, vectors_type
 from wordframe.library._place import place_of
 from wordframe.library._rows import CENTROIDS, SEGMENT_SCHEMA, segment_rows
 from wordframe.library._store import Store
+from wordframe.library._vectors import VECTORS, vectors_type
 from wordframe.search import SearchEngine
 
 FRAMES = 12

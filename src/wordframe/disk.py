@@ -18,8 +18,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 __all__ = [
     "content_hash",
     "display_path",
@@ -184,6 +182,8 @@ def hold_lock(path: str | Path, *, busy: Callable[[], Exception]) -> Iterator[No
     Raises:
         OSError: the lock cannot be made there.
     """
+    from filelock import FileLock, Timeout  # here: who only reads needs none
+
     # not a singleton and not shared by a process: two threads must keep each other out, too
     lock = FileLock(path, thread_local=False)
     try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import functools
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, Protocol, TypeVar
 from urllib.parse import urljoin
 
 from mcp.server import MCPServer
@@ -21,9 +21,9 @@ from wordframe import __version__
 from wordframe.client import Client
 from wordframe.client import schemas as wire
 from wordframe.errors import WordframeError
-from wordframe.library import read_status
-from wordframe.search import Query
-from wordframe.server import Answers, ServedLibrary
+
+if TYPE_CHECKING:
+    from wordframe.server import ServedLibrary
 
 __all__ = ["LocalLibrary", "RunningServer", "Source", "make_server"]
 _INSTRUCTIONS = (
@@ -88,6 +88,8 @@ class LocalLibrary:
     """A library that is read in this process, for this agent alone."""
 
     def __init__(self, served: ServedLibrary) -> None:
+        from wordframe.server import Answers  # brings the library and its models, which an agent of a server needs not
+
         self._place, self._answers = served.place, Answers(served)
 
     def library(self) -> wire.LibraryInfo:
@@ -96,6 +98,8 @@ class LocalLibrary:
 
     def indexing_state(self) -> str:
         """As ``RunningServer.indexing_state``."""
+        from wordframe.library import read_status
+
         status = read_status(self._place)
         return "never" if status is None else status.state
 
@@ -109,6 +113,8 @@ class LocalLibrary:
     def explain(self, segment_id: str, text: str) -> wire.Explanation:
         """Why a segment fits a sentence."""
         _checked(wire.SearchRequest, like=segment_id)  # ids of strange characters end here, as in an address
+        from wordframe.search import Query
+
         return self._answers.explain(segment_id, Query(text=text))
 
     def rank_texts(self, video_id: str, texts: Sequence[str]) -> wire.RankedTexts:

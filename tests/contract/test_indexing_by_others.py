@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -93,6 +94,26 @@ def test_new_rows_and_the_removal_of_old_ones_are_one_commit(tmp_path: Path, vid
     store.add_fragments(write_rows(table, rows), replaced=replaced)
     assert table.open().version == before + 1
     assert sorted(row["segment_id"] for row in rows_of(library)) == sorted(row["segment_id"] for row in rows)
+
+
+def test_rows_for_a_large_library_have_its_vectors_before_it_is_tidied(
+    tmp_path: Path, videos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wordframe.library._lance_index.index_vectors", lambda *_: None)  # LanceDB's asks for D = 8 · n
+    libraries = open_library(tmp_path / "here"), open_library(tmp_path / "there")
+    for library, executor in zip(libraries, (None, FragmentExecutor()), strict=True):
+        library.index(videos / "red.mp4")
+        library.tidy(large_from=1)
+        with monkeypatch.context() as patch:
+            patch.setattr("wordframe.library._store.Store.tidy", lambda self: None)
+            library.index(videos, executor=executor)
+    here, there = ({row["segment_id"]: row["vectors"] for row in vectors_of(library)} for library in libraries)
+    assert len(here) == len(rows_of(libraries[0]))
+    assert here == there
+
+
+def vectors_of(library: Library) -> list[dict[str, Any]]:
+    return library.snapshot().select("vectors IS NOT NULL", ["segment_id", "vectors"])
 
 
 def test_what_a_dead_run_wrote_beside_the_table_goes_with_the_next(tmp_path: Path, videos: Path) -> None:
@@ -200,7 +221,7 @@ def test_a_file_without_permission_says_so(tmp_path: Path, videos: Path) -> None
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--ray-actors", "2"], "go with --ray ADDRESS"),
+        (["--ray-actors", "2"], "goes with --ray ADDRESS"),
         (["--ray", "somewhere"], "local, auto or HOST:PORT"),
         (["--ray", "ray://127.0.0.1:10001"], "ray job submit"),
         (["--ray", "localhost:port"], "no Ray cluster at localhost:port: it is no HOST:PORT"),

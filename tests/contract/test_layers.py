@@ -26,7 +26,13 @@ ALONE = {
     "av": {"video"},
     "obstore": {"object_storage.py"},
     "lance": {"library/_fragments.py", "library/_lance_index.py"},
-    "ray": {"library/_ray.py", "library/_ray_reader.py", "server/on_ray.py"},
+    "ray": {
+        "library/_ray.py",
+        "library/_ray_pool.py",
+        "library/_ray_preparer.py",
+        "library/_ray_reader.py",
+        "server/on_ray.py",
+    },
     # beside the store: old formats, and tables that are too damaged for it
     "lancedb": {
         "library/_store.py",
@@ -124,3 +130,20 @@ def test_the_command_line_loads_nothing_heavy_before_a_command_runs() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def loaded_by(code: str, names: str) -> list[str]:
+    """Those of some modules that a new process has loaded after it ran ``code``."""
+    told = f"{code}; import sys; print(*(name for name in {names.split()} if name in sys.modules))"
+    return subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True).stdout.split()
+
+
+def test_an_agent_of_a_server_loads_nothing_heavy() -> None:
+    pytest.importorskip("mcp")
+    assert loaded_by("import wordframe.cli.mcp, wordframe.mcp", "torch lancedb av numpy pyarrow") == []
+
+
+def test_a_search_loads_no_decoder_and_nothing_that_only_writing_needs() -> None:
+    code = "from wordframe.search import SearchEngine; from wordframe.library import Library; SearchEngine, Library"
+    code += "; from wordframe.encoders import load_encoder; load_encoder('offline')"
+    assert loaded_by(code, "torch av PIL ftfy filelock pathspec transformers") == ["torch"]

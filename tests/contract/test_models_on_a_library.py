@@ -25,6 +25,8 @@ from wordframe.features import TextFeatures, VideoFeatures
 from wordframe.library import Library
 from wordframe.library._local import LocalFolder
 from wordframe.library._model_table import ModelTable, cells_of, model_schema, table_name
+from wordframe.library._model_table import rows_of as model_rows
+from wordframe.library._preparing import Made
 from wordframe.library._segment_table import SegmentTable
 from wordframe.library._store import Store
 from wordframe.models import (
@@ -107,7 +109,7 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         calls.append(len(raw))
         return _cells_of(model, raw)
 
-    for place in ("_prepared", "_model_table"):
+    for place in ("_prepared", "_preparing"):
         monkeypatch.setattr(f"wordframe.library.{place}.cells_of", counting)
     return calls
 
@@ -365,8 +367,8 @@ def test_stale_rows_are_never_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 def test_preparation_goes_on_where_it_was_cut_short(
     library: Library, computed: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wordframe.library._model_table.SEGMENTS_AT_ONCE", 2)
-    monkeypatch.setattr("wordframe.library._model_table.COMMIT_SECONDS", 0.0)
+    monkeypatch.setattr("wordframe.library._preparing.SEGMENTS_AT_ONCE", 2)
+    monkeypatch.setattr("wordframe.library._preparing.COMMIT_SECONDS", 0.0)
 
     def interrupt(done: int, total: int) -> None:
         if done == 4:
@@ -382,7 +384,7 @@ def test_preparation_goes_on_where_it_was_cut_short(
 
 
 def test_ctrl_c_ends_a_preparation_in_order(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wordframe.library._model_table.SEGMENTS_AT_ONCE", 2)
+    monkeypatch.setattr("wordframe.library._preparing.SEGMENTS_AT_ONCE", 2)
     model = model_of("tcmgc-msrvtt")
 
     def press(done: int, total: int) -> None:
@@ -494,7 +496,8 @@ def test_the_nearest_of_many_vectors_are_found(tmp_path: Path) -> None:
         writer = ModelTable(LocalFolder(tmp_path), store.open_model_table("model_many", model_schema(["vector"], 16)))
         ids = [str(i) for i in range(4000)[some]]
         facts = pa.table({"segment_id": ids, "video_id": ids, "content_hash": ids, "num_frames": [1] * len(ids)})
-        writer.add(store, facts, [{"vector": vector} for vector in vectors[some]])
+        rows = model_rows(facts, [{"vector": vector} for vector in vectors[some]], writer.schema)
+        writer.add_made(store, [Made(["all"], len(rows), rows)])
         writer.tidy(store)
         table = ModelTable(LocalFolder(tmp_path), store.open_model_table("model_many"), table)
         present = vectors[: some.stop]

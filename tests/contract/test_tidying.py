@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from wordframe.library import SegmentEntry, VideoEntry
+from wordframe.library._lance_index import rows_by_group
 from wordframe.library._local import LocalFolder
 from wordframe.library._rows import segment_rows
 from wordframe.library._store import Store
@@ -32,6 +33,18 @@ def add(store: Store, count: int) -> None:
 def groups(store: Store) -> list[int]:
     """Rows in each file group."""
     return np.unique(np.array(store.open_segments().row_ids()) >> 32, return_counts=True)[1].tolist()
+
+
+def test_rows_are_counted_alike_with_and_without_lances_own_package(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for count in (9, 4, 6):
+        add(store, count)
+    store.delete(["000002", "000011"])
+    table = store.open_segments().table
+    assert rows_by_group(table) == {0: 8, 1: 3, 2: 6}
+    monkeypatch.setattr("wordframe.library._lance_index.find_spec", lambda name: None)
+    assert rows_by_group(table) == {0: 8, 1: 3, 2: 6}
 
 
 def test_a_small_library_is_merged_each_time(store: Store) -> None:

@@ -20,7 +20,7 @@ from tests.colours import COLOURS, ColourEncoder, write_scenes
 from tests.served import four_part_checkpoint
 from wordframe.cli import main
 from wordframe.errors import LibraryError
-from wordframe.library import Library, verify
+from wordframe.library import Library, _paths_left, verify
 from wordframe.library._copies import COPIES_NAME
 from wordframe.library._durable import DURABLE_NAME, Noted, read_noted
 from wordframe.library._rows import SEGMENT_SCHEMA
@@ -201,6 +201,20 @@ def test_what_is_lost_is_told_before_and_nothing_else_is_read_again(healthy: Hea
     assert verify(folder, mend=True).segments_lost == 2
     summary = Library.open(folder, encoder=ColourEncoder()).index(healthy.videos)
     assert summary.indexed == found.videos
+
+
+def test_one_process_reads_what_is_damaged_until_it_dies_of_it(healthy: Healthy) -> None:
+    expected = {video.path for video in Library.open(healthy.folder).videos()}
+    assert _paths_left.paths_left(healthy.folder, ["segment_index >= 0"]) == expected
+    first = _paths_left._reader
+    assert first is not None
+    assert _paths_left.paths_left(healthy.folder, ["false", "no SQL", "segment_index = 0"]) == expected
+    assert _paths_left.paths_left(healthy.folder, ["false"]) == set()
+    assert _paths_left._reader is first
+    first.kill()
+    first.wait()
+    assert _paths_left.paths_left(healthy.folder, ["segment_index >= 0"]) == expected
+    assert _paths_left._reader is not first
 
 
 @pytest.mark.slow

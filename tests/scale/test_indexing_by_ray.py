@@ -163,6 +163,20 @@ def test_drivers_killed_at_random_moments(
     assert rows_of(library) == undisturbed
 
 
+def test_actors_write_the_vectors_of_a_large_library(
+    executor: RayExecutor, videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wordframe.library._lance_index.index_vectors", lambda *_: None)  # LanceDB's asks for D = 8 · n
+    library = Library.open(tmp_path / "library", encoder=ColourEncoder())
+    library.index(videos / "000.mp4")
+    library.tidy(large_from=1)
+    monkeypatch.setattr("wordframe.library._store.Store.tidy", lambda self: None)
+    library.index([videos / f"{number:03d}.mp4" for number in range(9)], executor=executor)
+    rows = library.snapshot().select("true", ["vectors", "path"])
+    assert len({row["path"] for row in rows}) == 9
+    assert all(row["vectors"] for row in rows)
+
+
 def test_videos_on_object_storage_need_no_shared_folder_and_the_same_options_everywhere(
     executor: RayExecutor,
     videos: Path,

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wordframe.cli.options import JsonOption, LibraryOption, RayOption, RuntimeOption, check_ray_address, print_json
+from wordframe.cli.options import (
+    JsonOption,
+    LibraryOption,
+    RayActorsOption,
+    RayCoresOption,
+    RayOption,
+    RuntimeOption,
+    print_json,
+    ray_executor,
+)
 
 if TYPE_CHECKING:
-    from wordframe.library import IndexSummary, RayExecutor
+    from wordframe.library import IndexSummary
 
 
 def index(
@@ -55,14 +63,8 @@ def index(
         ),
     ] = None,
     ray: RayOption = None,
-    ray_actors: Annotated[
-        int | None,
-        typer.Option(min=1, help="With --ray: how many read; default as many as fit.", show_default=False),
-    ] = None,
-    ray_cores: Annotated[
-        int | None,
-        typer.Option(min=1, help="With --ray: cores for each of them; default up to 4.", show_default=False),
-    ] = None,
+    ray_actors: RayActorsOption = None,
+    ray_cores: RayCoresOption = None,
     ray_gpus: Annotated[
         float | None,
         typer.Option(
@@ -100,7 +102,7 @@ def index(
         )
     if force and not prune:
         raise typer.BadParameter("--force goes with --prune: it forgets videos also where a whole folder is empty")
-    with _executor(ray, ray_actors, ray_cores, ray_gpus) as executor, indexing_progress() as on_progress:
+    with ray_executor(ray, ray_actors, ray_cores, ray_gpus) as executor, indexing_progress() as on_progress:
         from wordframe.library import Library  # loads LanceDB, which a cluster that starts must not fork
 
         opened = Library.open(library, encoder=encoder, runtime=runtime)
@@ -124,19 +126,6 @@ def index(
     refused = prune and bool(summary.away)
     if summary.failed or refused or not summary.videos_met or (strict and summary.known_failures):
         raise typer.Exit(1)
-
-
-def _executor(
-    address: str | None, actors: int | None, cores: int | None, gpus: float | None
-) -> contextlib.AbstractContextManager[RayExecutor | None]:
-    if address is None:
-        if (actors, cores, gpus) != (None, None, None):
-            raise typer.BadParameter("--ray-actors, --ray-cores and --ray-gpus go with --ray ADDRESS")
-        return contextlib.nullcontext()
-    check_ray_address(address)
-    from wordframe.library import RayExecutor
-
-    return RayExecutor(address, actors=actors, cores=cores, gpus=gpus)
 
 
 def print_problems(summary: IndexSummary) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from wordframe.library import RayExecutor
 
 
 def library_option(help: str) -> Any:
@@ -40,10 +44,32 @@ RayOption = Annotated[
 ]
 
 
+RayActorsOption = Annotated[
+    int | None, typer.Option(min=1, help="With --ray: how many work; default as many as fit.", show_default=False)
+]
+RayCoresOption = Annotated[
+    int | None, typer.Option(min=1, help="With --ray: cores for each of them; default up to 4.", show_default=False)
+]
+
+
 def check_ray_address(address: str) -> None:
     """Refuse what is no address of a cluster."""
     if address not in ("local", "auto") and ":" not in address:
         raise typer.BadParameter(f"--ray takes local, auto or HOST:PORT, not {address!r}")
+
+
+def ray_executor(
+    address: str | None, actors: int | None, cores: int | None, gpus: float | None = None
+) -> contextlib.AbstractContextManager[RayExecutor | None]:
+    """Who works on a cluster, if one was asked for. Made before the library is opened: LanceDB is not to be forked."""
+    if address is None:
+        if (actors, cores, gpus) != (None, None, None):
+            raise typer.BadParameter("what begins with --ray- goes with --ray ADDRESS")
+        return contextlib.nullcontext()
+    check_ray_address(address)
+    from wordframe.library import RayExecutor
+
+    return RayExecutor(address, actors=actors, cores=cores, gpus=gpus)
 
 
 # captioned videos: which, and how much of each

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wordframe.cli.options import JsonOption, LibraryOption, UntrainedOption, print_json
+from wordframe.cli.options import (
+    JsonOption,
+    LibraryOption,
+    RayActorsOption,
+    RayCoresOption,
+    RayOption,
+    UntrainedOption,
+    print_json,
+    ray_executor,
+)
 
 if TYPE_CHECKING:
     from wordframe.library import ModelEntry
@@ -24,6 +33,9 @@ def prepare(
     listing: Annotated[bool, typer.Option("--list", help="List the models that the library is prepared for.")] = False,
     remove: Annotated[str | None, typer.Option(help="Remove what is kept for a model.", show_default=False)] = None,
     untrained: UntrainedOption = False,
+    ray: RayOption = None,
+    ray_actors: RayActorsOption = None,
+    ray_cores: RayCoresOption = None,
     json: JsonOption = False,
 ) -> None:
     """Store what a model needs of each segment, so that searches with it are quick.
@@ -34,22 +46,27 @@ def prepare(
 
         wordframe prepare my-tcmgc --library my-library
 
+        wordframe prepare my-tcmgc -l /shared/library --ray auto
+
         wordframe prepare --list -l my-library
 
         wordframe prepare --remove my-tcmgc -l my-library
     """
     if [model is not None, listing, remove is not None].count(True) != 1:
         raise typer.BadParameter("give one of a model, --list and --remove MODEL")
-    from wordframe.library import Library
+    if model is None and (ray, ray_actors, ray_cores) != (None, None, None):
+        raise typer.BadParameter("--ray goes with a model")
+    with ray_executor(ray, ray_actors, ray_cores) as executor:
+        from wordframe.library import Library  # loads LanceDB, which a cluster that starts must not fork
 
-    opened = Library.open(library)
-    if listing:
-        _list(opened.models(), json)
-    elif remove is not None:
-        _print({"removed": opened.forget_model(remove)}, f"removed what was kept for {remove}", json)
-    elif model is not None:
+        opened = Library.open(library)
+        if listing:
+            return _list(opened.models(), json)
+        if remove is not None:
+            return _print({"removed": opened.forget_model(remove)}, f"removed what was kept for {remove}", json)
+        assert model is not None
         with _bar() as (on_progress, state):
-            made = opened.prepare(model, untrained=untrained, on_progress=on_progress)
+            made = opened.prepare(model, untrained=untrained, on_progress=on_progress, executor=executor)
         total = state.get("total", 0)
         _print({"prepared": made, "missing": total - made}, _summary(model, made, total), json)
         if made < total:  # Ctrl-C; the library ends in order and raises nothing

@@ -18,7 +18,6 @@ from dataclasses import asdict, dataclass
 from threading import Lock
 from typing import Any
 
-import ftfy
 import torch
 from torch import Tensor, nn
 
@@ -247,6 +246,8 @@ def clean_text(text: str) -> str:
     >>> clean_text(" Salt &amp;amp; pepper,  \u201cfresh\u201d from the caf\u00c3\u00a9 ")
     'salt & pepper, "fresh" from the café'
     """
+    import ftfy  # here: only CLIP's relatives need it
+
     # ftfy leaves entities alone in a text that holds "<", so they are read here in any case: twice, since texts from
     # the web were often escaped twice
     unescaped = html.unescape(html.unescape(ftfy.fix_text(text)))

@@ -17,7 +17,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from wordframe.encoders.base import RgbFrames
@@ -27,7 +26,6 @@ CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 _PILLOW_FILTERS: dict[int, Literal["bicubic", "bilinear"]] = {2: "bilinear", 3: "bicubic"}
-_RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +106,9 @@ class Preprocessing:
             size = (self.short_side * height // short, self.short_side * width // short)
         if size == (height, width):
             return frames
-        resample = _RESAMPLING[self.interpolation]
+        from PIL import Image  # here: texts are encoded without it
+
+        resample = Image.Resampling[self.interpolation.upper()]
         resized = np.empty((len(frames), *size, 3), np.uint8)
         for row, frame in zip(resized, frames, strict=True):
             row[:] = np.asarray(Image.fromarray(frame).resize(size[::-1], resample))

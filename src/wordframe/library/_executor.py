@@ -1,6 +1,7 @@
-"""Who reads the videos of a run: this process alone, or others (``_ray.py``). The indexer does not know which.
+"""Who does the work of a run: this process alone, or others (``_ray.py``). Who plans and commits does not know which.
 
-An executor hands out what became of each file; the plan, the commits, the summary and the status are the indexer's.
+An executor hands out what became of each file, or of each block of segments for a model; the plan, the commits, the
+summary and the status are the indexer's, and those of ``_preparing.py``.
 """
 
 from __future__ import annotations
@@ -9,14 +10,18 @@ from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from wordframe.cores import usable_cores
-from wordframe.library._reading import Claims, Event, Settings, VideoJob, read_videos
 
 if TYPE_CHECKING:
     from wordframe.library._fragments import TablePlace
+    from wordframe.library._preparing import Block, Made, Preparing
+    from wordframe.library._reading import Event, Settings, VideoJob
 
 
 class Executor(Protocol):
-    """Reads videos, somewhere. writes_fragments: their rows lie beside the table when it tells of them."""
+    """Reads videos, somewhere, and makes what models keep of them.
+
+    writes_fragments: the rows lie beside the table when it tells of them.
+    """
 
     writes_fragments: bool
 
@@ -31,6 +36,12 @@ class Executor(Protocol):
         """
         ...
 
+    def prepare(
+        self, blocks: Sequence[Block], asked: Preparing, should_stop: Callable[[], bool]
+    ) -> Generator[Made, None, None]:
+        """The rows of each block, in any order."""
+        ...
+
 
 class LocalExecutor:
     """Reads in this process, on all cores that it may use."""
@@ -40,4 +51,13 @@ class LocalExecutor:
     def read(
         self, jobs: Sequence[VideoJob], settings: Settings, table: TablePlace, should_stop: Callable[[], bool]
     ) -> Generator[Event, None, None]:
+        from wordframe.library._reading import Claims, read_videos  # brings the decoder
+
         return read_videos(jobs, settings, claim=Claims().claim, should_stop=should_stop, cores=usable_cores())
+
+    def prepare(
+        self, blocks: Sequence[Block], asked: Preparing, should_stop: Callable[[], bool]
+    ) -> Generator[Made, None, None]:
+        from wordframe.library._preparing import prepare_blocks
+
+        return prepare_blocks(blocks, asked, should_stop)

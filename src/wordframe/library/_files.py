@@ -12,12 +12,14 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from pathspec import GitIgnoreSpec
+from typing import TYPE_CHECKING
 
 from wordframe.addresses import is_address, parse_address
 from wordframe.errors import LibraryError
 from wordframe.video import PASSED_SUFFIXES, is_taken_for_video
+
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
 
 IGNORE_FILE = ".wordframeignore"
 SYSTEM_FOLDERS = frozenset(
@@ -163,6 +165,8 @@ def _read_ignored(folder: str, above: Ignored | None, findings: Findings) -> Ign
     path = os.path.join(folder, IGNORE_FILE)
     try:
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            from pathspec import GitIgnoreSpec
+
             return Ignored(folder, GitIgnoreSpec.from_lines(file), above)
     except FileNotFoundError:
         return above

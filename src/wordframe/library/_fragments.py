@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from wordframe.errors import needs_extra
 from wordframe.library._rows import SEGMENT_SCHEMA
+from wordframe.library._vectors import as_stored
 
 _KEPT_VERSIONS = datetime.timedelta(hours=1)
 
@@ -43,11 +44,20 @@ class TablePlace:
 
 def write_rows(place: TablePlace, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
     """Write segments beside the table, as fragments that ``commit_fragments`` takes; they can be pickled."""
+    dataset = place.open()
+    return _write(dataset, as_stored(pa.Table.from_pylist(list(rows), schema=SEGMENT_SCHEMA), dataset))
+
+
+def write_table(place: TablePlace, rows: pa.Table) -> list[Any]:
+    """Write rows with all columns of another table beside it, as ``write_rows`` does."""
+    return _write(place.open(), rows)
+
+
+def _write(dataset: Any, rows: pa.Table) -> list[Any]:
     from lance.fragment import write_fragments
 
-    table = pa.Table.from_pylist(list(rows), schema=SEGMENT_SCHEMA)
     # told the table and not its address, so that the files are of the version and the field numbers it has
-    fragments: list[Any] = write_fragments(table, place.open(), mode="append")
+    fragments: list[Any] = write_fragments(rows, dataset, mode="append")
     return fragments
 
 

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 from wordframe.disk import shown_command
 from wordframe.errors import LibraryError, WordframeError
 from wordframe.interrupts import interrupts_noted
-from wordframe.library._model_table import ModelTable, columns_of, fill, lasting_name, model_schema, table_name
+from wordframe.library._model_table import ModelTable, columns_of, lasting_name, model_schema, table_name
 from wordframe.library._store import ModelEntry, Store
 from wordframe.library.status import IndexSummary
 from wordframe.models import TextVideoModel
 
 if TYPE_CHECKING:
+    from wordframe.library._executor import Executor
     from wordframe.library.library import Library
 
 
@@ -28,6 +29,7 @@ def prepare(
     *,
     untrained: bool,
     on_progress: Callable[[int, int], None],
+    executor: Executor | None = None,
 ) -> int:
     """Make what a model needs; as ``Library.prepare``. Under a ``name`` it is kept up to date by later runs."""
     if not columns_of(model):
@@ -38,7 +40,7 @@ def prepare(
             others = [known for known in store.models() if known.table != entry.table]
             store.set_models([*others, entry])
         _forget_stale(library, store)
-        return _fill_table(library, store, model, on_progress, interrupted.is_set)
+        return _fill_table(library, store, model, on_progress, interrupted.is_set, executor)
 
 
 def forget_model(library: Library, store: Store, name: str) -> int:
@@ -57,7 +59,13 @@ def forget_model(library: Library, store: Store, name: str) -> int:
         return len(gone) + len(unlisted)
 
 
-def prepare_known(library: Library, store: Store, summary: IndexSummary, should_stop: Callable[[], bool]) -> None:
+def prepare_known(
+    library: Library,
+    store: Store,
+    summary: IndexSummary,
+    should_stop: Callable[[], bool],
+    executor: Executor | None = None,
+) -> None:
     """Bring up to date what models need; one that cannot be had any more is told, and does not end the run. The caller
     holds the lock."""
     _forget_stale(library, store)
@@ -67,7 +75,8 @@ def prepare_known(library: Library, store: Store, summary: IndexSummary, should_
             if table_name(model) != entry.table:
                 command = shown_command("wordframe", "prepare", entry.name)
                 raise LibraryError(f"it has other weights by now; {command} follows them")
-            summary.prepared[entry.name] = _fill_table(library, store, model, lambda done, total: None, should_stop)
+            made = _fill_table(library, store, model, lambda done, total: None, should_stop, executor)
+            summary.prepared[entry.name] = made
         except WordframeError as error:
             summary.not_prepared[entry.name] = str(error)
 
@@ -90,10 +99,12 @@ def _fill_table(
     model: TextVideoModel,
     on_progress: Callable[[int, int], None],
     should_stop: Callable[[], bool],
+    executor: Executor | None,
 ) -> int:
     """Add what is missing to a model's table, made if there is none; gives for how many segments it was."""
+    from wordframe.library._preparing import fill
+
     schema = model_schema(columns_of(model), model.dimension)
     table = ModelTable(library.place, store.open_model_table(table_name(model), schema))
-    done = fill(store, table, library.snapshot(model), on_progress=on_progress, should_stop=should_stop)
-    table.tidy(store)
-    return done
+    snapshot = library.snapshot(model)
+    return fill(store, table, snapshot, on_progress=on_progress, should_stop=should_stop, executor=executor)

@@ -9,12 +9,12 @@ beside it. How much is read stands with the column; ``wordframe doctor --recall`
 
 Which of the two a library has is decided by its writer, when it tidies up: a reader looks whether the column is there.
 With it come indexes over ids and what filters ask for, so that no look-up reads the whole table.
-Neighbours: ``_store.py`` calls ``keep_indexes``; ``snapshot.py`` asks.
+Neighbours: ``_store.py`` calls ``keep_indexes``; ``snapshot.py`` asks; ``_vectors.py`` makes the column.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -24,13 +24,13 @@ import pyarrow as pa
 from lancedb.index import Bitmap, BTree, IvfRq
 from numpy.typing import NDArray
 
-from wordframe.library._vector_index import codes_in, row_ids_of
+from wordframe.library._vector_index import row_ids_of
+from wordframe.library._vectors import VECTORS, is_large, vectors_type, with_vectors
 
 LOOKED_UP_SEGMENTS = 10_000
 """From here on a look-up takes longer in the table than in an index."""
 LARGE_SEGMENTS = 250_000
 """From here on codes in memory would take more than about 400 MB (three of 512 numbers a segment)."""
-VECTORS = "vectors"
 LOOSE_ROWS = 20_000
 """So many rows outside the index cost a search about as much as all the codes of a million segments."""
 _FILLED_AT_ONCE = 4_000
@@ -39,6 +39,7 @@ _SEGMENTS_A_PARTITION = 25_000
 """Few partitions, since all are read: each costs a search something of its own."""
 _LOOK_UPS: Mapping[str, BTree | Bitmap] = {
     "segment_id": BTree(),
+    "key": BTree(),
     "video_id": BTree(),
     "content_hash": BTree(),
     "path": BTree(),
@@ -46,7 +47,8 @@ _LOOK_UPS: Mapping[str, BTree | Bitmap] = {
     "modified_ns": BTree(),
     "segment_index": Bitmap(),
 }
-_KEPT_UNDER = b"wordframe."
+_SPARE = 1.25
+_KEPT_UNDER, _GROUPS = b"wordframe.", b"wordframe.groups"
 
 
 @dataclass(frozen=True)
@@ -63,22 +65,16 @@ def can_be_large() -> bool:
     return find_spec("lance") is not None
 
 
-def is_large(table: Any) -> bool:
-    """Whether stage one of a table's version is the index on disk."""
-    return VECTORS in table.schema.names
-
-
 def lacks_index(table: Any) -> bool:
     """Whether a table has a size at which the index belongs on disk, and this install cannot make it."""
     return not (is_large(table) or can_be_large()) and int(table.count_rows()) >= LARGE_SEGMENTS
 
 
 class LanceIndex:
-    """The index at a table's version. Any number of threads may ask."""
+    """The index over a column at a table's version. Any number of threads may ask."""
 
-    def __init__(self, table: Any, effort: Effort | None = None) -> None:
-        self._table = table
-        self.effort = effort_of(table) if effort is None else effort
+    def __init__(self, table: Any, effort: Effort, column: str = VECTORS) -> None:
+        self._table, self.effort, self._column = table, effort, column
 
     @property
     def num_partitions(self) -> int:
@@ -95,7 +91,7 @@ class LanceIndex:
         Args:
             where: an SQL condition that they must pass; it is worked out first, so it does not thin them out.
         """
-        look = self._table.search(query, vector_column_name=VECTORS).distance_type("cosine").limit(limit)
+        look = self._table.search(query, vector_column_name=self._column).distance_type("cosine").limit(limit)
         look = look.nprobes(self.effort.partitions)
         if self.effort.refine > 1:
             look = look.refine_factor(self.effort.refine)
@@ -112,6 +108,21 @@ def rows_clause(row_ids: Sequence[int]) -> str:
     '_rowid IN (3, 5)'
     """
     return f"_rowid IN ({', '.join(map(str, row_ids))})" if row_ids else "false"
+
+
+def widened(look: Callable[[int], list[int]], size: int, share: float, most: int) -> list[int]:
+    """The best ``size`` of what passes a test that an index cannot make, about a ``share`` of all.
+
+    Args:
+        look: gives those of the best so many that pass it, best first.
+        most: how many there are in all.
+    """
+    limit = min(most, round(size / max(share, 1e-9) * _SPARE))
+    while True:
+        found = look(limit)
+        if len(found) >= size or limit >= most:
+            return found[:size]
+        limit = min(most, 4 * limit)
 
 
 # Kept with the library -----------------------------------------------------------------------------------------------
@@ -131,33 +142,36 @@ def keep_effort(table: Any, effort: Effort) -> None:
 
 
 def _is_ours(name: bytes) -> bool:
-    return name.startswith(_KEPT_UNDER)
+    return name.startswith(_KEPT_UNDER) and name != _GROUPS
+
+
+def noted_groups(table: Any, column: str) -> int | None:
+    """Up to which group of rows a column was seen to be complete: below that number; None where nobody noted it."""
+    noted = (table.schema.field(column).metadata or {}).get(_GROUPS)
+    return None if noted is None else int(noted)
+
+
+def note_groups(table: Any, column: str, groups: int) -> None:
+    """Note it, unless that is known."""
+    if noted_groups(table, column) != groups:
+        table.update_field_metadata({"path": column, "metadata": {_GROUPS.decode(): str(groups)}})
+
+
+def rows_by_group(table: Any) -> dict[int, int]:
+    """The file groups of a table by number, and how many rows each has: as Lance notes it, or counted without its
+    package. New rows are always in groups with higher numbers; a row's id has its group's in the upper 32 bits."""
+    if find_spec("lance") is not None:
+        return {group.fragment_id: group.count_rows() for group in table.to_lance().get_fragments()}
+    numbers, counts = np.unique(row_ids_of(table) >> 32, return_counts=True)
+    return dict(zip(numbers.tolist(), counts.tolist(), strict=True))
+
+
+def num_groups(table: Any) -> int:
+    """One more than the highest number of a table's file groups."""
+    return max(rows_by_group(table), default=-1) + 1
 
 
 # Writing -------------------------------------------------------------------------------------------------------------
-
-
-def vectors_type(dimension: int) -> pa.DataType:
-    """One or more directions of half precision a row."""
-    return pa.list_(pa.list_(pa.float16(), dimension))
-
-
-def with_vectors(rows: pa.Table, type_: pa.DataType) -> pa.Table:
-    """Rows with ``vectors`` beside their ``centroids``, of the type that the column has."""
-    dimension = type_.value_type.list_size
-    ends, vectors = [np.zeros(1, np.int32)], []
-    for cells in rows["centroids"].chunks:
-        first, codes = codes_in(cells, dimension)
-        lengths = np.maximum(np.linalg.norm(codes.astype(np.float32), axis=1, keepdims=True), 1e-12)
-        vectors.append((codes / lengths).astype(np.float16).ravel())
-        ends.append(first[1:] + ends[-1][-1])
-    flat = pa.FixedSizeListArray.from_arrays(pa.array(np.concatenate([np.empty(0, np.float16), *vectors])), dimension)
-    return rows.append_column(VECTORS, pa.ListArray.from_arrays(pa.array(np.concatenate(ends).astype(np.int32)), flat))
-
-
-def as_stored(rows: pa.Table, table: Any) -> pa.Table:
-    """Rows with all columns that a table has."""
-    return with_vectors(rows, table.schema.field(VECTORS).type) if is_large(table) else rows
 
 
 def keep_indexes(table: Any, large_from: int) -> None:
@@ -173,8 +187,15 @@ def make_look_ups(table: Any) -> None:
     """Make the indexes over ids and what filters ask for that a table has not yet."""
     known = {config.columns[0] for config in table.list_indices()}
     for column, kind in _LOOK_UPS.items():
-        if column not in known:
+        if column in table.schema.names and column not in known:
             table.create_index(column, config=kind)
+
+
+def index_vectors(table: Any, column: str) -> None:
+    """Make the index over a column of vectors unless there is one."""
+    if not any(config.columns == [column] for config in table.list_indices()):
+        config = IvfRq(distance_type="cosine", num_bits=1, num_partitions=_partitions(table))
+        table.create_index(column, config=config)
 
 
 def make_large(table: Any) -> None:
@@ -182,9 +203,7 @@ def make_large(table: Any) -> None:
     if not is_large(table):
         _add_vectors(table)
     _fill(table)
-    if not any(config.columns == [VECTORS] for config in table.list_indices()):
-        config = IvfRq(distance_type="cosine", num_bits=1, num_partitions=_partitions(table))
-        table.create_index(VECTORS, config=config)
+    index_vectors(table, VECTORS)
 
 
 def _partitions(table: Any) -> int:
@@ -208,11 +227,19 @@ def _add_vectors(table: Any) -> None:
 
 
 def _fill(table: Any) -> None:
-    """Make the vectors of rows that came without, from a writer that knows nothing of them."""
-    rows = row_ids_of(table, f"{VECTORS} IS NULL")
+    """Make the vectors of rows that came without, from a writer that knows nothing of them. Rows are looked at once."""
+    first = (noted_groups(table, VECTORS) or 0) << 32
+    looked_at = table.search().where(f"_rowid >= {first}").select([VECTORS]).with_row_id(True)
+    rows = [row for batch in looked_at.to_batches(_FILLED_AT_ONCE) for row in _without_vectors(batch)]
     type_ = table.schema.field(VECTORS).type
     for start in range(0, len(rows), _FILLED_AT_ONCE):
-        some = rows[start : start + _FILLED_AT_ONCE].tolist()
+        some = rows[start : start + _FILLED_AT_ONCE]
         cells = table.take_row_ids(some).select(["segment_id", "centroids"]).to_arrow()
         made = with_vectors(cells, type_).select(["segment_id", VECTORS])
         table.merge_insert("segment_id").when_matched_update_all().execute(made)
+    note_groups(table, VECTORS, num_groups(table))
+
+
+def _without_vectors(batch: pa.RecordBatch) -> list[int]:
+    rows: list[int] = batch["_rowid"].filter(batch[VECTORS].is_null()).to_pylist()
+    return rows

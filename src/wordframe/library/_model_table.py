@@ -6,8 +6,7 @@ segment's frames that take long to make (TC-MGC). Any other model works on the s
 carries the key of what it was made of: segment, content of the file, number of frames. One whose key no segment has any
 more is stale: never used, and removed by the next indexing or preparing.
 
-``fill`` is what ``wordframe prepare`` and the indexer do, never a search. A run that is cut short goes on from its last
-commit, a few seconds before.
+``wordframe prepare`` and the indexer fill it (``_preparing.py``), never a search.
 Neighbours: ``_store.py`` opens the tables, ``snapshot.py`` reads them and knows which segments have no row.
 """
 
@@ -15,8 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,19 +23,19 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from wordframe.features import VideoFeatures
+from wordframe.library._lance_index import Effort, LanceIndex, index_vectors, make_look_ups, note_groups, noted_groups
 from wordframe.library._place import Place
-from wordframe.library._segment_table import library_errors
+from wordframe.library._segment_table import ids_clause, library_errors
 from wordframe.library._store import MODEL_PREFIX, Store
 from wordframe.library._vector_index import VectorIndex, to_codes
 from wordframe.models import TextVideoModel, contextualize, video_statistics, video_vectors
 
 if TYPE_CHECKING:
-    from wordframe.library.snapshot import Snapshot
+    from wordframe.library._fragments import TablePlace
+    from wordframe.library._preparing import Made
 
 _ROW_FORMAT = 1  # counts up when the same segment and model would give another cell
 _DELETED_AT_ONCE = 1000
-SEGMENTS_AT_ONCE = 512
-COMMIT_SECONDS = 5.0
 Cells = dict[str, NDArray[Any]]
 """What is kept of a segment for a model, flat, by column."""
 KEY_COLUMNS = ("segment_id", "content_hash", "num_frames")
@@ -96,6 +94,18 @@ def keys_of(segments: pa.Table) -> pa.Array:
     return keys.combine_chunks()
 
 
+def rows_of(segments: pa.Table, cells: Sequence[Cells], schema: pa.Schema) -> pa.Table:
+    """Rows for a model's table, of segments (``KEY_COLUMNS`` and ``video_id``) and what is kept of each."""
+    keys = keys_of(segments).to_pylist()
+    rows = [
+        {"segment_id": fact["segment_id"], "video_id": fact["video_id"], "key": key}
+        | {name: cell.astype(_BINARY[name]).tobytes() if name in _BINARY else cell for name, cell in one.items()}
+        | ({"code": to_codes(one["vector"]).tobytes()} if "vector" in one else {})
+        for fact, key, one in zip(segments.to_pylist(), keys, cells, strict=True)
+    ]
+    return pa.Table.from_pylist(rows, schema=schema)
+
+
 class ModelTable:
     """Rows of one model, at the version that the handle ``table`` met.
 
@@ -107,12 +117,36 @@ class ModelTable:
         self._place, self._table = place, table
         self.version = int(table.version)
         self._columns = [name for name in table.schema.names if name == "vector" or name in _BINARY]
+        self._num_groups = noted_groups(table, "key")
         if "vector" in self._columns:
             dimension = table.schema.field("vector").type.list_size
-            self._index: VectorIndex = VectorIndex(table, "code", dimension, None if before is None else before._index)
+            earlier = before._index if before is not None and isinstance(before._index, VectorIndex) else None
+            self._index: VectorIndex | LanceIndex = VectorIndex(table, "code", dimension, earlier)
+            if self.is_on_disk:
+                self._index = LanceIndex(table, Effort(), "vector")
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Its columns."""
+        return self._table.schema
 
     def _errors(self, doing: str) -> contextlib.AbstractContextManager[None]:
         return library_errors(self._place, doing)
+
+    @property
+    def is_on_disk(self) -> bool:
+        """Whether it is that of a large library: found by indexes on disk, and complete up to ``first_unknown``."""
+        return self._num_groups is not None
+
+    @property
+    def first_unknown(self) -> int:
+        """A row id: what each segment below it needs was here when the table was last filled."""
+        return (self._num_groups or 0) << 32
+
+    def count(self) -> int:
+        """How many rows there are."""
+        with self._errors("read"):
+            return int(self._table.count_rows())
 
     def keys(self) -> tuple[NDArray[np.int64], pa.Array]:
         """Row ids and keys of all rows."""
@@ -120,34 +154,64 @@ class ModelTable:
             found = self._table.search().select(["key"]).with_row_id(True).to_arrow()
         return found["_rowid"].to_numpy().astype(np.int64), found["key"].combine_chunks()
 
+    def known(self, keys: Sequence[str]) -> pa.Array:
+        """Those of some keys that there is a row of."""
+        with self._errors("read"):
+            return (
+                self._table.search().where(ids_clause("key", keys)).select(["key"]).to_arrow()["key"].combine_chunks()
+            )
+
     def take(self, row_ids: Sequence[int]) -> dict[str, Cells]:
         """What some rows hold, by key."""
         if not row_ids:
             return {}
         with self._errors("read"):
-            found = self._table.take_row_ids(list(row_ids)).select(["key", *self._columns]).to_arrow()
+            return self._cells(self._table.take_row_ids(list(row_ids)).select(["key", *self._columns]).to_arrow())
+
+    def by_key(self, keys: Sequence[str]) -> dict[str, Cells]:
+        """What is held under some keys, as far as there are rows of them."""
+        with self._errors("read"):
+            found = self._table.search().where(ids_clause("key", keys)).select(["key", *self._columns]).to_arrow()
+            return self._cells(found)
+
+    def _cells(self, found: pa.Table) -> dict[str, Cells]:
         columns = [_arrays(name, found[name]) for name in self._columns]
         cells = (dict(zip(self._columns, row, strict=True)) for row in zip(*columns, strict=True))
         return dict(zip(found["key"].to_pylist(), cells, strict=True))
 
     def nearest(self, vector: NDArray[np.float32], limit: int, among: NDArray[np.int64] | None) -> list[int]:
         """Row ids of the ``limit`` vectors nearest to ``vector (D,)``, best first; ``among`` these rows, or all."""
+        assert isinstance(self._index, VectorIndex), "of a large library's table keys are asked for"
         with self._errors("read"):
             return self._index.nearest(vector, limit, among)
 
+    def nearest_keys(self, vector: NDArray[np.float32], limit: int, among: Sequence[str] | None = None) -> list[str]:
+        """Keys of the ``limit`` vectors nearest to ``vector (D,)``, best first; ``among`` these keys, or all."""
+        assert isinstance(self._index, LanceIndex), "of a small library's table rows are asked for"
+        where = None if among is None else ids_clause("key", among)
+        with self._errors("read"):
+            rows = self._index.nearest(vector, limit, where)
+            if not rows:
+                return []
+            found = self._table.take_row_ids(rows).select(["key"]).with_row_id().to_arrow()
+        keys = dict(zip(found["_rowid"].to_pylist(), found["key"].to_pylist(), strict=True))
+        return [keys[row] for row in rows]
+
     # Writing ---------------------------------------------------------------------------------------------------------
 
-    def add(self, store: Store, segments: pa.Table, cells: Sequence[Cells]) -> None:
-        """Add the rows of some segments (``KEY_COLUMNS`` and ``video_id``), in one commit."""
-        keys = keys_of(segments).to_pylist()
-        rows = [
-            {"segment_id": fact["segment_id"], "video_id": fact["video_id"], "key": key}
-            | {name: cell.astype(_BINARY[name]).tobytes() if name in _BINARY else cell for name, cell in one.items()}
-            | ({"code": to_codes(one["vector"]).tobytes()} if "vector" in one else {})
-            for fact, key, one in zip(segments.to_pylist(), keys, cells, strict=True)
-        ]
-        with store.commit(self._table):
-            self._table.add(pa.Table.from_pylist(rows, schema=self._table.schema))
+    def place_of(self, store: Store) -> TablePlace:
+        """Where it lies, for whoever writes rows beside it."""
+        return store.place_of_table(self._table)
+
+    def add_made(self, store: Store, made: Sequence[Made]) -> None:
+        """Add the rows of blocks, in one commit; or in two, where they come as cells and as fragments."""
+        rows = [block.rows for block in made if block.rows is not None]
+        if rows:
+            with store.commit(self._table):
+                self._table.add(pa.concat_tables(rows))
+        fragments = [fragment for block in made for fragment in block.fragments]
+        if fragments:
+            store.append_fragments(self._table, fragments)
 
     def drop_stale(self, store: Store, valid: pa.Array) -> None:
         """Remove the rows whose key is not among ``valid``."""
@@ -160,7 +224,19 @@ class ModelTable:
 
     def tidy(self, store: Store) -> None:
         """Merge small files, and drop old versions."""
-        store.tidy_table(self._table)
+        store.tidy_table(self._table, is_indexed=self.is_on_disk and "vector" in self._columns)
+
+    def keep_on_disk(self, store: Store, num_groups: int) -> None:
+        """Make the indexes of a large library, as far as they are missing, and note what is here.
+
+        Args:
+            num_groups: of the segments' table; of each segment in one of them there is a row.
+        """
+        with store.commit(self._table):
+            make_look_ups(self._table)
+            if "vector" in self._columns:
+                index_vectors(self._table, "vector")
+            note_groups(self._table, "key", num_groups)
 
 
 def _arrays(name: str, column: pa.ChunkedArray) -> list[NDArray[Any]]:
@@ -172,35 +248,3 @@ def _arrays(name: str, column: pa.ChunkedArray) -> list[NDArray[Any]]:
 def lasting_name(name: str) -> str:
     """A model's name that means the same from another folder."""
     return os.path.abspath(name) if os.path.isdir(name) else name
-
-
-def fill(
-    store: Store,
-    table: ModelTable,
-    snapshot: Snapshot,
-    *,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
-    should_stop: Callable[[], bool] = lambda: False,
-) -> int:
-    """Add a row for each segment of the snapshot that has none; gives how many were added.
-
-    Args:
-        on_progress: called with the segments done and their total, first with 0.
-    """
-    missing = snapshot.unprepared()
-    facts: list[pa.Table] = []
-    cells: list[Cells] = []
-    done, last_commit = 0, time.monotonic()
-    on_progress(done, len(missing))
-    while done < len(missing) and not should_stop():
-        block = missing[done : done + SEGMENTS_AT_ONCE]
-        facts.append(snapshot.key_columns(block))
-        cells += cells_of(snapshot.model, snapshot.frames(block))
-        done += len(block)
-        if time.monotonic() - last_commit > COMMIT_SECONDS:
-            table.add(store, pa.concat_tables(facts), cells)
-            facts, cells, last_commit = [], [], time.monotonic()
-        on_progress(done, len(missing))
-    if facts:
-        table.add(store, pa.concat_tables(facts), cells)
-    return done

@@ -1,6 +1,6 @@
 """What a model keeps of one state's segments: read where it is stored, made of the frames where it is not.
 
-Neighbours: ``snapshot.py`` asks, ``_model_table.py`` stores.
+Neighbours: ``snapshot.py`` asks, ``_model_table.py`` stores; ``_prepared_on_disk.py`` is the same for large libraries.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from wordframe.library._segment_table import SegmentTable
 from wordframe.models import TextVideoModel
 
 MADE_AT_ONCE = 512
+Nearest = Callable[[NDArray[np.float32], int, NDArray[np.int64]], list[int]]
 
 
 @dataclass(frozen=True)
@@ -68,20 +69,43 @@ class Prepared:
 
     def cells(self, row_ids: Sequence[int], keys: Sequence[str]) -> list[Cells]:
         """What the model keeps of each segment: stored under the key it has now, else made of its frames."""
-        stored: dict[str, Cells] = {}
-        if self._stored is not None:
-            places = self.rows.of(row_ids)
-            stored = self._stored.take(places[places >= 0].tolist())
+        stored = self._stored_cells(row_ids, keys)
         found = [stored.get(key) for key in keys]
         unknown = [row_id for row_id, cells in zip(row_ids, found, strict=True) if cells is None]
         made = iter(self._made(unknown))
         return [next(made) if cells is None else cells for cells in found]
+
+    def _stored_cells(self, row_ids: Sequence[int], keys: Sequence[str]) -> dict[str, Cells]:
+        if self._stored is None:
+            return {}
+        places = self.rows.of(row_ids)
+        return self._stored.take(places[places >= 0].tolist())
 
     def _made(self, row_ids: Sequence[int]) -> list[Cells]:
         made: list[Cells] = []
         for start in range(0, len(row_ids), MADE_AT_ONCE):
             made += cells_of(self._model, self._frames(row_ids[start : start + MADE_AT_ONCE]))
         return made
+
+    def nearest(
+        self, vector: NDArray[np.float32], size: int, allowed: NDArray[np.int64] | None, by_centroids: Nearest
+    ) -> list[int]:
+        """Of a model with one vector a video: row ids of the ``size`` segments whose vectors are nearest.
+
+        Where it keeps none, the best ``size`` of these by their centroids come in addition.
+
+        Args:
+            allowed: ids of the rows that may be given; None for all.
+        """
+        rows = self.rows.segments if allowed is None else allowed
+        places = self.rows.of(rows)
+        without = rows[places < 0]
+        found = by_centroids(vector, size, without) if len(without) else []
+        if self._stored is not None and len(without) < len(rows):
+            order = np.argsort(places)
+            nearest = self._stored.nearest(vector, size, places[places >= 0])
+            found += rows[order[np.searchsorted(places, nearest, sorter=order)]].tolist()
+        return found
 
     @property
     def rows(self) -> PreparedRows:

@@ -2,9 +2,8 @@
 
     plan ──► batches of files ──► actors, an encoder each ──► rows, written beside the table ──► the indexer commits
 
-Ray finds the machines, starts the actors and tells of their deaths; here it is decided what a death means. The files
-that an actor had not answered for are tried again, each alone in an actor: whichever kills that one, too, is a failure
-as any other. A machine that is lost blames no file.
+Ray finds the machines and starts the actors; what their deaths mean is decided in ``_ray_pool.py``. A file that killed
+its actor twice is a failure as any other.
 Ray is to be started before LanceDB is loaded, which does not like to be forked: so an executor is made first, and
 connects at once.
 """
@@ -16,26 +15,22 @@ import importlib
 import logging
 import os
 import socket
-import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Self
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 from wordframe.cores import usable_cores
 from wordframe.disk import one_line
 from wordframe.errors import WordframeError, counted, needs_extra
 from wordframe.library._fragments import TablePlace
+from wordframe.library._ray_pool import Pool
 from wordframe.library._reading import Done, Event, Failed, Settings, Twin, VideoJob
+
+if TYPE_CHECKING:  # it loads LanceDB
+    from wordframe.library._preparing import Block, Made, Preparing
 
 _BATCH_FILES = 16
 _BATCH_BYTES = 1 << 30
-_BATCHES_AT_ONCE = 2
-"""So that an actor has work while the last videos of a batch are under way."""
-_STARTS = 5
-"""Actors in a row that die before they are ready while none is: then something is wrong with all of them."""
-_POLL_SECONDS = 0.1
-_STOP_SECONDS = 20.0
+_BATCH_BLOCKS = 8
 _LISTEN_SECONDS = 5.0
 _STORE_BYTES = 256 << 20
 """Of a cluster of one's own: what passes through Ray's store is small."""
@@ -45,7 +40,8 @@ _CORES_AN_ACTOR = 4
 
 
 class RayExecutor:
-    """Reads videos by actors of a Ray cluster. A context; at its end a cluster of its own is shut down.
+    """Reads videos, and makes what models keep of them, by actors of a Ray cluster. A context; at its end a cluster of
+    its own is shut down.
 
     Args:
         address: ``local`` starts a cluster on this machine alone; ``auto`` and ``HOST:PORT`` attach to one, whose
@@ -97,11 +93,46 @@ class RayExecutor:
         claims, sent = remote_claims(), ray.put(ray.cloudpickle.dumps(settings))
         made_with = (sent, settings.encoder.fingerprint, table, cores, claims)
         batches = _batches(jobs, count)
-        pool = _Pool(lambda: remote_reader(cores, gpus).remote(*made_with), min(count, len(jobs)), batches)
+        pool = Pool(
+            lambda: remote_reader(cores, gpus).remote(*made_with),
+            min(count, len(jobs)),
+            batches,
+            answered=_answered,
+            blamed=_blamed,
+        )
         try:
             yield from pool.run(should_stop)
         finally:
-            pool.close(claims)
+            pool.close()
+            with contextlib.suppress(Exception):
+                ray.kill(claims)
+
+    def prepare(
+        self, blocks: Sequence[Block], asked: Preparing, should_stop: Callable[[], bool]
+    ) -> Generator[Made, None, None]:
+        """As ``Executor.prepare``; rows come as fragments.
+
+        Raises:
+            WordframeError: no actor can be started, or a block killed two of them.
+        """
+        import ray
+
+        from wordframe.library._ray_preparer import remote_preparer
+
+        count, cores, _ = _shares(self._actors, self._cores, 0.0)
+        at_once = max(1, min(_BATCH_BLOCKS, len(blocks) // (4 * count)))
+        made_with = (ray.put(ray.cloudpickle.dumps(asked)), asked.model.fingerprint, cores)
+        pool = Pool(
+            lambda: remote_preparer(cores).remote(*made_with),
+            min(count, len(blocks)),
+            (list(blocks[start : start + at_once]) for start in range(0, len(blocks), at_once)),
+            answered=lambda made: made.keys,
+            blamed=_blame_block,
+        )
+        try:
+            yield from pool.run(should_stop)
+        finally:
+            pool.close()
 
 
 def connect_to_ray(
@@ -202,159 +233,6 @@ def _batches(jobs: Sequence[VideoJob], actors: int) -> Iterator[list[VideoJob]]:
         yield batch
 
 
-@dataclass(eq=False)
-class _Actor:
-    """An actor that is starting or at work. node: where, once it is ready; under_way: its batches."""
-
-    handle: Any
-    starting: Any
-    node: str | None = None
-    under_way: list[_Batch] = field(default_factory=list)
-
-
-@dataclass(eq=False)
-class _Batch:
-    """Files that an actor has not answered for. is_alone: it does nothing else meanwhile."""
-
-    jobs: dict[str, VideoJob]
-    is_alone: bool
-    actor: _Actor
-    events: Any
-
-
-class _Pool:
-    """The actors of one run, what each is at, and what is still to be done."""
-
-    def __init__(self, start: Callable[[], Any], count: int, batches: Iterable[list[VideoJob]]) -> None:
-        self._start, self._count = start, count
-        self._actors: list[_Actor] = []
-        self._waiting = deque(batches)
-        self._suspects: deque[VideoJob] = deque()
-        self._failed_starts = 0
-
-    def run(self, should_stop: Callable[[], bool]) -> Generator[Event, None, None]:
-        while not should_stop():
-            self._start_actors()
-            self._hand_out()
-            if not (self._busy() or self._waiting or self._suspects):
-                return
-            yield from self._hear()
-        for actor in self._actors:
-            actor.handle.stop.remote()
-        stop_at = time.monotonic() + _STOP_SECONDS
-        while self._busy() and time.monotonic() < stop_at:
-            yield from self._hear()
-
-    def _busy(self) -> list[_Batch]:
-        return [batch for actor in self._actors for batch in actor.under_way]
-
-    def close(self, claims: Any) -> None:
-        import ray
-
-        for handle in [*(actor.handle for actor in self._actors), claims]:
-            with contextlib.suppress(Exception):
-                ray.kill(handle)
-
-    def _start_actors(self) -> None:
-        while len(self._actors) < self._count:
-            handle = self._start()
-            self._actors.append(_Actor(handle, handle.prepare.remote()))
-
-    def _hand_out(self) -> None:
-        """Give batches to the actors that have least to do; while there are suspects, each to one that runs idle."""
-        ready = [actor for actor in self._actors if actor.node is not None]
-        for load in range(_BATCHES_AT_ONCE):
-            for actor in ready:
-                if len(actor.under_way) != load or any(batch.is_alone for batch in actor.under_way):
-                    continue
-                if self._suspects and not actor.under_way:
-                    self._hand(actor, [self._suspects.popleft()], is_alone=True)
-                elif self._waiting and not self._suspects:
-                    self._hand(actor, self._waiting.popleft(), is_alone=False)
-
-    def _hand(self, actor: _Actor, jobs: list[VideoJob], *, is_alone: bool) -> None:
-        events = actor.handle.read.options(num_returns="streaming").remote(jobs)
-        actor.under_way.append(_Batch({job.file.path: job for job in jobs}, is_alone, actor, events))
-
-    def _hear(self) -> Iterator[Event]:
-        """What the actors tell next."""
-        import ray
-
-        starting = {actor.starting: actor for actor in self._actors if actor.node is None}
-        streams = {batch.events: batch for batch in self._busy()}
-        told, _ = ray.wait([*starting, *streams], timeout=_POLL_SECONDS)
-        for each in told:
-            if each in starting:
-                self._note_start(starting[each])
-            else:
-                yield from self._hear_batch(streams[each])
-
-    def _note_start(self, actor: _Actor) -> None:
-        import ray
-
-        try:
-            actor.node = ray.get(actor.starting)
-            self._failed_starts = 0
-        except ray.exceptions.RayError as error:
-            self._actors.remove(actor)
-            self._failed_starts += 1
-            is_hopeless = self._failed_starts >= _STARTS and not any(other.node for other in self._actors)
-            if is_hopeless or isinstance(error, ray.exceptions.RayTaskError):
-                raise _own_error(error) from None
-
-    def _hear_batch(self, batch: _Batch) -> Iterator[Event]:
-        import ray
-
-        try:
-            event: Event = ray.get(next(batch.events))
-        except StopIteration:
-            batch.actor.under_way.remove(batch)
-            return
-        except ray.exceptions.RayTaskError as error:
-            raise _own_error(error) from None
-        except ray.exceptions.RayError:
-            yield from self._bury(batch.actor)
-            return
-        for path in _answered(event):
-            batch.jobs.pop(path, None)
-        yield event
-
-    def _bury(self, actor: _Actor) -> Iterator[Event]:
-        """Of an actor that died: what it had told is kept, all else is tried again, or blamed for it."""
-        import ray
-
-        if actor not in self._actors:
-            return
-        self._actors.remove(actor)
-        with contextlib.suppress(Exception):
-            ray.kill(actor.handle)
-        alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
-        for batch in actor.under_way:
-            for event in _told_before(batch):
-                for path in _answered(event):
-                    batch.jobs.pop(path, None)
-                yield event
-            left = list(batch.jobs.values())
-            if actor.node not in alive:
-                self._waiting.extend([left] if left else [])
-            elif batch.is_alone:
-                for job in left:
-                    told = "its reader died twice, the second time at nothing else"
-                    yield Failed(job.file.path, f"{one_line(job.file.path)}: {told}")
-            else:
-                self._suspects.extend(left)
-
-
-def _told_before(batch: _Batch) -> Iterator[Event]:
-    """What a dead actor had told of a batch and nobody has heard."""
-    import ray
-
-    with contextlib.suppress(StopIteration, ray.exceptions.RayError):
-        while True:
-            event: Event = ray.get(next(batch.events))
-            yield event
-
-
 def _answered(event: Event) -> list[str]:
     """The files that an event is the last word on."""
     if isinstance(event, Done):
@@ -362,10 +240,10 @@ def _answered(event: Event) -> list[str]:
     return [event.path] if isinstance(event, (Failed, Twin)) else []
 
 
-def _own_error(error: Exception) -> WordframeError:
-    """What an actor raised, in one line: wordframe's own errors are complete by themselves."""
-    cause = getattr(error, "cause", None)
-    if isinstance(cause, WordframeError):
-        return type(cause)(str(cause))
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return WordframeError(f"a reader on the Ray cluster failed: {one_line(lines[-1])}")
+def _blame_block(block: Block) -> Made:
+    raise WordframeError("what prepares died twice at the same segments, the second time at nothing else")
+
+
+def _blamed(job: VideoJob) -> Event:
+    told = "its reader died twice, the second time at nothing else"
+    return Failed(job.file.path, f"{one_line(job.file.path)}: {told}")

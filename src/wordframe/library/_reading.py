@@ -34,6 +34,11 @@ class VideoJob:
     digest: str | None = None
     threads: int = 1
 
+    @property
+    def key(self) -> str:
+        """Its path."""
+        return self.file.path
+
 
 @dataclass(frozen=True)
 class Settings:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from wordframe.disk import shown_command
 from wordframe.errors import LibraryError
+from wordframe.library._lance_index import num_groups
 from wordframe.library._place import Place
 from wordframe.library._rows import SEGMENT_SCHEMA, VIDEO_NAMES, VideoEntry
 from wordframe.library._vector_index import row_ids_of
@@ -95,6 +96,18 @@ class SegmentTable:
         with self._reading():
             rows: list[int] = row_ids_of(self.table, where).tolist()
         return rows
+
+    @property
+    def num_groups(self) -> int:
+        """One more than the highest number of the file groups, which is in the upper half of a row's id."""
+        with self._reading():
+            return num_groups(self.table)
+
+    def row_blocks(self, size: int) -> Iterator[NDArray[np.int64]]:
+        """Row ids of all segments, at most ``size`` at a time."""
+        with self._reading():
+            for batch in self.table.search().select(["_rowid"]).to_batches(size):
+                yield batch["_rowid"].to_numpy().astype(np.int64)
 
     def select(self, where: str | None, columns: Sequence[str], *, row_ids: bool = False) -> pa.Table:
         """Some columns of the rows that ``where`` lets through, with ``_rowid`` if that is wanted."""

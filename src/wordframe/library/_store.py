@@ -28,17 +28,16 @@ from wordframe.library._lance_index import (
     LARGE_SEGMENTS,
     LOOSE_ROWS,
     Effort,
-    as_stored,
-    is_large,
     keep_effort,
     keep_indexes,
     lacks_index,
+    rows_by_group,
 )
 from wordframe.library._local import LocalFolder
 from wordframe.library._place import Place
 from wordframe.library._rows import SEGMENT_SCHEMA, VideoEntry, segment_id, video_cells
 from wordframe.library._segment_table import SegmentTable, ids_clause, library_errors
-from wordframe.library._vector_index import row_ids_of
+from wordframe.library._vectors import as_stored, is_large
 
 MODEL_PREFIX = "model_"
 _MANY = 100_000
@@ -177,8 +176,12 @@ class Store:
 
     def segments_place(self) -> TablePlace:
         """Where the segments lie, for whoever writes fragments beside them."""
+        return self.place_of_table(self._segments)
+
+    def place_of_table(self, table: Any) -> TablePlace:
+        """Where one of LanceDB's tables lies."""
         with self._errors("read"):
-            return TablePlace(self._segments.uri, self._segments.latest_storage_options())
+            return TablePlace(table.uri, table.latest_storage_options())
 
     def add_fragments(self, fragments: Sequence[Any], *, replaced: Sequence[str]) -> None:
         """Make fragments that ``write_rows`` wrote a part of the table, and remove all other rows of the videos
@@ -189,12 +192,20 @@ class Store:
             commit_fragments(dataset, fragments, ids_clause("video_id", replaced) if replaced else None)
             self._segments.checkout_latest()
 
-    def drop_unfinished(self) -> None:
-        """Remove what runs that died wrote beside the table and never committed. The caller holds the lock: what
+    def append_fragments(self, table: Any, fragments: Sequence[Any]) -> None:
+        """Make fragments a part of a model's table, in one commit."""
+        with self._errors("write"):
+            dataset = self.place_of_table(table).open()
+        with self.commit():
+            commit_fragments(dataset, fragments, None)
+            table.checkout_latest()
+
+    def drop_unfinished(self, table: TablePlace) -> None:
+        """Remove what runs that died wrote beside a table and never committed. The caller holds the lock: what
         another writes at the same time would go, too. A lease may end meanwhile: there Lance does it, a week later."""
         if isinstance(self._place, LocalFolder):
             with self.commit():
-                drop_unfinished(self.segments_place())
+                drop_unfinished(table)
 
     def copy_video(self, source_id: str, entry: VideoEntry, *, replaced: bool) -> None:
         """Give ``entry`` the segments of the video ``source_id``; ``replaced`` if ``entry.video_id`` has rows now."""
@@ -263,17 +274,24 @@ class Store:
         Args:
             large_from: so many segments are found by an index on disk, fewer by codes in memory.
         """
-        for table in (self._segments, self._failures, self._models):
+        with self._errors("write"):
+            self._segments.checkout_latest()
+        self.tidy_table(self._segments, is_indexed=is_large(self._segments))
+        for table in (self._failures, self._models):
             self.tidy_table(table)
         with self.commit(self._segments):
             keep_indexes(self._segments, large_from)
 
-    def tidy_table(self, table: Any) -> None:
-        """Merge a table's small files where that pays, and then drop its old versions."""
+    def tidy_table(self, table: Any, *, is_indexed: bool = False) -> None:
+        """Merge a table's small files where that pays, and then drop its old versions.
+
+        Args:
+            is_indexed: few rows may lie outside of its index on disk, so merging pays sooner.
+        """
         with self._errors("write"):
             table.checkout_latest()
-            most_loose = LOOSE_ROWS if is_large(table) else table.count_rows()
-            if not wants_merging(row_ids_of(table), most_loose):
+            most_loose = LOOSE_ROWS if is_indexed else table.count_rows()
+            if not wants_merging(np.array([*rows_by_group(table).values()], np.int64), most_loose):
                 return
         with self.commit(table):
             table.optimize(cleanup_older_than=_FOR_EVER)
@@ -308,20 +326,18 @@ def restore_all(place: Place) -> None:
             table.restore(table.version)
 
 
-def wants_merging(row_ids: NDArray[np.int64], most_loose: int = _FULL_ROWS) -> bool:
-    """Whether so many rows lie outside the largest file group that writing all anew is worth it.
+def wants_merging(rows: NDArray[np.int64], most_loose: int = _FULL_ROWS) -> bool:
+    """Whether so many rows lie outside the largest of file groups with ``rows`` each that writing all anew is worth it.
 
-    A row's id holds its group's number in the upper 32 bits. Merging when a quarter came in since keeps what is written
-    in all below five times what was added; small tables are always merged.
+    Merging when a quarter came in since keeps what is written in all below five times what was added; small tables are
+    always merged.
 
-    >>> group = np.arange(4, dtype=np.int64) << 32
-    >>> wants_merging(np.repeat(group, [50_000, 5_000, 5_000, 2_000]))
+    >>> wants_merging(np.array([50_000, 5_000, 5_000, 2_000]))
     False
-    >>> wants_merging(np.repeat(group, [50_000, 5_000, 5_000, 3_000])), wants_merging(group)
+    >>> wants_merging(np.array([50_000, 5_000, 5_000, 3_000])), wants_merging(np.array([4]))
     (True, True)
     """
-    if len(row_ids) < _ALWAYS_BELOW_ROWS:
+    if rows.sum() < _ALWAYS_BELOW_ROWS:
         return True
-    _, rows = np.unique(row_ids >> 32, return_counts=True)
     rows = rows[rows < _FULL_ROWS]
     return bool(rows.sum() - rows.max(initial=0) > min(_LOOSE_SHARE * rows.max(initial=0), most_loose))

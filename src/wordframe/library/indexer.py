@@ -174,7 +174,7 @@ class Indexer:
         jobs = [VideoJob(file, self._id_of(file.path), plan.hashes.get(file.path), threads) for file in plan.to_read]
         try:
             if jobs and self._executor.writes_fragments:
-                self._store.drop_unfinished()
+                self._store.drop_unfinished(self._store.segments_place())
             if jobs:
                 events = self._executor.read(jobs, self._settings, self._store.segments_place(), self._should_stop)
                 with contextlib.closing(events):

@@ -7,23 +7,20 @@
 In its place (a folder, or a prefix on object storage): ``wordframe.json`` (format and encoder), ``roots.json``,
 ``sampling.json``, ``tables/`` (LanceDB), ``indexing.json`` (how the last run got on) and ``indexing.lock`` or
 ``lease.json``. Whoever writes holds that; whoever reads takes a snapshot and needs none.
-Neighbours: ``snapshot.py`` is what is read, ``indexer.py`` fills the tables, ``_model_table.py`` those of models.
+Neighbours: ``snapshot.py`` is what is read, ``_snapshots.py`` keeps it, ``indexer.py`` fills the tables,
+``_known_models.py`` those of models.
 """
 
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-
-from cachetools import LRUCache
+from typing import TYPE_CHECKING
 
 from wordframe.encoders import Encoder, load_encoder
 from wordframe.errors import LibraryError
-from wordframe.library._executor import Executor
-from wordframe.library._files import expanded
 from wordframe.library._known_models import forget_model, prepare, prepare_known
 from wordframe.library._lance_index import LARGE_SEGMENTS, Effort
 from wordframe.library._manifest import (
@@ -35,19 +32,20 @@ from wordframe.library._manifest import (
     read_roots,
     without_nested,
 )
-from wordframe.library._model_table import ModelTable, columns_of, table_name
-from wordframe.library._objects import those_there
+from wordframe.library._model_table import ModelTable
 from wordframe.library._place import Place, local_folder, place_of
 from wordframe.library._rows import SegmentEntry, VideoEntry, segment_rows
 from wordframe.library._sampling import keep_sampling
+from wordframe.library._segment_table import SegmentTable
+from wordframe.library._snapshots import Snapshots
 from wordframe.library._store import FailureEntry, ModelEntry, Store
-from wordframe.library._upgrade import upgrade_in_place
 from wordframe.library.snapshot import Snapshot
 from wordframe.library.status import IndexProgress, IndexSummary, keeping_status
 from wordframe.models import TextVideoModel, load_model, load_ready, refuse_other_features
 
-_MODELS_AT_ONCE = 4
-"""Of so many models the last snapshot is held, with what was read of it."""
+if TYPE_CHECKING:
+    from wordframe.library._executor import Executor
+
 DEFAULT_MODEL = "zero-shot"
 
 
@@ -60,9 +58,7 @@ class Library:
         self.place = place
         self._manifest = manifest
         self._encoder, self._runtime = encoder, runtime
-        self._snapshots: LRUCache[TextVideoModel | None, tuple[object, Snapshot]] = LRUCache(_MODELS_AT_ONCE)
-        self._table_names: LRUCache[TextVideoModel, str] = LRUCache(_MODELS_AT_ONCE)
-        self._looking = threading.Lock()
+        self._snapshots = Snapshots(place, lambda: self._store)
 
     @classmethod
     def open(
@@ -107,6 +103,8 @@ class Library:
         Raises:
             LibraryError: there is no library, its format is unknown, it is being written, or it is damaged.
         """
+        from wordframe.library._upgrade import upgrade_in_place
+
         place = place_of(where)
         place.settle()
         if Manifest.read(place, formats=range(OLDEST_FORMAT, FORMAT + 1)) is None:
@@ -177,19 +175,11 @@ class Library:
         manifest = self.manifest
         if self.is_replaced:  # the new encoder's features must not meet the old one's queries
             raise LibraryError(f"{self.place}: was made anew with another encoder; open it again")
-        with self._looking:
-            state = self.place.state(["segments", *self._names_of_tables(model)])  # what comes later is seen next time
-            known, before = self._snapshots.get(model, (None, None))
-            if before is not None and state is not None and known == state:
-                return before
-            table = self._store.open_segments()
-            model_table = None if model is None else self._open_model_table(model, before)
-            if before is not None and before.is_of(table, model_table):
-                self._snapshots[model] = (state, before)
-                return before
+
+        def make(table: SegmentTable, model_table: ModelTable | None, before: Snapshot | None) -> Snapshot:
             if before is None and model is not None:
                 self.check_model(model)
-            snapshot = Snapshot(
+            return Snapshot(
                 self.place,
                 manifest,
                 table,
@@ -199,27 +189,12 @@ class Library:
                 model_table=model_table,
                 before=before,
             )
-            self._snapshots[model] = (state, snapshot)
-            return snapshot
+
+        return self._snapshots.now(model, make)
 
     @cached_property
     def _default_model(self) -> TextVideoModel:
         return load_model(DEFAULT_MODEL, dimension=self.manifest.dimension)
-
-    def _names_of_tables(self, model: TextVideoModel | None) -> list[str]:
-        """Of the tables that hold what a model keeps: one or none."""
-        if model is None or not columns_of(model):
-            return []
-        if model not in self._table_names:  # the name hashes all weights
-            self._table_names[model] = table_name(model)
-        return [self._table_names[model]]
-
-    def _open_model_table(self, model: TextVideoModel, before: Snapshot | None) -> ModelTable | None:
-        for name in self._names_of_tables(model):
-            table = self._store.open_model_table(name)
-            if table is not None:
-                return ModelTable(self.place, table, None if before is None else before.model_table)
-        return None
 
     def check_model(self, model: TextVideoModel, name: str = "MODEL") -> None:
         """Raise unless ``model`` was made for the library's features.
@@ -285,13 +260,17 @@ class Library:
             retry: try unchanged files again that failed before.
             sampling: ``seconds`` or ``keyframes``; every_frame: encode also frames that hardly differ from the last
                 encoded one, which else take its feature. Both are kept for later runs (``_sampling.py``).
-            on_progress: called in this thread after each result. executor: reads the videos; default: this process.
+            on_progress: called in this thread after each result.
+            executor: reads the videos, and makes what models need of them; default: this process.
 
         Raises:
             LibraryError: none of the paths exists, or their store cannot be reached or refuses; another indexer is at
                 work, or the library cannot be written.
         """
-        from wordframe.library.indexer import Indexer  # brings the decoder, which a search does not need
+        # these bring the decoder, which a search does not need
+        from wordframe.library._files import expanded
+        from wordframe.library._objects import those_there
+        from wordframe.library.indexer import Indexer
 
         places = expanded(paths)
         there = those_there(places)
@@ -312,7 +291,7 @@ class Library:
                 )
                 summary = indexer.run(places, prune=prune, force=prune and force, retry=retry)
                 if not summary.interrupted:
-                    prepare_known(self, self._store, summary, should_stop)
+                    prepare_known(self, self._store, summary, should_stop, executor)
                 finish(summary)
             return summary
 
@@ -372,6 +351,7 @@ class Library:
         *,
         untrained: bool = False,
         on_progress: Callable[[int, int], None] = lambda done, total: None,
+        executor: Executor | None = None,
     ) -> int:
         """Store what a model needs of each segment; gives for how many it was made.
 
@@ -380,6 +360,7 @@ class Library:
         Args:
             model: a preset or a checkpoint by folder or hub id, kept up to date by each later ``index``; or a model.
             on_progress: called with the segments done and their total, first with 0.
+            executor: makes what is stored; default: this process.
 
         Raises:
             WordframeError: as ``load_model``; the library is being written, or cannot be.
@@ -387,7 +368,7 @@ class Library:
         loaded = self.load_model(model, untrained=untrained) if isinstance(model, str) else model
         self.check_model(loaded)
         name = model if isinstance(model, str) else None
-        return prepare(self, self._store, loaded, name, untrained=untrained, on_progress=on_progress)
+        return prepare(self, self._store, loaded, name, untrained=untrained, on_progress=on_progress, executor=executor)
 
     def forget_model(self, name: str) -> int:
         """Remove what is kept for a model, by the name that ``models`` gives, or its fingerprint; gives how many were.

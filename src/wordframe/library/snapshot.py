@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -33,16 +33,18 @@ from wordframe.encoders import Encoder
 from wordframe.errors import NotFoundError
 from wordframe.features import VideoFeatures
 from wordframe.library._files import is_below
-from wordframe.library._lance_index import LanceIndex, is_large, rows_clause
+from wordframe.library._lance_index import LOOSE_ROWS, LanceIndex, effort_of, rows_clause, widened
 from wordframe.library._manifest import Manifest
 from wordframe.library._model_table import KEY_COLUMNS, ModelTable, keys_of
 from wordframe.library._place import Place
 from wordframe.library._prepared import Prepared
+from wordframe.library._prepared_on_disk import PreparedOnDisk
 from wordframe.library._row_reader import RowReader
 from wordframe.library._rows import VIDEO_NAMES, VideoEntry
 from wordframe.library._segment_table import SegmentTable, first_segments, ids_clause, library_errors
 from wordframe.library._segments import FACT_COLUMNS, SegmentFacts, SegmentRow, Segments, facts_of, video_of
 from wordframe.library._vector_index import VectorIndex
+from wordframe.library._vectors import is_large
 from wordframe.models import TextVideoModel, fit_frames
 
 KEPT_ORDERS, KEPT_COPIES = 4, 4096
@@ -77,7 +79,7 @@ class Snapshot:
         self._load_model, self._load_encoder, self._read_roots = model, encoder, roots
         self._index: VectorIndex | LanceIndex
         if is_large(table.table):
-            self._index = LanceIndex(table.table)
+            self._index = LanceIndex(table.table, effort_of(table.table))
         else:
             earlier = before._index if before is not None and isinstance(before._index, VectorIndex) else None
             self._index = VectorIndex(table.table, "centroids", manifest.dimension, earlier)
@@ -240,6 +242,10 @@ class Snapshot:
         """Row ids of the segments that pass an SQL condition, or of all."""
         return self._table.row_ids(where)
 
+    def row_blocks(self, size: int) -> Iterator[NDArray[np.int64]]:
+        """Row ids of all segments, at most ``size`` at a time: of many millions nobody holds them all."""
+        return self._table.row_blocks(size)
+
     @cached_property
     def sample(self) -> list[int]:
         """Row ids of at most 256 segments, evenly spread, the same of the same library."""
@@ -256,23 +262,17 @@ class Snapshot:
         Args:
             where: an SQL condition on segments; a library of no more than ``size`` is given whole.
         """
-        if isinstance(self._index, LanceIndex) and not self.model.one_vector:
+        if isinstance(self._index, LanceIndex) and (self.model_table is None or not self.model.one_vector):
             with library_errors(self.place, "read"):
                 return self._index.nearest(vector, size, where)  # it works out the condition itself
+        if isinstance(self._prepared, PreparedOnDisk):
+            return self._prepared.found(vector, size, where, self.nearest)
         allowed = None if where is None else np.array(self.row_ids(where), np.int64)
         if (self.num_segments if allowed is None else len(allowed)) <= size:
             return self.row_ids() if allowed is None else allowed.tolist()
         if not self.model.one_vector:
             return self.nearest(vector, size, allowed)
-        rows = self._prepared.rows.segments if allowed is None else allowed
-        places = self._prepared.rows.of(rows)
-        without = rows[places < 0]
-        found = self.nearest(vector, size, without) if len(without) else []
-        if self.model_table is not None and len(without) < len(rows):
-            order = np.argsort(places)
-            nearest = self.model_table.nearest(vector, size, places[places >= 0])
-            found += rows[order[np.searchsorted(places, nearest, sorter=order)]].tolist()
-        return found
+        return self._prepared.nearest(vector, size, allowed, self.nearest)
 
     def nearest(self, vector: NDArray[np.float32], size: int, among: NDArray[np.int64] | None = None) -> list[int]:
         """Row ids of the ``size`` segments with a centroid nearest to ``vector (D,)``, best first.
@@ -283,7 +283,15 @@ class Snapshot:
         with library_errors(self.place, "read"):
             if isinstance(self._index, VectorIndex):
                 return self._index.nearest(vector, size, among)
-            return self._index.nearest(vector, size, None if among is None else rows_clause(among.tolist()))
+            if among is None or len(among) <= LOOSE_ROWS:
+                return self._index.nearest(vector, size, None if among is None else rows_clause(among.tolist()))
+            index, total = self._index, self.num_segments
+
+            def look(limit: int) -> list[int]:
+                found = index.nearest(vector, limit)
+                return [row for row, is_in in zip(found, np.isin(found, among).tolist(), strict=True) if is_in]
+
+            return widened(look, size, len(among) / total, total)
 
     def warm(self) -> None:
         """Load what stage one compares, with the compiled loop that does it: for who will answer many searches."""
@@ -327,15 +335,18 @@ class Snapshot:
 
     @cached_property
     def _prepared(self) -> Prepared:
-        return Prepared(self._table, self.model_table, self.model, self._reader.frames)  # none of it holds the snapshot
+        is_on_disk = self.model_table is not None and self.model_table.is_on_disk
+        kind = PreparedOnDisk if is_on_disk else Prepared
+        return kind(self._table, self.model_table, self.model, self._reader.frames)  # none of it holds the snapshot
+
+    @property
+    def num_groups(self) -> int:
+        """How many groups of rows the files of the segments had so far: no row id is that times 2³² or more."""
+        return self._table.num_groups
 
     def unprepared(self) -> list[int]:
         """Row ids of the segments that nothing is kept for, though the model needs it."""
         return self._prepared.missing()
-
-    def key_columns(self, row_ids: Sequence[int]) -> pa.Table:
-        """What a model's table wants to know of some segments."""
-        return self._table.take(row_ids, ["video_id", *KEY_COLUMNS])
 
     def keys(self) -> pa.Array:
         """The keys of all segments, in no order."""

@@ -41,15 +41,12 @@ def shortlist_recall(
     All sentences are scored in one pass over the library.
     """
     queries = [encode(snapshot, Query(text=sentence)) for sentence in sentences]
-    rows = np.array(snapshot.row_ids(), np.int64)
-    best: list[NDArray[np.int64]] = []
-    if len(rows) > shortlist:
-        best = best_segments(snapshot, queries, rows, top)
-    found = wanted = 0
-    for query, exact in zip(queries, best, strict=bool(best)):
-        found += int(np.isin(exact, candidates(snapshot, query, shortlist)).sum())
-        wanted += len(exact)
-    return ShortlistRecall(found / wanted if wanted else 1.0, top, shortlist, len(sentences), len(rows))
+    count, recall = snapshot.num_segments, 1.0
+    if count > shortlist and queries:
+        best = best_segments(snapshot, queries, top)
+        listed = [candidates(snapshot, query, shortlist) for query in queries]
+        recall = float(np.mean([np.isin(exact, rows) for exact, rows in zip(best, listed, strict=True)]))
+    return ShortlistRecall(recall, top, shortlist, len(sentences), count)
 
 
 @dataclass(frozen=True)
@@ -73,7 +70,7 @@ def measured_efforts(
     if index is None:
         return []
     queries = [encode(snapshot, Query(text=sentence)) for sentence in sentences]
-    best = best_segments(snapshot, queries, np.array(snapshot.row_ids(), np.int64), top)
+    best = best_segments(snapshot, queries, top)
     parts = sorted({max(1, index.num_partitions // share) for share in (10, 3, 1)})
     return [
         _measured(index, snapshot, queries, best, Effort(partitions, refine), shortlist)
@@ -86,7 +83,7 @@ def _measured(
     whole: LanceIndex,
     snapshot: Snapshot,
     queries: Sequence[EncodedQuery],
-    best: Sequence[NDArray[np.int64]],
+    best: NDArray[np.int64],
     effort: Effort,
     size: int,
 ) -> MeasuredEffort:
@@ -97,7 +94,7 @@ def _measured(
         rows = index.nearest(vector, size)
         times.append(1000 * (time.perf_counter() - started))
         found += int(np.isin(exact, rows).sum())
-    return MeasuredEffort(effort, found / sum(map(len, best)), float(np.median(times)))
+    return MeasuredEffort(effort, found / best.size, float(np.median(times)))
 
 
 def chosen(measured: Sequence[MeasuredEffort]) -> MeasuredEffort:
@@ -113,12 +110,14 @@ def chosen(measured: Sequence[MeasuredEffort]) -> MeasuredEffort:
     return max(measured, key=lambda each: each.recall)
 
 
-def best_segments(
-    snapshot: Snapshot, queries: Sequence[EncodedQuery], rows: NDArray[np.int64], top: int
-) -> list[NDArray[np.int64]]:
-    """Row ids of each query's ``top`` best segments among ``rows``, every one scored; each block is read once."""
-    scores = np.empty((len(queries), len(rows)), np.float32)
-    for start in range(0, len(rows), BLOCK_SEGMENTS):
-        block = rows[start : start + BLOCK_SEGMENTS].tolist()
-        scores[:, start : start + len(block)] = score_block(snapshot, [query.features for query in queries], block)
-    return [rows[np.argsort(-line, kind="stable")[:top]] for line in scores]
+def best_segments(snapshot: Snapshot, queries: Sequence[EncodedQuery], top: int) -> NDArray[np.int64]:
+    """Row ids ``(T, top)`` of each query's best segments, all segments scored; each block is read once and let go."""
+    scores = np.empty((len(queries), 0), np.float32)
+    rows = np.empty((len(queries), 0), np.int64)
+    for block in snapshot.row_blocks(BLOCK_SEGMENTS):
+        found = score_block(snapshot, [query.features for query in queries], block.tolist())
+        scores = np.concatenate([scores, found], axis=1)
+        rows = np.concatenate([rows, np.broadcast_to(block, found.shape)], axis=1)
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :top]
+        scores, rows = np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
+    return rows
