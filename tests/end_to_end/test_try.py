@@ -104,6 +104,7 @@ def test_ended_while_it_indexes_it_keeps_what_is_done_and_goes_on(tmp_path: Path
         out, err = interrupt(process)
         assert process.returncode == 130
     assert "Ended before all was indexed. What was finished is kept; go on with:\n  wordframe try " in out
+    assert err.endswith("interrupted: what was finished is kept\n")
     assert "Traceback" not in err
     library = tmp_path / "wordframe" / "library"
     with Library.open(library).locked():  # nobody is left who writes

@@ -212,6 +212,8 @@ def fault_of(ended: Ended, condition: Condition) -> str:
             return f"{sign}: {ended.err.strip().splitlines()[-1]}"
     if ended.status not in (0, 1, 2, 130):
         return f"status {ended.status}"
+    if ended.status == 130 and condition.loud and not ended.err.strip():
+        return "interrupted without a line"
     lines = [line for line in re.split(r"[\r\n]+", ended.err) if line.startswith("wordframe: ")]
     if (
         ended.status in (1, 2)

@@ -74,6 +74,8 @@ def try_folder(
     with contextlib.suppress(KeyboardInterrupt):  # what the server raises once it has ended in order
         run(served, listener, hosts=[_HOST], allow_index=True, index_first=[start])
     watch.join()
+    if not watch.finished:
+        print("interrupted: what was finished is kept", file=sys.stderr)
     print(_how_to_go_on(start, place, finished=watch.finished))
     if not watch.finished:
         raise typer.Exit(130)
