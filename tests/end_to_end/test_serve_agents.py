@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -23,6 +24,12 @@ from tests.served import LINES_NAME, one_video
 from wordframe.cli import main
 
 TOOLS = {"search_videos", "find_similar", "explain_moment", "rank_sentences", "list_videos", "library_info"}
+BEGIN = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}},
+}
 
 
 @pytest.fixture(scope="module")
@@ -157,18 +164,26 @@ def test_the_library_of_a_running_server(tmp_path: Path) -> None:
 
 
 def test_standard_output_is_the_protocols_alone(library: Path) -> None:
-    asked = {
-        "jsonrpc": "2.0",
-        "id": 1,
-        "method": "initialize",
-        "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}},
-    }
     command = [sys.executable, "-m", "wordframe", "mcp", "--library", str(library)]
-    done = subprocess.run(command, input=json.dumps(asked) + "\n", capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, input=json.dumps(BEGIN) + "\n", capture_output=True, text=True, timeout=120)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [line["id"] for line in lines] == [1]
     assert lines[0]["result"]["serverInfo"]["name"] == "wordframe"
     assert done.returncode == 0
+
+
+def test_it_ends_by_ctrl_c_while_it_waits_for_a_line(library: Path) -> None:
+    command = [sys.executable, "-m", "wordframe", "mcp", "--library", str(library)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdin.write(json.dumps(BEGIN).encode() + b"\n")
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["id"] == 1
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+        assert process.stderr.read().endswith(b"wordframe: interrupted\n")
 
 
 def test_a_missing_extra_names_the_line_that_installs_it(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wordframe.cli._streams import tell
 from wordframe.cli.options import ModelOption, UntrainedOption
 from wordframe.errors import needs_extra
 
@@ -47,7 +49,14 @@ def mcp(
         source.library()  # a wrong address or token, a damaged library, is told now
         if library is not None:
             print(f"wordframe: serving {library} to this agent", file=sys.stderr)
+        signal.signal(signal.SIGINT, _end_at_once)
         make_server(source).run("stdio")
+
+
+def _end_at_once(*_: object) -> None:
+    """On Ctrl-C: whoever waits for a line of standard input cannot be called away, and nothing here is half written."""
+    tell("interrupted")
+    os._exit(130)
 
 
 def _of_server(stack: contextlib.ExitStack, url: str, token: str | None) -> RunningServer:
