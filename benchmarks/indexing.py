@@ -179,10 +179,10 @@ def main() -> None:
     rows = {
         name: {key: statistics.median(one[key] for one in ones) for key in ones[0]} for name, ones in rounds.items()
     }
-    print(f"{os.cpu_count()} cores, medians of {wanted.rounds} rounds")
+    print(f"{os.cpu_count()} cores, medians of {wanted.rounds} rounds; made films of {wanted.seconds} s")
     for name, row in rows.items():
         show(name, row)
-    save("indexing", {"rows": rows})
+    save("indexing", {"rows": rows, "made_seconds": wanted.seconds})
 
 
 if __name__ == "__main__":
