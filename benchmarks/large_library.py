@@ -309,6 +309,7 @@ def main() -> None:
         parser.error("--clips and --captions go together")
     worlds = worlds_of(wanted)
     name = f"large_library_{wanted.share:g}" if wanted.clips is None else "large_library_offline"
+    name += "" if wanted.model is None else f"_{wanted.model}"
     folders = places(wanted.keep, [f"{name}_{world.count}" for world in worlds])
     model = None if wanted.model is None else load_model(wanted.model, dimension=worlds[0].encoder.dimension)
     found = [measured(place, world, wanted.queries, model) for place, world in zip(folders, worlds, strict=True)]
