@@ -116,6 +116,20 @@ def library(made: Path, tmp_path: Path) -> Library:
     return Library.open(tmp_path / "library", encoder=NoEncoder())
 
 
+def test_features_that_no_index_takes_stay_in_memory(tmp_path: Path) -> None:
+    """Its codes are bits in whole bytes: vectors of 12 numbers have none."""
+
+    class Odd(NoEncoder):
+        name, fingerprint, dimension = "odd", "odd", 12
+
+    library = Library.open(tmp_path / "library", encoder=Odd())
+    library.add_videos(video(number, 12) for number in range(40))
+    library.tidy(large_from=40)
+    assert library.snapshot().disk_index is None
+    seventh = run_centroids(frames_of(7, 12)[None])[0][0]
+    assert numbers_of(library.snapshot(), library.snapshot().candidates(seventh, 1)) == [7]
+
+
 def test_the_size_decides_which_index_a_library_has(tmp_path: Path) -> None:
     library = Library.open(tmp_path / "library", encoder=NoEncoder())
     library.add_videos(video(number) for number in range(99))

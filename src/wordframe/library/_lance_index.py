@@ -179,8 +179,19 @@ def keep_indexes(table: Any, large_from: int) -> None:
     count = table.count_rows()
     if count >= min(LOOKED_UP_SEGMENTS, large_from):
         make_look_ups(table)
-    if is_large(table) or (count >= large_from and can_be_large()):
+    if is_large(table) or (count >= large_from and can_be_large() and takes(_dimension(table))):
         make_large(table)
+
+
+def takes(dimension: int) -> bool:
+    """Whether the index can be made over vectors of so many numbers: its codes are whole bytes of bits."""
+    return dimension % 8 == 0
+
+
+def _dimension(table: Any) -> int:
+    """Of the features of a table of segments, which has some."""
+    (row,) = table.search().select(["frames", "num_frames"]).limit(1).to_list()
+    return len(row["frames"]) // (2 * int(row["num_frames"]))
 
 
 def make_look_ups(table: Any) -> None:
@@ -214,8 +225,7 @@ def _add_vectors(table: Any) -> None:
     """Write the column beside the others, in one commit: no row moves, and a reader sees all vectors or none."""
     from lance import batch_udf  # LanceDB itself fills a new column only by writing all others again
 
-    (row,) = table.search().select(["frames", "num_frames"]).limit(1).to_list()
-    type_ = vectors_type(len(row["frames"]) // (2 * int(row["num_frames"])))
+    type_ = vectors_type(_dimension(table))
 
     @batch_udf(output_schema=pa.schema([pa.field(VECTORS, type_)]))  # type: ignore[untyped-decorator]
     def vectors(batch: pa.RecordBatch) -> pa.RecordBatch:

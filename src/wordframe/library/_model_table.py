@@ -23,7 +23,15 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from wordframe.features import VideoFeatures
-from wordframe.library._lance_index import Effort, LanceIndex, index_vectors, make_look_ups, note_groups, noted_groups
+from wordframe.library._lance_index import (
+    Effort,
+    LanceIndex,
+    index_vectors,
+    make_look_ups,
+    note_groups,
+    noted_groups,
+    takes,
+)
 from wordframe.library._place import Place
 from wordframe.library._segment_table import ids_clause, library_errors
 from wordframe.library._store import MODEL_PREFIX, Store
@@ -227,11 +235,14 @@ class ModelTable:
         store.tidy_table(self._table, is_indexed=self.is_on_disk and "vector" in self._columns)
 
     def keep_on_disk(self, store: Store, num_groups: int) -> None:
-        """Make the indexes of a large library, as far as they are missing, and note what is here.
+        """Make the indexes of a large library, as far as they are missing, and note what is here. Vectors that no such
+        index takes stay in memory.
 
         Args:
             num_groups: of the segments' table; of each segment in one of them there is a row.
         """
+        if "vector" in self._columns and not takes(self._table.schema.field("vector").type.list_size):
+            return
         with store.commit(self._table):
             make_look_ups(self._table)
             if "vector" in self._columns:
