@@ -7,7 +7,7 @@
 Each step keeps what is there and goes on where it was stopped (``clip`` starts over). DIR takes about 200 MB. ``sweep``
 keeps one file a run in DIR/runs; ``table --folder DIR`` gathers them in benchmarks/results/rendered_world.json, with
 the rank of every query, and writes the tables of docs/rendered-world.md from it, as ``table`` alone does. ``--arms``
-runs some heads only; ``--seeds`` fewer or more runs of each.
+runs some heads only; ``--seeds`` fewer or more runs of each; ``--results`` names another file of results.
 The parts: the package ``world`` beside this file.
 """
 
@@ -46,6 +46,7 @@ class Wanted:
     arms: tuple[str, ...]
     seeds: int
     workers: int
+    results: str
 
     @property
     def place(self) -> world.heads.Place:
@@ -99,11 +100,11 @@ def sweep(wanted: Wanted) -> None:
 
 def table(wanted: Wanted) -> None:
     """The folder's runs, where one is named, into the results; the results into the page."""
-    stored = results.FOLDER / "rendered_world.json"
+    stored = results.FOLDER / f"{wanted.results}.json"
     if wanted.folder is not None:
-        results.save("rendered_world", figures(wanted))
+        results.save(wanted.results, figures(wanted))
     generated = world.table.tables(json.loads(stored.read_text()))
-    PAGE.write_text(world.table.insert(PAGE.read_text(), generated))
+    PAGE.write_text(world.table.insert(PAGE.read_text(), generated, wanted.results))
     tell(generated)
 
 
@@ -148,6 +149,7 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", choices=world.heads.ARMS, default=tuple(world.heads.ARMS), metavar="ARM")
     parser.add_argument("--seeds", type=int, default=len(world.heads.SEEDS), help="runs of each head")
     parser.add_argument("--workers", type=int, default=1, help="runs at a time, one core each")
+    parser.add_argument("--results", default="rendered_world", help="name of the file in benchmarks/results")
     values = vars(parser.parse_args())
     step = values.pop("step")
     if values["folder"] is None and step != "table":

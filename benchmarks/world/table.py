@@ -3,7 +3,7 @@
 Recalls are means over seeds with their standard deviation. A difference is tested twice, as ``wordframe compare`` does:
 ``p (queries)`` swaps the two models film by film, on each query's mean over the seeds; ``p (seeds)`` deals the runs out
 anew. ``rendered_world.py table`` writes the tables into docs/rendered-world.md between two markers, from the results
-that the sweep left in benchmarks/results.
+that a sweep left in benchmarks/results.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from wordframe.evaluate import Difference, compare_runs, summarize_seeds
 from wordframe.features import PART_NAMES
 from world.heads import Sweep, untrained
 
-START, END = "<!-- tables: written by benchmarks/rendered_world.py table -->", "<!-- end of tables -->"
+END = "<!-- end of tables -->"
 ORDER = (("mean", "xclip"), ("xclip", "tcmgc"), ("mean", "tcmgc"))
 """The papers' order, pair by pair: the second ahead of the first."""
 FURTHER = (
@@ -197,8 +197,13 @@ def _parts(rows: Mapping[str, Any]) -> str:
     return "### The four similarities of one trained model, each alone\n\n" + "\n".join(lines)
 
 
-def insert(page: str, generated: str) -> str:
-    """``page`` with everything between the markers replaced."""
-    before, rest = page.split(START)
-    _, after = rest.split(END)
-    return f"{before}{START}\n\n{generated}\n\n{END}{after}"
+def start(results: str) -> str:
+    """The marker in front of the tables of a file of results."""
+    return f"<!-- {results}: written by benchmarks/rendered_world.py table -->"
+
+
+def insert(page: str, generated: str, results: str) -> str:
+    """``page`` with everything between the markers replaced that stand around the tables of a file of results."""
+    before, rest = page.split(start(results))
+    _, after = rest.split(END, 1)
+    return f"{before}{start(results)}\n\n{generated}\n\n{END}{after}"

@@ -43,7 +43,15 @@ def folder(parts: dict[str, ModuleType], tmp_path_factory: pytest.TempPathFactor
 
 def settings(parts: dict[str, ModuleType], folder: Path | None, arms: tuple[str, ...] = ("mean", "tcmgc")) -> object:
     return parts["rendered_world"].Wanted(
-        folder=folder, seed=1, films=FILMS, clip_steps=2, epochs=1.0, arms=arms, seeds=2, workers=1
+        folder=folder,
+        seed=1,
+        films=FILMS,
+        clip_steps=2,
+        epochs=1.0,
+        arms=arms,
+        seeds=2,
+        workers=1,
+        results="rendered_world",
     )
 
 
@@ -268,15 +276,16 @@ def test_parts_of_a_trained_model_are_ranked_alone(parts: dict[str, ModuleType],
 
 def test_tables_take_their_place_in_the_page(parts: dict[str, ModuleType]) -> None:
     table = parts["world.table"]
-    page = f"before\n{table.START}\nold\n{table.END}\nafter\n"
-    assert table.insert(page, "new") == f"before\n{table.START}\n\nnew\n\n{table.END}\nafter\n"
+    other, mine = (f"{table.start(name)}\nold\n{table.END}\n" for name in ("other", "mine"))
+    expected = f"{other}between\n{table.start('mine')}\n\nnew\n\n{table.END}\nafter\n"
+    assert table.insert(f"{other}between\n{mine}after\n", "new", "mine") == expected
 
 
 def test_the_table_step_gathers_the_runs(
     parts: dict[str, ModuleType], swept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = tmp_path / "page.md"
-    page.write_text(f"{parts['world.table'].START}\n{parts['world.table'].END}\n")
+    page.write_text(f"{parts['world.table'].start('rendered_world')}\n{parts['world.table'].END}\n")
     monkeypatch.setattr(parts["rendered_world"], "PAGE", page)
     monkeypatch.setattr(parts["results"], "FOLDER", tmp_path)
     monkeypatch.setattr(parts["world.heads"], "RATES", (1e-3, 1e-2))
@@ -291,6 +300,6 @@ def test_the_table_step_gathers_the_runs(
 def test_the_page_shows_the_stored_results(parts: dict[str, ModuleType]) -> None:
     """docs/rendered-world.md is what ``rendered_world.py table`` writes from benchmarks/results."""
     table = parts["world.table"]
-    figures = json.loads((ROOT / "benchmarks" / "results" / "rendered_world.json").read_text())
     page = (ROOT / "docs" / "rendered-world.md").read_text()
-    assert table.insert(page, table.tables(figures)) == page
+    for results in (ROOT / "benchmarks" / "results").glob("rendered_world*.json"):
+        assert table.insert(page, table.tables(json.loads(results.read_text())), results.stem) == page
