@@ -99,7 +99,9 @@ def test_new_rows_and_the_removal_of_old_ones_are_one_commit(tmp_path: Path, vid
 def test_rows_for_a_large_library_have_its_vectors_before_it_is_tidied(
     tmp_path: Path, videos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wordframe.library._lance_index.index_vectors", lambda *_: None)  # LanceDB's asks for D = 8 · n
+    # LanceDB's asks for D = 8 · n
+    monkeypatch.setattr("wordframe.library._lance_index.index_vectors", lambda *_: None)
+    monkeypatch.setattr("wordframe.library._lance_index.takes", lambda _: True)
     libraries = open_library(tmp_path / "here"), open_library(tmp_path / "there")
     for library, executor in zip(libraries, (None, FragmentExecutor()), strict=True):
         library.index(videos / "red.mp4")

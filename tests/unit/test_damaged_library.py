@@ -47,6 +47,7 @@ def test_damaged_tables_are_told_without_places_in_somebodys_code(damage: str, w
 def test_a_panic_of_lancedb_is_a_library_error_and_an_interrupt_is_none(tmp_path: Path) -> None:
     panic = type("PanicException", (BaseException,), {"__module__": "pyo3_runtime"})
     told = r"cannot read the library's tables: they are damaged; .* wordframe doctor --verify"
+    (tmp_path / "tables").mkdir()
     with pytest.raises(LibraryError, match=told), library_errors(LocalFolder(tmp_path), "read"):
         raise panic("rust future panicked: unknown error")
     with pytest.raises(KeyboardInterrupt), library_errors(LocalFolder(tmp_path), "read"):

@@ -37,7 +37,14 @@ from wordframe.video import (
 
 def workers_of(process: psutil.Process) -> list[psutil.Process]:
     """The decoding ones among its children; a test run has others."""
-    return [child for child in process.children() if any("_worker" in word for word in child.cmdline())]
+    return [child for child in process.children() if any("_worker" in word for word in command_of(child))]
+
+
+def command_of(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.ZombieProcess:  # one of another test that ended by itself, and was not asked for since
+        return []
 
 
 def same(ours: FramesApart, theirs: FrameStream) -> int:

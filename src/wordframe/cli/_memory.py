@@ -35,6 +35,7 @@ def save_memory() -> None:
     if limit_bytes() is None:
         return
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # another allocator reserves of its own, and says so
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc's
     if mallopt is not None and "MALLOC_ARENA_MAX" not in os.environ:
         mallopt(_ARENAS_OPTION, 1)
