@@ -1,8 +1,9 @@
 """Ways to tune CLIP, side by side: as published, wordframe's own, and low-rank adapters; five seeds, paired tests.
 
-    python benchmarks/rendered_world.py make --folder DIR --films 1000 100 400
-    python benchmarks/rendered_world.py clip --folder DIR --clip-steps 600
+    python benchmarks/rendered_world.py make --folder DIR
+    python benchmarks/rendered_world.py clip --folder DIR
     python benchmarks/procedures.py --folder DIR [--steps 40] [--seeds 5]
+    python benchmarks/procedures.py                    # the table of docs/training.md, of the stored results
 
 CLIP4Clip's mean of frames on the films of the rendered world, with the small CLIP that was trained on its pictures:
 only the towers have anything to learn. Every way trains the same batches of each seed for the same number of steps and
@@ -22,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,7 @@ from typing import Any
 import numpy as np
 import psutil
 import torch
-from results import save
+from results import FOLDER, save
 from scoring import peak_mb
 
 from wordframe.data import read_captions
@@ -122,15 +124,42 @@ def run(folder: Path, way: str, seed: int, steps: int) -> dict[str, Any]:
     return found
 
 
+def table(ways: Mapping[str, Mapping[str, Any]]) -> str:
+    """The rows in Markdown; differences and p-values are those to ``published``."""
+    side = "R@1 | difference, 95 % | p (queries) | p (seeds)"
+    lines = [f"| | t2v {side} | v2t {side} | core-s a step | MB | moved |", f"|---|{'---:|' * 11}"]
+    for way, row in ways.items():
+        cells = [way]
+        for recalls in (row["t2v"], row["v2t"]):
+            spread = f" ± {recalls['std']:.1f}" if recalls["std"] else ""
+            cells.append(f"{recalls['mean']:.1f}{spread}")
+            found = recalls.get("against published")
+            cells += ["", "", ""] if found is None else _difference(found)
+        cells += [
+            f"{row[name]:{form}}" if name in row else ""
+            for name, form in (("seconds_a_step", ".1f"), ("megabytes", ".0f"), ("moved", ".2f"))
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _difference(found: Mapping[str, float]) -> list[str]:
+    shown = f"{found['difference']:+.1f} [{found['low']:+.1f}, {found['high']:+.1f}]"
+    return [shown, f"{found['p_queries']:.2g}", f"{found['p_seeds']:.2g}"]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--folder", type=Path, help="of the rendered world, with its CLIP")
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--run", type=json.loads, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.run:
         print(json.dumps(run_here(asked.folder, *asked.run)))
+        return
+    if asked.folder is None:
+        print(table(json.loads((FOLDER / "procedures.json").read_text())["ways"]))
         return
     runs: dict[str, list[dict[str, Any]]] = {"untuned": [run(asked.folder, "wordframe", 0, 0)] * asked.seeds}
     ranks, rows = {}, {}
@@ -154,6 +183,7 @@ def main() -> None:
         rows[way] = row
         print(way, json.dumps(row, indent=1), flush=True)
     films = json.loads((asked.folder / "world" / "world.json").read_text())
+    print(table(rows))
     save("procedures", {"world": films, "steps": asked.steps, "seeds": asked.seeds, "batch": BATCH, "ways": rows})
 
 
