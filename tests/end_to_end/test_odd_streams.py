@@ -93,6 +93,7 @@ def test_ctrl_c_after_the_last_word_changes_nothing() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such limit")
+@pytest.mark.slow
 def test_little_memory_is_enough_or_told_in_a_line(tmp_path: Path) -> None:
     """Threads of libraries reserve more than they use; OpenBLAS ended the process where it got none."""
     write_scenes(tmp_path / "videos" / "red.mp4", ("red", 2))
