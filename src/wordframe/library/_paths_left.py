@@ -43,7 +43,10 @@ def paths_left(folder: Path, clauses: Sequence[str]) -> set[str]:
 
 def _begun() -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", __name__]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    reader = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    # whoever waits for it takes it off the system's list when it ends by itself
+    threading.Thread(target=reader.wait, daemon=True).start()
+    return reader
 
 
 def _ask(reader: subprocess.Popen[bytes], folder: Path, clauses: Sequence[str]) -> tuple[set[str], bool]:
