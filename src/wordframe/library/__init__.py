@@ -2,4 +2,7 @@
 
 import lazy_loader
 
+from wordframe.library._on_demand import run_on_demand
+
+run_on_demand("lance_namespace_urllib3_client")  # LanceDB's, and half of the time in which it starts
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
