@@ -15,6 +15,7 @@ from PIL import Image
 
 from tests.colours import ColourEncoder, write_scenes
 from tests.films import Film, watch, write_film
+from tests.joined_films import Codecs, Part, write_joined
 from tests.served import LINES_NAME, get, index, make_library, one_video, problem_of, serving, video_id
 from wordframe.library import Library
 
@@ -170,6 +171,24 @@ def test_what_browsers_do_not_play_is_encoded_with_its_sound_and_told(tmp_path: 
         "phone.mp4": "pictures encoded anew from hevc as H.264; sound encoded anew from aac as AAC",
         "tv.ts": "sound encoded anew from mp2 as AAC",
     }
+
+
+def test_a_clip_of_a_file_whose_times_start_anew_has_its_sound(tmp_path: Path) -> None:
+    (tmp_path / "videos").mkdir()
+    write_joined(tmp_path / "videos" / "tv.ts", [Part(80, (0.8, 2.8)), Part(65, (0.36, 1.2, 2.24))], Codecs())
+    with serving(index(tmp_path, "videos", 1)) as client:
+        place = f"/api/v1/segments/{video_id(client, 'tv.ts')}-00000/clip"
+        answer = client.get(place, params={"start": 2.5, "end": 5})
+    (tmp_path / "clip.mp4").write_bytes(answer.content)
+    seen = watch(tmp_path / "clip.mp4")
+    assert seen.beeps == pytest.approx([2.8 - 2.5, 3.56 - 2.5, 4.4 - 2.5], abs=0.05)
+    for beep, number in zip(seen.beeps, (70, 89, 110), strict=True):
+        assert {shown: at for at, shown in seen.pictures}[number] == pytest.approx(beep, abs=0.05)
+    told = "its times start anew inside the file"
+    assert (
+        answer.headers["clip-notes"]
+        == f"pictures encoded anew from h264 as H.264: {told}; sound encoded anew from aac as AAC"
+    )
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,10 @@ class Clock:
 
     def __init__(self, longest_gap: float, back: float) -> None:
         self._longest_gap, self._back = longest_gap, back
-        self._shift = 0
+        self.shift = 0
+        """What was added to the times of the last packet."""
+        self.part = 0
+        """How many joins lie before it."""
         self._last: int | None = None  # the furthest time of the part so far, in the file's own numbers
         self._step = 0  # how long a picture stays there
         self._longest_step = 0
@@ -65,7 +68,7 @@ class Clock:
         """
         stamp = pts if dts is None else dts
         if stamp is None:
-            return self._shift, 0
+            return self.shift, 0
         last, jump = self._last, 0
         if last is None:
             self._delay = 0 if pts is None else pts - stamp
@@ -74,15 +77,16 @@ class Clock:
             # say when that is, as long as both wait equally long for their display.
             delay = self._delay if pts is None else pts - stamp
             jump = stamp - last - self._step
-            self._shift += self._delay - delay - jump
+            self.shift += self._delay - delay - jump
             self._delay, last = delay, None
+            self.part += 1
         elif stamp > last:
             self._step = duration or stamp - last
             self._longest_step = max(self._longest_step, self._step, stamp - last)
         self._last = stamp if last is None else max(last, stamp)
         # by decoding times, too: MPEG program streams name the display of some pictures only
-        self.end = max(self.end, self._shift + self._step + max(stamp + self._delay, pts or 0))
-        return self._shift, jump
+        self.end = max(self.end, self.shift + self._step + max(stamp + self._delay, pts or 0))
+        return self.shift, jump
 
     def _cannot_follow(self, gap: int) -> bool:
         is_steady = 0 < self._longest_step * _USUAL_GAPS < gap  # the first gap of all says what is usual

@@ -2,14 +2,17 @@
 
 Pictures lean on those before them, so a copy starts at the last keyframe not after the wanted start. Times of the
 packets are those of the copy: 0 where it starts. Sound is read by itself, wherever in the file it lies.
-Neighbours: ``_reader.py`` opens the file, ``_encoding.py`` makes the same tracks anew, ``export.py`` writes them.
+Neighbours: ``_reader.py`` opens the file, ``_encoding.py`` makes the same tracks anew, ``_joined_sound.py`` reads the
+sound of files whose times start anew, ``export.py`` writes them.
 """
 
 from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +32,7 @@ _MAX_HELD_PACKETS = 64
 """More without a decoding time than any codec reorders: the file has none."""
 _INTERLEAVED_SECONDS = 1.0
 """Sound lies no further before its picture in the file."""
-_MISSING_SECONDS = 10.0
+MISSING_SECONDS = 10.0
 """Sound that has not come when the pictures are this far behind the moment has ended."""
 _GENERATE_TIMES = 0x1
 """AVFMT_FLAG_GENPTS, which the reader takes off."""
@@ -132,6 +135,18 @@ class CopiedSound:
         self._source.close()
 
 
+@dataclass(frozen=True)
+class Stretch:
+    """Sound in one piece: what was added to its times, and the seconds on the file's clock between which it counts."""
+
+    shift_seconds: float = 0.0
+    start_seconds: float = -math.inf
+    end_seconds: float = math.inf
+
+
+_WHOLE = Stretch()
+
+
 class SoundPackets:
     """Iterates over (seconds on the file's clock, packet) of a file's sound, from before ``start`` up to ``end``.
 
@@ -154,6 +169,10 @@ class SoundPackets:
     def __iter__(self) -> Iterator[tuple[float, Any]]:
         return self._packets
 
+    def in_stretches(self) -> Iterator[tuple[Stretch, Any]]:
+        """Each packet with its stretch, of which there is one: gaps are kept."""
+        return ((_WHOLE, packet) for _, packet in self)
+
     def close(self) -> None:
         """Give the file back."""
         self._reader.container.close()
@@ -166,7 +185,7 @@ class SoundPackets:
                     continue
                 seconds = float(stamp * packet.time_base) - self.zero
                 is_sound = packet.stream_index == self.stream.index
-                if seconds >= self._end_seconds + (0.0 if is_sound else _MISSING_SECONDS):
+                if seconds >= self._end_seconds + (0.0 if is_sound else MISSING_SECONDS):
                     return
                 if is_sound:
                     yield seconds, packet
@@ -181,7 +200,8 @@ def sound_of(reader: Reader) -> Any | None:
 def open_for_export(source: Path) -> Reader:
     """The file with its sound, its display times made complete where the library can."""
     reader = Reader(source, threads=1, keep_sound=True)
-    if reader.container.format.name in _FORMATS_OF_PARSED_PICTURES:
+    # not over a join: the library would keep a whole part in memory to find a time behind it, and a wrong one
+    if reader.container.format.name in _FORMATS_OF_PARSED_PICTURES and not reader.joins:
         reader.container.flags |= _GENERATE_TIMES
     reader.set_origin_near(reader.stream.start_time)
     return reader

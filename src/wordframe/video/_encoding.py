@@ -3,14 +3,17 @@
 Each picture that is shown within the moment is encoded once, at its own time: nothing is sampled, so nothing is
 repeated or left out, and a variable rate stays one. They come upright and with square pixels. Sound is cut to the
 sample; where the source has a gap there is silence, so that it stays with its picture.
-Neighbours: ``decode.py`` gives the pictures, ``_copying.py`` the packets of the sound, ``export.py`` writes them.
+Neighbours: ``decode.py`` gives the pictures, ``_copying.py`` and ``_joined_sound.py`` the packets of the sound,
+``export.py`` writes them.
 """
 
 from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -20,8 +23,10 @@ from av.filter import Graph
 from av.format import Flags
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
-from wordframe.video._copying import ROUNDING_SECONDS, SoundPackets, open_for_export
-from wordframe.video._reader import NeedsPlainReadingError
+from wordframe.video._copying import ROUNDING_SECONDS, SoundPackets, Stretch, open_for_export
+from wordframe.video._joined_sound import JoinedSound
+from wordframe.video._plan import PlannedPacket
+from wordframe.video._reader import NeedsPlainReadingError, Reader
 from wordframe.video.decode import open_frames
 
 _TICKS = 90_000
@@ -112,10 +117,15 @@ class EncodedPictures:
 
 
 class EncodedSound:
-    """The sound of ``[start, end)`` seconds, to the sample."""
+    """The sound of ``[start, end)`` seconds, to the sample; ``is_joined``: of a file whose times start anew inside."""
 
-    def __init__(self, source: Path, start_seconds: float, end_seconds: float, encoder: str) -> None:
-        self._source = SoundPackets(source, start_seconds, end_seconds)
+    def __init__(
+        self, source: Path, start_seconds: float, end_seconds: float, encoder: str, *, is_joined: bool
+    ) -> None:
+        self._source: JoinedSound | SoundPackets = (JoinedSound if is_joined else SoundPackets)(
+            source, start_seconds, end_seconds
+        )
+        self._num_samples = 0  # encoded so far, silence included
         self._start_seconds, self._end_seconds, self._encoder = start_seconds, end_seconds, encoder
 
     def add_to(self, output: Any) -> None:
@@ -132,25 +142,32 @@ class EncodedSound:
     def packets(self) -> Iterator[Any]:
         """Packets in their order, with the moment's times."""
         graph: Any = None
-        for frame in self._decoded():
-            if graph is None:
-                graph = self._graph(frame)
+        made_for: tuple[Any, ...] = ()
+        for stretch, frame in self._decoded():
+            kind = stretch, frame.sample_rate, frame.format.name, frame.layout.name
+            if graph is None or kind != made_for:
+                yield from self._emptied(graph)
+                graph, made_for = self._graph(frame, stretch), kind
             graph.push(frame)
             yield from self._encoded(graph)
         if graph is not None:
-            graph.push(None)
-            yield from self._encoded(graph)
+            yield from self._emptied(graph)
             yield from self._stream.encode()
 
     def close(self) -> None:
         """Give the file back."""
         self._source.close()
 
-    def _decoded(self) -> Iterator[Any]:
+    def _decoded(self) -> Iterator[tuple[Stretch, Any]]:
+        """Frames with the moment's times, as far as their stretch counts."""
         codec = self._source.stream.codec_context
         zero = self._source.zero + self._start_seconds
         due: int | None = None
-        for _, packet in self._source:
+        last: Stretch | None = None
+        for stretch, packet in self._source.in_stretches():
+            if stretch is not last:
+                due, last = None, stretch
+            end_seconds = min(self._end_seconds, stretch.end_seconds) - self._start_seconds
             try:
                 frames = codec.decode(packet)
             except (av.FFmpegError, ValueError):  # a damaged packet; silence takes its place
@@ -161,18 +178,22 @@ class EncodedSound:
                 # of several in one packet only the first has a time
                 if due is not None:
                     frame.pts, due = due, due + round(frame.samples / (frame.sample_rate * frame.time_base))
-                    yield frame
+                    if frame.pts * frame.time_base < end_seconds:
+                        yield stretch, frame
 
-    def _graph(self, frame: Any) -> Any:
-        """Cut to the moment, gaps filled, at the encoder's rate."""
-        length = self._end_seconds - self._start_seconds
+    def _graph(self, frame: Any, stretch: Stretch) -> Any:
+        """Cut to the moment and to what no stretch before took, gaps filled, at the encoder's rate."""
+        encoded_seconds = self._num_samples / self._stream.rate
+        first = max(encoded_seconds, stretch.start_seconds - self._start_seconds)
+        end = min(self._end_seconds, stretch.end_seconds) - self._start_seconds
+        first_sample = math.ceil(encoded_seconds * frame.sample_rate)  # counted as they come in
         graph = Graph()
         steps = [
             graph.add_abuffer(
                 sample_rate=frame.sample_rate, format=frame.format, layout=frame.layout.name, time_base=frame.time_base
             ),
-            graph.add("atrim", f"start=0:end={length:.6f}"),
-            graph.add("aresample", f"{self._stream.rate}:async=1:first_pts=0"),
+            graph.add("atrim", f"start={first:.6f}:end={end:.6f}"),
+            graph.add("aresample", f"{self._stream.rate}:async=1:first_pts={first_sample}"),
             graph.add("aformat", f"channel_layouts={self._stream.layout.name}"),
             graph.add("abuffersink"),
         ]
@@ -181,10 +202,18 @@ class EncodedSound:
         graph.configure()
         return graph
 
+    def _emptied(self, graph: Any) -> Iterator[Any]:
+        """What a graph still holds, if there is one."""
+        if graph is not None:
+            graph.push(None)
+            yield from self._encoded(graph)
+
     def _encoded(self, graph: Any) -> Iterator[Any]:
         with contextlib.suppress(av.BlockingIOError, av.EOFError):  # until more is pushed
             while True:
-                for packet in self._stream.encode(graph.pull()):
+                frame = graph.pull()
+                self._num_samples = max(self._num_samples, frame.pts + frame.samples)
+                for packet in self._stream.encode(frame):
                     if self._keeps_early or packet.pts >= 0:
                         yield packet
 
@@ -214,7 +243,8 @@ def _display_times(source: Path, start_seconds: float, end_seconds: float) -> li
             reader = open_for_export(source)
     times: list[float] = []
     num_behind = 0
-    for planned in itertools.chain([first] if first is not None else [], reader):
+    packets = itertools.chain([first] if first is not None else [], reader)
+    for planned in _with_display_times(packets, reader) if reader.joins else packets:
         if planned.seconds is None:
             times = []
             break
@@ -225,3 +255,32 @@ def _display_times(source: Path, start_seconds: float, end_seconds: float) -> li
             times.append(planned.seconds)
     reader.container.close()
     return times or None
+
+
+def _with_display_times(packets: Iterator[PlannedPacket], reader: Reader) -> Iterator[PlannedPacket]:
+    """Packets of a file with joins, each picture with its display time, in another order.
+
+    Program streams name the times of some pictures only. One that others lean on is shown when the next such one is
+    decoded, the last one of a part when all others of it have been; the others are shown as soon as they are decoded.
+    """
+    waiting: PlannedPacket | None = None
+    part, end_seconds = 0, 0.0
+    for planned in packets:
+        packet, clock = planned.packet, reader.clock
+        is_new_part = clock is not None and clock.part != part
+        if waiting is not None and packet.dts is not None and (is_new_part or packet.pts != packet.dts):
+            yield replace(waiting, seconds=end_seconds if is_new_part else reader.seconds(packet.dts))
+            waiting = None
+        part = part if clock is None else clock.part
+        if packet.dts is not None:
+            end_seconds = reader.seconds(packet.dts) + (reader.in_seconds(packet.duration) or _step_of(reader))
+        if planned.seconds is None and packet.dts is not None and waiting is None:
+            waiting = planned
+        else:
+            yield planned
+    if waiting is not None:
+        yield replace(waiting, seconds=end_seconds)
+
+
+def _step_of(reader: Reader) -> float:
+    return 1 / (reader.frame_rate() or _DEFAULT_RATE)

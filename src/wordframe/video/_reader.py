@@ -14,7 +14,7 @@ import itertools
 import os
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import av
@@ -24,17 +24,16 @@ from cachetools import LRUCache
 
 from wordframe.disk import one_line
 from wordframe.errors import VideoError
-from wordframe.video._clock import LONGEST_GAP_SECONDS, Clock, Join, clock_of
+from wordframe.video._clock import Clock, Join, clock_of
 from wordframe.video._limits import (
     MAX_DURATION_SECONDS,
-    MAX_EXPANSION,
     MAX_FRAME_RATE,
     MAX_GAP_SECONDS,
     MAX_PIXELS,
-    MAX_READ_ERRORS,
 )
-from wordframe.video._opening import VideoPath, bytes_joined_on, next_part, open_container, packets_of
+from wordframe.video._opening import VideoPath, bytes_joined_on, open_container, packets_of
 from wordframe.video._plan import PlannedPacket
+from wordframe.video._stored import stored_packets
 from wordframe.video._streams import choose_stream
 
 _COMMON_CODECS = "h264 hevc av1 vp8 vp9 mpeg4 mpeg2video mpeg1video mjpeg prores theora wmv3".split()
@@ -43,8 +42,6 @@ _FORMATS_THAT_SEEK = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})
 _FORMATS_WITHOUT_DISPLAY_TIMES = frozenset({"avi", "asf"})
 _MAX_WITHOUT_TIME = 256
 """Packets at the start of a file without a time; more, and it has none."""
-_OPENING_BYTES = 1 << 16
-"""What it costs to read on at a part that was joined on, so that a file of nothing but beginnings ends, too."""
 _SEEK_MARGINS_SECONDS = (1.0, 10.0)
 _GENERATE_TIMES = 0x1
 """AVFMT_FLAG_GENPTS, which PyAV sets: it takes the order of storage for the order of display, so an AVI with B-frames
@@ -104,9 +101,18 @@ def _next_place(container: Any, stream: Any) -> int | None:
     return next((packet.pos for packet in packets_of(container, stream) if packet.size), None)
 
 
-_in_order: LRUCache[tuple[int, int, int, int], float] = LRUCache(1024)
-"""Files without joins that were read already, and where their video ends."""
-_in_order_lock = threading.Lock()
+@dataclass(frozen=True)
+class _Times:
+    """What reading a file for its times alone gave: where its video ends, its joins, and where its clock starts."""
+
+    end_seconds: float
+    joins: tuple[Join, ...]
+    origin: int | None
+
+
+_times_read: LRUCache[tuple[int, int, int, int], _Times] = LRUCache(1024)
+"""Of the files that this process read last: an export opens a file often."""
+_times_read_lock = threading.Lock()
 
 
 class NeedsPlainReadingError(Exception):
@@ -121,16 +127,10 @@ class Reader:
     may take minutes. Counted without a lock: with several threads it grows, which is all that is asked of it."""
 
     def __init__(self, path: VideoPath, *, threads: int, keep_sound: bool = False) -> None:
-        self._path = path
-        self.container, self.stream = _open_film(path)
+        self._path, self._threads = path, threads
+        self._open()
         self.stores_display_times = self.container.format.name not in _FORMATS_WITHOUT_DISPLAY_TIMES
         self._is_matroska = self.container.format.name == "matroska,webm"
-        self.codec = self.stream.codec_context
-        # Once more, for this decoder: a damaged packet in the middle may declare another size than the header.
-        self.codec.options = {"max_pixels": str(MAX_PIXELS)}
-        # Not left to PyAV, whose default is a thread for each core in each of the decoders that run side by side.
-        self.codec.thread_count = threads
-        self.codec.thread_type = "NONE" if threads == 1 else "AUTO"
         self.packets_read = 0
         self.read_errors = 0
         self.jump: tuple[float, float] | None = None  # where the times of the file stopped making sense
@@ -155,37 +155,45 @@ class Reader:
         """Called before PyAV throws away what the decoder still holds."""
         self._knows_joins = False
         self._read_end = 0.0  # where the video ends, if all its times were read
-        if self.container.format.name in LONGEST_GAP_SECONDS and self.container.duration is not None:
-            self._find_joins(path)
-        self._clock = self._new_clock()
+        self.clock = self._new_clock()
+        """What moves the pictures; None where the file's times are believed."""
+        # a recording without a length is read but once, unless its sound is to be moved as its pictures are
+        if self.clock is not None and (keep_sound or self.container.duration is not None):
+            self._find_joins()
+            self.clock = self._new_clock()
         self._packets: Iterator[PlannedPacket] = self._demux()
         if self._is_matroska:
             self._packets = self._with_times_at_the_start(self._packets)
+
+    def _open(self) -> None:
+        self.container, self.stream = _open_film(self._path)
+        self.codec = self.stream.codec_context
+        # Once more, for this decoder: a damaged packet in the middle may declare another size than the header.
+        self.codec.options = {"max_pixels": str(MAX_PIXELS)}
+        # Not left to PyAV, whose default is a thread for each core in each of the decoders that run side by side.
+        self.codec.thread_count = self._threads
+        self.codec.thread_type = "NONE" if self._threads == 1 else "AUTO"
 
     def _new_clock(self) -> Clock | None:
         has_index = self.container.duration is not None
         return clock_of(self.container.format.name, self._den / self._num, has_index=has_index)
 
-    def _find_joins(self, path: VideoPath) -> None:
-        """Read the file's times, unless this process did so before and met no join: an export opens a file often."""
-        status = os.stat(path)
+    def _find_joins(self) -> None:
+        """Find all joins, since the length of a file with joins is not what its header or its last packet says."""
+        status = os.stat(self._path)
         identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-        with _in_order_lock:
-            known = _in_order.get(identity)
-        if known is not None:
-            self._read_end, self._knows_joins = known, True
-            return
-        self._read_times(path)
-        if not self.joins:
-            with _in_order_lock:
-                _in_order[identity] = self._read_end
+        with _times_read_lock:
+            known = _times_read.get(identity)
+        if known is None:
+            self._read_times()
+            known = _Times(self._read_end, tuple(self.joins), self.origin)
+            with _times_read_lock:
+                _times_read[identity] = known
+        self._read_end, self.joins, self.origin = known.end_seconds, list(known.joins), known.origin
+        self._knows_joins = True
 
-    def _read_times(self, path: VideoPath) -> None:
-        """Find all joins, since the length of a file with joins is not what its header or its last packet says.
-
-        Reads all packets of the video and decodes none: about a hundredth of what decoding takes.
-        """
-        self._clock = self._new_clock()
+    def _read_times(self) -> None:
+        """Reads all packets of the video and decodes none: about a hundredth of what decoding takes."""
         discarded = [(other, other.discard) for other in self.container.streams if other.index != self.stream.index]
         for other, _ in discarded:
             other.discard = Discard.all
@@ -196,16 +204,19 @@ class Reader:
             is_first = False
         for other, discard in discarded:
             other.discard = discard
-        self._knows_joins = True
-        self._read_end = 0.0 if is_first or self._clock is None else self.seconds(self._clock.end)
+        self._read_end = 0.0 if is_first or self.clock is None else self.seconds(self.clock.end)
         self.packets_read = self.read_errors = 0
         self.jump, self._last_seconds, self._furthest_seconds = None, None, 0.0
+        if self._is_matroska:  # at its end it takes no seek by bytes, and without an index none by time
+            self.container.close()
+            self._open()
+            return
         # to the first byte: a seek by time would look for it among times that are not in order
         try:
             self.container.seek(0, unsupported_byte_offset=True)
         except av.FFmpegError as error:
             self.container.close()
-            raise VideoError(f"{one_line(path)} cannot be read a second time: {error.strerror}") from error
+            raise VideoError(f"{one_line(self._path)} cannot be read a second time: {error.strerror}") from error
 
     def seconds(self, stamp: int) -> float:
         """A timestamp of the video stream on the file's clock."""
@@ -262,40 +273,26 @@ class Reader:
         return next(self._packets)
 
     def _demux(self) -> Iterator[PlannedPacket]:
-        """Packets of the video. Errors are counted and stepped over, within bounds."""
-        errors_in_a_row = 0
-        bytes_left = MAX_EXPANSION * max(self.container.size, 1 << 20)
-        source, place = self.container, 0  # where packets come from, and where in the file the last one lay
-        while errors_in_a_row < MAX_READ_ERRORS and bytes_left > 0:
-            try:
-                for packet in packets_of(source):  # after an error: from where the file stands
-                    errors_in_a_row = 0
-                    Reader.packets_ever_read += 1
-                    bytes_left -= packet.size + 1  # a loop of empty packets ends, too
-                    place = max(place, packet.pos or 0)
-                    if bytes_left <= 0:
-                        self.read_errors += 1
-                        break
-                    # PyAV ends with an empty packet for each stream, which would empty a decoder that may go on
-                    if packet.size and packet.stream_index == self.stream.index:
-                        self._put_on_clock(packet)
-                        if not self._follows(packet):
-                            return
-                        yield self._planned(packet)
-                    elif packet.size and not self.joins:  # sound keeps the file's own times
-                        self._note_end(packet)
-                else:
-                    part = next_part(self._path, self.container, place)
-                    if part is None:
-                        return
-                    # opened again: a seek of the container that the decoder belongs to empties the decoder
-                    source, place = open_container(self._path), part
-                    bytes_left -= _OPENING_BYTES
-                    self.read_errors += bytes_left <= 0
-                    source.seek(part, unsupported_byte_offset=True)
-            except (av.FFmpegError, ValueError):
-                errors_in_a_row += 1
-                self.read_errors += 1
+        """Packets of the video, as long as their times are believable."""
+        for packet in self.stored():
+            if packet.stream_index == self.stream.index:
+                if not self._follows(packet):
+                    return
+                yield self._planned(packet)
+            elif not self.joins:  # sound keeps the file's own times
+                self._note_end(packet)
+
+    def stored(self) -> Iterator[Any]:
+        """The packets of all streams, in the order of the file: those of the video on the one clock, others with the
+        file's own times."""
+        for packet in stored_packets(self._path, self.container, self._count_error):
+            Reader.packets_ever_read += 1
+            if packet.stream_index == self.stream.index:
+                self._put_on_clock(packet)
+            yield packet
+
+    def _count_error(self) -> None:
+        self.read_errors += 1
 
     def _with_times_at_the_start(self, packets: Iterator[PlannedPacket]) -> Iterator[PlannedPacket]:
         """Negative times, which a first cluster may have, are withheld by the library: they are counted back from the
@@ -315,11 +312,11 @@ class Reader:
         yield from packets
 
     def _put_on_clock(self, packet: Any) -> None:
-        if self._clock is None:
+        if self.clock is None:
             return
         # Matroska stores display times and durations alone, the other formats decoding times and no durations
         times = (None, packet.pts, packet.duration or 0) if self._is_matroska else (packet.dts, packet.pts)
-        shift, jump = self._clock.shift_of(*times)
+        shift, jump = self.clock.shift_of(*times)
         if shift:
             packet.dts = None if packet.dts is None else packet.dts + shift
             packet.pts = None if packet.pts is None else packet.pts + shift

@@ -66,7 +66,7 @@ class ExportReport:
 @dataclass(frozen=True)
 class _Moment:
     """What is asked for, and what the source has: codecs by name, ``sound`` None if there is none; ``is_joined``: its
-    times start anew inside, and the reader has put those of the pictures, and of nothing else, on one clock."""
+    times start anew inside, perhaps with other settings of its codecs, so that nothing is copied."""
 
     source: Path
     start_seconds: float
@@ -141,7 +141,7 @@ def _moment(source: Path, start_seconds: float, end_seconds: float) -> _Moment:
 
 def _is_open(way: tuple[Way, Way], moment: _Moment, copy: bool | Collection[str]) -> bool:
     """Whether pictures and sound may go this way."""
-    if moment.is_joined and way != ("encode", "none"):
+    if moment.is_joined and "copy" in way:
         return False
     for codec, taken in zip((moment.codec, moment.sound), way, strict=True):
         if codec is None and taken != "none":
@@ -153,7 +153,7 @@ def _is_open(way: tuple[Way, Way], moment: _Moment, copy: bool | Collection[str]
 
 def _written(moment: _Moment, part: Path, ways: list[tuple[Way, Way]]) -> ExportReport:
     """The best way that works; each writes over what the one before left of itself."""
-    cannot_copy = ""
+    cannot_copy = ": its times start anew inside the file" if moment.is_joined else ""
     for pictures, sound in ways:
         if pictures == "copy" and cannot_copy:
             continue
@@ -179,8 +179,7 @@ def _notes(moment: _Moment, part: Path, pictures: Way, sound: Way, reason: str) 
     if sound == "encode":
         notes.append(f"sound encoded anew from {moment.sound} as {sound_encoder}")
     if sound == "none" and moment.sound is not None:
-        reason = "its times start anew inside the file" if moment.is_joined else "it cannot be read"
-        notes.append(f"its sound ({moment.sound}) is left out: {reason}")
+        notes.append(f"its sound ({moment.sound}) is left out: it cannot be read")
     return tuple(notes)
 
 
@@ -196,10 +195,11 @@ def _cut(moment: _Moment, part: Path, pictures_way: Way, sound_way: Way) -> Expo
         tracks: list[Any] = [pictures]
         if sound_way != "none":
             span = pictures.start_seconds, moment.end_seconds
-            copied = sound_way == "copy"
-            sound = (
-                CopiedSound(moment.source, *span) if copied else EncodedSound(moment.source, *span, encoders(part)[1])
-            )
+            sound: CopiedSound | EncodedSound
+            if sound_way == "copy":
+                sound = CopiedSound(moment.source, *span)
+            else:
+                sound = EncodedSound(moment.source, *span, encoders(part)[1], is_joined=moment.is_joined)
             files.callback(sound.close)
             tracks.append(sound)
         has_sound = _mux(tracks, part)
