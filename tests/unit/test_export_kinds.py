@@ -28,6 +28,19 @@ def test_each_picture_is_encoded_once_at_round_rates(tmp_path: Path, rate: int) 
         assert numbers(report.target) == list(range(start, stop))
 
 
+@pytest.mark.parametrize("start", [1.5, 1.51, 1.53])
+def test_each_picture_is_encoded_where_only_numbers_are_stored_and_the_start_is_between_two(
+    tmp_path: Path, start: float
+) -> None:
+    source = write_film(tmp_path / "source.mp4", Film())
+    report = export_moment(source, tmp_path / "x.avi", start, 3.72, copy=False)
+    seen = watch(report.target)
+    assert [number for _, number in seen.pictures] == list(range(int(start * 25), 93))
+    assert [start + at for at in seen.beeps] == pytest.approx([2, 3], abs=0.03)
+    shown = {number: start + at for at, number in seen.pictures}
+    assert [shown[number] for number in (50, 75)] == pytest.approx([2, 3], abs=0.041)
+
+
 def test_a_start_that_was_rounded_shows_nothing_of_the_picture_before(tmp_path: Path) -> None:
     plain = (("bf", "0"),)
     source = write_film(tmp_path / "source.mp4", Film(rate=Fraction(30), sound=None, seconds=3, options=plain))
@@ -191,3 +204,39 @@ class TestSharedFiles:
         report = export_moment(shared / "hard_files" / "sar_container.mp4", tmp_path / "x.mp4", 1.0, 2.0)
         assert report.is_copy
         assert (probe(report.target).width, probe(report.target).height) == (213, 120)
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".ogv"])
+def test_theora_is_copied_with_its_vorbis(tmp_path: Path, suffix: str) -> None:
+    """``tests/theora.ogv``, since PyAV has no encoder of Theora. Made of ``write_film(film.mkv, Film(pictures="ffv1",
+    sound="flac", rate=10, seconds=3))`` by Debian's ``ffmpeg -i film.mkv -vf scale=96:48:flags=area -c:v libtheora
+    -q:v 2 -g 10 -c:a libvorbis -q:a -1 -bitexact -map_metadata -1 theora.ogv``."""
+    source = Path(__file__).parents[1] / "theora.ogv"
+    whole = plain_frames(source)
+    for start, end, first, last in ((0.0, 1.5, 0, 14), (1.5, 2.7, 10, 26)):
+        report = export_moment(source, tmp_path / f"{start}{suffix}", start, end)
+        assert (report.is_copy, report.has_sound, report.notes) == (True, True, ())
+        assert report.start_seconds == pytest.approx(first / 10)
+        assert numbers(report.target) == list(range(first, last + 1))
+        for (at, copied), (seconds, original) in zip(plain_frames(report.target), whole[first:], strict=False):
+            assert report.start_seconds + float(at) == pytest.approx(float(seconds), abs=2e-3)
+            np.testing.assert_array_equal(copied, original)
+        beeps = [report.start_seconds + at for at in watch(report.target).beeps if at > 0.1]
+        assert beeps == pytest.approx([1.0] if start == 0 else [2.0], abs=0.02)
+
+
+def test_theora_is_encoded_for_containers_that_do_not_take_it(tmp_path: Path) -> None:
+    report = export_moment(Path(__file__).parents[1] / "theora.ogv", tmp_path / "x.mp4", 0.5, 2.5)
+    told = ("pictures encoded anew from theora as H.264", "sound encoded anew from vorbis as AAC")
+    assert (report.is_copy, report.notes) == (False, told)
+    seen = watch(report.target)
+    assert [number for _, number in seen.pictures] == list(range(5, 25))
+    assert seen.beeps == pytest.approx([0.5, 1.5], abs=0.03)
+
+
+def test_sound_that_an_avi_would_play_at_wrong_times_is_encoded(tmp_path: Path) -> None:
+    report = export_moment(Path(__file__).parents[1] / "theora.ogv", tmp_path / "x.avi", 1.0, 2.5)
+    assert report.notes == ("sound encoded anew from vorbis as MP3",)
+    seen = watch(report.target)
+    assert seen.sound_span == pytest.approx((0, 1.5), abs=0.06)
+    assert [at for at in seen.beeps if at > 0.1] == pytest.approx([1.0], abs=0.03)

@@ -56,6 +56,7 @@ class EncodedPictures:
         self.start_seconds = start_seconds
         self._encoder = encoder
         self._starts: list[float] = []
+        self._next_pts = 0
         self._frames = open_frames(source, lambda info: self._plan(source, info.frame_rate, end_seconds))
         duration = self._frames.info.duration_seconds
         self.end_seconds = end_seconds if duration is None else min(end_seconds, duration)
@@ -112,6 +113,8 @@ class EncodedPictures:
             dst_color_range=ColorRange.MPEG,
         )
         first, end = (round((seconds - self.start_seconds) / self._time_base) for seconds in (start, stop))
+        first = max(first, self._next_pts)  # an AVI's numbers may be rounded to one for two pictures
+        self._next_pts = first + 1
         picture.pts, picture.duration, picture.time_base = first, max(1, end - first), self._time_base
         return picture
 

@@ -44,6 +44,8 @@ _TAKE_ENCODED = frozenset("mp4 mov 3gp 3g2 f4v matroska webm mpegts flv avi".spl
 """Containers that play well with what their encoders make; for others another one is chosen where that is allowed."""
 _WRITTEN = _TAKE_ENCODED | frozenset("mpeg vob asf ogg ogv nut mxf gxf rm ivf gif apng yuv4mpegpipe".split())
 """Others name further files that they write: playlists and their parts, ``tee``."""
+_MISTIMED_SOUND = {"avi": frozenset({"vorbis", "flac"})}
+"""Sound that a container takes and then gives out at wrong times: an AVI counts packets of one length."""
 _WAYS: tuple[tuple[Way, Way], ...] = (
     ("copy", "copy"),
     ("copy", "encode"),
@@ -95,6 +97,11 @@ def check_target(source: Path, target: Path, *, overwrite: bool) -> None:
 def encoders(target: Path) -> tuple[str, str]:
     """The encoders of pictures and of sound for a file of this name."""
     return _ENCODERS.get(_format_of(target), _USUAL_ENCODERS)
+
+
+def keeps_sound(target: Path, codec: str) -> bool:
+    """Whether sound of a codec, if a file of this name takes it, stays where it belongs."""
+    return codec not in _MISTIMED_SOUND.get(_format_of(target), ())
 
 
 def open_target(target: Path) -> Any:

@@ -26,7 +26,7 @@ from wordframe.video._encoding import EncodedPictures, EncodedSound
 from wordframe.video._opening import VideoPath
 from wordframe.video._picture import VideoInfo
 from wordframe.video._reader import Reader
-from wordframe.video._targets import Way, check_target, encoders, open_target, places
+from wordframe.video._targets import Way, check_target, encoders, keeps_sound, open_target, places
 from wordframe.video.decode import probe
 
 _CODEC_NAMES = {
@@ -112,7 +112,7 @@ def export_moment(
         remove_abandoned(place)
         try:
             with replacing(place) as part:
-                report = _written(moment, part, [way for way in ways if _is_open(way, moment, copy)])
+                report = _written(moment, part, [way for way in ways if _is_open(way, moment, place, copy)])
         except _CannotHoldError:
             continue
         except (OSError, av.FFmpegError) as error:
@@ -139,9 +139,11 @@ def _moment(source: Path, start_seconds: float, end_seconds: float) -> _Moment:
     return _Moment(source, start_seconds, end_seconds, info, codec, sound_codec, is_joined)
 
 
-def _is_open(way: tuple[Way, Way], moment: _Moment, copy: bool | Collection[str]) -> bool:
+def _is_open(way: tuple[Way, Way], moment: _Moment, place: Path, copy: bool | Collection[str]) -> bool:
     """Whether pictures and sound may go this way."""
     if moment.is_joined and "copy" in way:
+        return False
+    if way[1] == "copy" and moment.sound is not None and not keeps_sound(place, moment.sound):
         return False
     for codec, taken in zip((moment.codec, moment.sound), way, strict=True):
         if codec is None and taken != "none":
