@@ -37,9 +37,9 @@ class Codecs:
     container_options: tuple[tuple[str, str], ...] = ()
 
 
-def write_joined(path: Path, parts: list[Part], codecs: Codecs = Codecs()) -> Path:
-    """The parts one behind the other in one file."""
-    data, first_number = b"", 0
+def write_joined(path: Path, parts: list[Part], codecs: Codecs, *, first_number: int = 0) -> Path:
+    """The parts one behind the other in one file; ``first_number`` is that of the first picture of all."""
+    data = b""
     piece = path.with_name(f"part_of_{path.name}")
     for part in parts:
         _write_part(piece, part, codecs, first_number)

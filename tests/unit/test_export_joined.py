@@ -120,6 +120,39 @@ def test_parts_may_differ_in_their_sound(tmp_path: Path) -> None:
     assert [round(at, 1) for at in seen.beeps] == [0.8, 2.0, 4.0, 5.2]
 
 
+def test_sound_may_lie_far_behind_its_pictures_in_the_file(tmp_path: Path) -> None:
+    """As in broadcasts: by 0.7 s, so that a part's first sound comes long after its first picture."""
+    data, first = b"", 0
+    for part in PARTS:
+        whole = write_joined(tmp_path / "part.ts", [part], Codecs(), first_number=first).read_bytes()
+        first += part.num_frames
+        data += _sound_later(whole, 45)
+    source = tmp_path / "source.ts"
+    source.write_bytes(data)
+    check(source, PARTS, export_moment(source, tmp_path / "x.mp4", 2.5, 8.0), 2.5, 8.0)
+
+
+def _sound_later(stream: bytes, num_packets: int) -> bytes:
+    """A transport stream with each packet of its sound so many of them later."""
+    others: list[bytes] = []
+    waiting: list[bytes] = []
+    for at in range(0, len(stream), 188):
+        packet = stream[at : at + 188]
+        if int.from_bytes(packet[1:3]) & 0x1FFF != 0x101:
+            others.append(packet)
+            continue
+        waiting.append(packet)
+        if len(waiting) > num_packets:
+            others.append(waiting.pop(0))
+    return b"".join(others + waiting)
+
+
+def test_many_joins_add_up_to_no_delay(tmp_path: Path) -> None:
+    parts = [Part(33, (0.4,))] * 25
+    source = write_joined(tmp_path / "source.ts", parts, Codecs())
+    check(source, parts, export_moment(source, tmp_path / "x.mp4", 28.0, 33.0), 28.0, 33.0)
+
+
 def test_one_wrong_time_of_a_picture_moves_no_sound(tmp_path: Path) -> None:
     source = write_joined(tmp_path / "source.flv", PARTS[:1], Codecs(options=(("bf", "0"),)))
     data = bytearray(source.read_bytes())

@@ -5,7 +5,7 @@ that part is moved to where the last one ended. Only formats without an index do
 cut and joined anywhere and says nothing of it. Where an index states each packet's time (mp4, Matroska, AVI, ASF), a
 picture that stays for five minutes is meant to, and is believed up to ``_limits.MAX_GAP_SECONDS``.
 
-Pure: numbers in, numbers out. Neighbour: ``_reader.py`` asks it of each packet.
+Pure: numbers in, numbers out. Neighbours: ``_reader.py`` asks it of each packet, ``_joined_sound.py`` moves the sound.
 """
 
 from __future__ import annotations

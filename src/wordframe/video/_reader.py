@@ -4,7 +4,8 @@ Times are seconds from the start of the file, exact to the file's ticks. Errors 
 over; a damaged index can neither loop nor make the reader read more than a small multiple of the file. Where a format's
 times may start anew inside a file, it is read through for its times alone first, and all are put on one clock.
 Neighbours: ``decode.py`` decodes the packets, ``_plan.py`` says which, ``export.py`` copies them. ``_opening.py`` opens
-the file, ``_streams.py`` chooses the film, ``_clock.py`` joins times, ``_limits.py`` bounds all of it.
+the file, ``_stored.py`` reads on behind errors and ends of parts, ``_streams.py`` chooses the film, ``_clock.py`` joins
+times, ``_limits.py`` bounds all of it.
 """
 
 from __future__ import annotations
