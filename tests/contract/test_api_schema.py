@@ -84,6 +84,7 @@ def operations(url: str) -> list[tuple[str, str]]:
     return [(path, method) for path, methods in document["paths"].items() for method in methods]
 
 
+@pytest.mark.slow
 def test_hundreds_of_requests(url: str) -> None:
     check(url, 2, 200, existing(url))
 

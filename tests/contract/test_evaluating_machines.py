@@ -146,7 +146,7 @@ def told_by(rank: int, own: Path) -> dict[str, Any]:
     return {**told, "status": main(command(own)), "run": sorted(path.name for path in own.glob("run/*"))}
 
 
-@pytest.fixture(scope="module", params=[pytest.param(2, marks=pytest.mark.slow), 3])
+@pytest.fixture(scope="module", params=[pytest.param(number, marks=pytest.mark.slow) for number in (2, 3)])
 def machines(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]:
     folder = tmp_path_factory.mktemp("machines")
     for name in COLOURS:

@@ -240,7 +240,7 @@ def test_options_that_make_no_sense_are_refused_in_one_line(
     assert not (tmp_path / "library").exists()
 
 
-@pytest.mark.parametrize("way", ["--ray HOST:PORT", "RAY_ADDRESS"])
+@pytest.mark.parametrize("way", ["--ray HOST:PORT", pytest.param("RAY_ADDRESS", marks=pytest.mark.slow)])
 def test_a_cluster_that_is_not_there_is_told_in_one_line_and_soon(tmp_path: Path, videos: Path, way: str) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))

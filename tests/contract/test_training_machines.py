@@ -22,6 +22,8 @@ from wordframe.train import TrainingResult, build_model, train
 from wordframe.train.made_up import MadeUpFeatures
 from wordframe.train.run_folder import read_log, read_state
 
+pytestmark = pytest.mark.slow
+
 SAME_FOR_ALL = {"preset": "tcmgc-msrvtt", "max_words": 10, "max_frames": 4, "layers": 1, "dropout": 0.0}
 """A model that draws no random numbers, so that the number of processes changes nothing but the order of sums."""
 EPOCHS, STEPS = 3, 6

@@ -30,6 +30,8 @@ from wordframe.train.made_up import MadeUpFeatures, MadeUpPixels, tiny_clip
 from wordframe.train.step import backward
 from wordframe.train.validation import encode_pixels
 
+pytestmark = pytest.mark.slow
+
 SIZES = (3, 2)
 W, F, D = 6, 4, 16
 LENGTHS = {"max_words": W, "max_frames": F}

@@ -95,7 +95,8 @@ def killed_run(out: str, step: str) -> None:
     run(Path(out), on_progress=kill_at(int(step)))
 
 
-@pytest.mark.parametrize("step", [pytest.param(4, marks=pytest.mark.slow), 11])
+@pytest.mark.slow
+@pytest.mark.parametrize("step", [4, 11])
 def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path: Path, uninterrupted: Path, step: int) -> None:
     out = tmp_path / "killed"
     code = f"from tests.contract.test_training_resume import killed_run; killed_run({str(out)!r}, {step})"

@@ -100,7 +100,7 @@ def test_ctrl_c_ends_a_run_whose_decoder_hangs(tmp_path: Path) -> None:
     assert not [worker for worker in workers if worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE]
 
 
-@pytest.mark.parametrize("fault", ["segv", "loop"])
+@pytest.mark.parametrize("fault", ["segv", pytest.param("loop", marks=pytest.mark.slow)])
 def test_cutting_survives_what_ends_the_process(fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = write_scenes(tmp_path / "a.mp4", ("red", 2.0))
     target = tmp_path / "out" / "cut.mp4"

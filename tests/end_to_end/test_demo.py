@@ -89,6 +89,7 @@ def test_films_are_videos_of_the_length_and_size_they_claim(demo: Any, built: li
         assert abs(frames[0].astype(float) - frames[-1]).mean() > 1, "the camera moves"
 
 
+@pytest.mark.slow
 def test_a_scene_is_where_the_truth_says(demo: Any, built: list[Path]) -> None:
     """The picture on both sides of the cut: the motorcycle is red, what comes before is black and white."""
     place = demo["films"].places("motorcycle_left.png")[0]
@@ -102,6 +103,7 @@ def test_a_scene_is_where_the_truth_says(demo: Any, built: list[Path]) -> None:
     assert colours[place.end_seconds] < 3 < colours[round(place.end_seconds - 1 / 24, 2)]
 
 
+@pytest.mark.slow
 def test_building_repeats_byte_for_byte_and_only_when_needed(demo: Any, built: list[Path], tmp_path: Path) -> None:
     names = [path.name for path in built]
     again = demo["films"].build(tmp_path / "videos", names)

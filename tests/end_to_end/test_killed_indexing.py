@@ -70,6 +70,7 @@ def kill_often(tmp_path: Path, kills: int, seed: int) -> None:
     assert len(library.index([videos]).unchanged) == NUM_VIDEOS
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments(tmp_path: Path) -> None:
     kill_often(tmp_path, kills=2, seed=0)
 

@@ -59,6 +59,7 @@ def test_ones_own_captions(place: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert "holds an evaluation; choose another folder" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_two_evaluations_are_compared(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = ["--captions", str(place / "moments.csv"), "--library", str(tmp_path / "library")]
     runs = [str(tmp_path / name) for name in ("attention", "mean", "other", "whole")]

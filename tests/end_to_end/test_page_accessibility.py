@@ -20,6 +20,7 @@ def wrong_with(page: Page) -> list[str]:
 
 
 @pytest.mark.parametrize("journey", JOURNEYS, ids=lambda journey: f"{journey[0]} to {journey[-1]}")
+@pytest.mark.slow
 def test_no_violation_on_the_way(browser: Browser, place: Place, journey: tuple[str, ...]) -> None:
     with looking(browser, "light") as page:
         for step in journey:

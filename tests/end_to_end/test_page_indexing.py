@@ -73,6 +73,7 @@ def test_stopping_it(page: Page, folder: Path) -> None:
         assert violations(page) == []
 
 
+@pytest.mark.slow
 def test_one_that_dies_says_why(page: Page, site: Site) -> None:
     """The library's encoder is one that only these tests know: the command cannot load it."""
     with listening(site.library, allow_index=True) as address:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser import drop, plain_picture, ready, search, settled
@@ -20,6 +21,7 @@ def fits(page: Page) -> bool:
     return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
 
 
+@pytest.mark.slow
 def test_strange_words(page: Page, site: Site) -> None:
     page.goto(site.address)
     for words in map(str.strip, STRANGE.values()):

@@ -16,6 +16,8 @@ from wordframe.encoders import load_encoder
 from wordframe.evaluate import evaluate_videos
 from wordframe.models import load_model
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 MODULES = ("rendered_world", "world.clip", "world.features", "world.heads", "world.table", "results")
 FILMS = (8, 4, 6)

@@ -163,6 +163,7 @@ def test_the_library_of_a_running_server(tmp_path: Path) -> None:
         assert run(tmp_path, talk, "--url", url, "--token", "a-token-of-some-length") == ""
 
 
+@pytest.mark.slow
 def test_standard_output_is_the_protocols_alone(library: Path) -> None:
     command = [sys.executable, "-m", "wordframe", "mcp", "--library", str(library)]
     done = subprocess.run(command, input=json.dumps(BEGIN) + "\n", capture_output=True, text=True, timeout=120)

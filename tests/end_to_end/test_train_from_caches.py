@@ -58,6 +58,7 @@ def losses(place: Path, name: str, *source: str) -> list[float]:
     return [line["loss"] for line in map(json.loads, lines) if "loss" in line]
 
 
+@pytest.mark.slow
 def test_videos_frames_and_features_train_alike(place: Path) -> None:
     captions, videos = ["--captions", str(place / "captions.json")], ["--videos", str(place / "videos")]
     held_out = ["--validation-captions", str(place / "captions.json")]

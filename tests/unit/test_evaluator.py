@@ -248,6 +248,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 """
 
 
+@pytest.mark.slow
 def test_memory_stays_within_the_budget() -> None:
     """The whole matrix would be 72 MB, and the dual softmax of it 144."""
     done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)

@@ -224,6 +224,7 @@ def captions(shared: Path) -> list[str]:
 KINDS = ("seems to be no English", "knows no names", "reads no text", "reads no numbers", "hardly an effect")
 
 
+@pytest.mark.slow
 def test_few_english_captions_get_a_note(offline: Encoder, shared: Path) -> None:
     every = captions(shared)
     notes = [note for text in every if (note := query_note(offline, text)) is not None]

@@ -212,6 +212,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 """
 
 
+@pytest.mark.slow
 def test_memory_stays_within_the_budget() -> None:
     """The whole matrix and its parts would be 90 MB."""
     done = subprocess.run([sys.executable, "-c", MEMORY, "32"], capture_output=True, text=True, check=True)
