@@ -104,7 +104,25 @@ def test_sound_that_is_longer_or_shorter_than_its_pictures_moves_no_other(tmp_pa
 def test_a_part_without_sound_is_silent(tmp_path: Path) -> None:
     parts = [PARTS[0], Part(65, (), sound_seconds=(0.0, 0.0)), PARTS[2]]
     source = write_joined(tmp_path / "source.ts", parts, Codecs())
-    check(source, parts, export_moment(source, tmp_path / "x.mp4", 2.5, 8.0), 2.5, 8.0)
+    report = export_moment(source, tmp_path / "x.mp4", 2.5, 8.0)
+    check(source, parts, report, 2.5, 8.0)
+    assert report.notes[2:] == ("silent for 2.6 s: no sound to be read there",)
+
+
+@pytest.mark.parametrize(("first", "second"), [("aac", "mp2"), ("mp2", "aac")])
+def test_sound_of_another_codec_behind_a_join_is_told(tmp_path: Path, first: str, second: str) -> None:
+    whole = b"".join(
+        write_joined(tmp_path / f"{codec}.ts", [Part(80, (0.8, 2.8))], Codecs(sound=codec)).read_bytes()
+        for codec in (first, second)
+    )
+    source = tmp_path / "source.ts"
+    source.write_bytes(whole)
+    report = export_moment(source, tmp_path / "x.mp4", 2.0, 6.0)
+    assert [round(at, 1) for at in watch(report.target).beeps] == [0.8]
+    assert report.notes[2:] == ("silent for 2.8 s: no sound to be read there",)
+    report = export_moment(source, tmp_path / "y.mp4", 3.6, 6.0)
+    assert not report.has_sound
+    assert report.notes[1:] == (f"of its sound ({first}) nothing can be read there",)
 
 
 def test_parts_may_differ_in_their_sound(tmp_path: Path) -> None:

@@ -120,7 +120,11 @@ class EncodedPictures:
 
 
 class EncodedSound:
-    """The sound of ``[start, end)`` seconds, to the sample; ``is_joined``: of a file whose times start anew inside."""
+    """The sound of ``[start, end)`` seconds, to the sample; ``is_joined``: of a file whose times start anew inside.
+
+    Attributes:
+        heard_seconds: for how long there was sound to encode; for the rest there is silence.
+    """
 
     def __init__(
         self, source: Path, start_seconds: float, end_seconds: float, encoder: str, *, is_joined: bool
@@ -128,6 +132,7 @@ class EncodedSound:
         self._source: JoinedSound | SoundPackets = (JoinedSound if is_joined else SoundPackets)(
             source, start_seconds, end_seconds
         )
+        self.heard_seconds = 0.0
         self._num_samples = 0  # encoded so far, silence included
         self._start_seconds, self._end_seconds, self._encoder = start_seconds, end_seconds, encoder
 
@@ -181,7 +186,9 @@ class EncodedSound:
                 # of several in one packet only the first has a time
                 if due is not None:
                     frame.pts, due = due, due + round(frame.samples / (frame.sample_rate * frame.time_base))
-                    if frame.pts * frame.time_base < end_seconds:
+                    start, stop = float(frame.pts * frame.time_base), float(due * frame.time_base)
+                    if start < end_seconds:
+                        self.heard_seconds += max(0.0, min(stop, end_seconds) - max(start, 0.0))
                         yield stretch, frame
 
     def _graph(self, frame: Any, stretch: Stretch) -> Any:

@@ -40,6 +40,8 @@ _CODEC_NAMES = {
 }
 _DISK_ERRORS = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EROFS})
 """No other way of writing helps against these."""
+_SILENCE_SECONDS = 1.0
+"""Shorter silence, of sound that begins or ends a little beside its pictures, is not told."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,8 @@ def _written(moment: _Moment, part: Path, ways: list[tuple[Way, Way]]) -> Export
             if getattr(error, "errno", None) in _DISK_ERRORS:
                 raise
         else:
-            return replace(report, notes=_notes(moment, part, pictures, sound, cannot_copy))
+            notes = _notes(moment, part, pictures, sound if report.has_sound else "none", cannot_copy)
+            return replace(report, notes=(*notes, *report.notes))
     raise _CannotHoldError
 
 
@@ -181,7 +184,7 @@ def _notes(moment: _Moment, part: Path, pictures: Way, sound: Way, reason: str) 
     if sound == "encode":
         notes.append(f"sound encoded anew from {moment.sound} as {sound_encoder}")
     if sound == "none" and moment.sound is not None:
-        notes.append(f"its sound ({moment.sound}) is left out: it cannot be read")
+        notes.append(f"of its sound ({moment.sound}) nothing can be read there")
     return tuple(notes)
 
 
@@ -205,7 +208,15 @@ def _cut(moment: _Moment, part: Path, pictures_way: Way, sound_way: Way) -> Expo
             files.callback(sound.close)
             tracks.append(sound)
         has_sound = _mux(tracks, part)
-        return ExportReport(part, pictures.start_seconds, pictures.end_seconds, pictures_way == "copy", has_sound)
+        span = pictures.start_seconds, pictures.end_seconds
+        notes = tuple(_silence(track, *span) for track in tracks if has_sound and isinstance(track, EncodedSound))
+        return ExportReport(part, *span, pictures_way == "copy", has_sound, tuple(filter(None, notes)))
+
+
+def _silence(sound: EncodedSound, start_seconds: float, end_seconds: float) -> str:
+    """What to tell of the seconds for which there was nothing to encode; empty for few."""
+    silent_seconds = end_seconds - start_seconds - sound.heard_seconds
+    return "" if silent_seconds < _SILENCE_SECONDS else f"silent for {silent_seconds:.1f} s: no sound to be read there"
 
 
 def _mux(tracks: list[Any], part: Path) -> bool:
