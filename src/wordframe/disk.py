@@ -196,6 +196,17 @@ def hold_lock(path: str | Path, *, busy: Callable[[], Exception]) -> Iterator[No
         lock.release()
 
 
+def in_utf8(text: str) -> str:
+    """What the system gave (a name, an argument) and its locale could not read, read as UTF-8, which nearly all of them
+    write; other text as it is. Not a name to open a file by."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:  # lone surrogates, by which Python holds bytes that it could not read
+        with contextlib.suppress(UnicodeEncodeError):
+            return os.fsencode(text).decode("utf-8", "surrogateescape")
+    return text
+
+
 def display_path(path: str | bytes | Path) -> str:
     """A path as text that can be sent and stored anywhere: each byte that is not UTF-8 becomes one �.
 
@@ -203,7 +214,7 @@ def display_path(path: str | bytes | Path) -> str:
     ('caf�.mp4', 'caf�.mp4')
     """
     # Python holds such bytes as lone surrogates, which no encoder takes
-    return "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in os.fsdecode(path))
+    return "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in in_utf8(os.fsdecode(path)))
 
 
 def one_line(text: str | bytes | Path) -> str:

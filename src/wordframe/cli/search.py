@@ -14,7 +14,7 @@ import typer
 
 from wordframe.addresses import is_address
 from wordframe.cli.options import JsonOption, LibraryOption, ModelOption, UntrainedOption, print_json
-from wordframe.disk import one_line
+from wordframe.disk import in_utf8, one_line
 
 if TYPE_CHECKING:
     from wordframe.search import BackgroundScores, Hit, WordShare
@@ -74,7 +74,6 @@ def search(
     if [text, image, clip].count(None) != 2:
         raise typer.BadParameter("give one query: a sentence, --image FILE or --clip FILE")
     from wordframe.cli._terminal import warn_if_unprepared
-    from wordframe.disk import one_line
     from wordframe.library import Library
     from wordframe.search import Filters, Query, SearchEngine, background, encode, query_note, word_shares
     from wordframe.search import search as find
@@ -82,7 +81,7 @@ def search(
     filters = Filters(path=path, min_seconds=min_seconds, max_seconds=max_seconds, after=after, before=before)
     snapshot = SearchEngine.with_model(Library.open(library), model, untrained=untrained).snapshot()
     warn_if_unprepared(snapshot, model, untrained=untrained)
-    query = encode(snapshot, Query(text=text, image=image, clip=clip))
+    query = encode(snapshot, Query(text=text and in_utf8(text), image=image, clip=clip))
     if query.text is not None and (note := query_note(snapshot.encoder, query.text)):
         print(one_line(f"note: {note}"), file=sys.stderr)
     hits = find(snapshot, query, top=top, moments=moments, filters=filters, exact=exact, explained=explain)

@@ -131,7 +131,8 @@ class _Watch(threading.Thread):
                     show(_progress(status))
                     time.sleep(_LOOK_SECONDS)
             self.finished = status.state == "finished"
-            self._tell(status, client.library())
+            with contextlib.suppress(OSError):  # nobody reads it, or the disk is full: the command's end tells that
+                self._tell(status, client.library())
 
     def _tell(self, status: schemas.IndexStatus, library: schemas.LibraryInfo) -> None:
         from wordframe.cli._terminal import duration

@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from wordframe.data._text_files import CsvTable, csv_lines, csv_table, parse_json, read_text
+from wordframe.disk import in_utf8
 from wordframe.errors import AnnotationError, counted
 from wordframe.video import VIDEO_SUFFIXES
 
@@ -252,7 +253,7 @@ def _relative(name: str, root: Path) -> str:
 
 
 def _composed(name: str) -> str:
-    return unicodedata.normalize("NFC", name)
+    return unicodedata.normalize("NFC", in_utf8(name))
 
 
 def _is_video(path: Path) -> bool:
