@@ -176,6 +176,7 @@ def test_the_rules_of_folders_hold_for_keys(there: str, store: S3Store, object_s
     for name, content in (
         (".hidden.mp4", b"x"),
         (".trash/a.mp4", b"x"),
+        (".cache/a.mp4", b"x"),
         ("@eaDir/a.mp4", b"x"),
         ("@eaDir/b.mp4", b"x"),
         ("notes.txt", b"x"),
@@ -195,7 +196,7 @@ def test_the_rules_of_folders_hold_for_keys(there: str, store: S3Store, object_s
     findings = find_videos([there, f"{there}/more"])
     taken = [file.path.removeprefix(f"{there}/") for file in findings.files]
     assert taken == ["cut.ts", "more/keep.mp4", "more/sea ä#1.mp4", "red.mp4"]
-    assert findings.passed_over == {".gif": 1, "@eaDir/": 1, ".wordframeignore": 4}
+    assert findings.passed_over == {".gif": 1, ".trash/": 1, "@eaDir/": 1, ".wordframeignore": 4}
     assert findings.unreadable == {}
     named = f"{there}/notes.txt"
     assert [file.path for file in find_videos([named]).files] == [named]

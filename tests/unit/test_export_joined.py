@@ -24,6 +24,7 @@ AHEAD = [
     Part(60, (0.48, 1.6), start_seconds=20),
 ]
 MPEG = Codecs("mpeg2video", "mp2", options=(("b", "2000000"), ("bf", "2")), container="vob")
+FRAGMENTS = (("movflags", "frag_keyframe+empty_moov+default_base_moof"),)
 LIVE = (("live", "1"),)
 KINDS: dict[str, tuple[list[Part], Codecs]] = {
     "back.ts": (PARTS, Codecs(options=(("bf", "2"),))),
@@ -34,6 +35,7 @@ KINDS: dict[str, tuple[list[Part], Codecs]] = {
     "ahead.vob": (AHEAD, MPEG),
     "back.flv": (PARTS, Codecs()),
     "mp3.flv": (PARTS, Codecs("flv", "libmp3lame")),
+    "fragments.mp4": (PARTS, Codecs(options=(("bf", "2"),), container_options=FRAGMENTS)),
     "live.mkv": (PARTS, Codecs(container_options=LIVE)),
     "live.webm": (
         PARTS,

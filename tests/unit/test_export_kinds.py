@@ -28,6 +28,17 @@ def test_each_picture_is_encoded_once_at_round_rates(tmp_path: Path, rate: int) 
         assert numbers(report.target) == list(range(start, stop))
 
 
+@pytest.mark.parametrize("rate", [Fraction(24), Fraction(30), Fraction(30000, 1001), Fraction(60)])
+@pytest.mark.parametrize("codec", ["libx264", "mpeg2video"])
+def test_each_picture_of_a_raw_stream_is_encoded_once(tmp_path: Path, codec: str, rate: Fraction) -> None:
+    """The library takes raw streams to have 25 pictures a second, whatever their own header says."""
+    source = tmp_path / f"source.{'h264' if codec == 'libx264' else 'm2v'}"
+    write_film(source, Film(pictures=codec, rate=rate, sound=None, seconds=2.5, options=(("bf", "2"),)))
+    assert probe(source).frame_rate == pytest.approx(float(rate))
+    report = export_moment(source, tmp_path / "x.mp4", 10.4 / float(rate), 40 / float(rate))
+    assert numbers(report.target) == list(range(10, 40))
+
+
 @pytest.mark.parametrize("start", [1.5, 1.51, 1.53])
 def test_each_picture_is_encoded_where_only_numbers_are_stored_and_the_start_is_between_two(
     tmp_path: Path, start: float

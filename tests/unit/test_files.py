@@ -99,6 +99,8 @@ TRANSPORT = (b"G" + bytes(187)) * 6
         ("module.mts", b"import a from 'b'\n", False),
         ("qt_de.ts", b'<?xml version="1.0"?>\n<!DOCTYPE TS>\n', False),
         ("windows.ts", "<TS/>".encode("utf-16"), False),
+        ("legacy.ts", "// Größe\nexport const x = 1\n".encode("cp1252"), False),
+        ("japanese.ts", '<TS encoding="Shift_JIS">\u8a9e</TS>\n'.encode("shift_jis"), False),
         ("empty.ts", b"", False),
         ("camera.mod", b"\x00\x00\x01\xba" + bytes(500), True),
         ("music.mod", b"a song".ljust(1080, b"\x00") + b"M.K.", False),
@@ -133,6 +135,8 @@ def test_folders_of_systems_are_passed_over_and_counted(tmp_path: Path) -> None:
     kept = touch(tmp_path / "a" / "film.mp4")
     for folder in ("$RECYCLE.BIN/S-1-5", "#recycle", "a/@eaDir", "b/@eaDir", "System Volume Information", "lost+found"):
         touch(tmp_path / folder / "film.mp4")
+    for folder in (".Trash-1000/files", ".Trashes/501", ".cache"):
+        touch(tmp_path / folder / "film.mp4")
     for name in ("one.gif", "two.GIF", "three.swf"):
         touch(tmp_path / "a" / name)
     findings = find_videos([tmp_path])
@@ -143,6 +147,8 @@ def test_folders_of_systems_are_passed_over_and_counted(tmp_path: Path) -> None:
         "@eaDir/": 2,
         "System Volume Information/": 1,
         "lost+found/": 1,
+        ".Trash-1000/": 1,
+        ".Trashes/": 1,
         ".gif": 2,
         ".swf": 1,
     }

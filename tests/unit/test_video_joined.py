@@ -14,6 +14,7 @@ from tests.videos import plain_frames, write_video
 from wordframe.video import index_times, open_frames, open_keyframes, probe
 from wordframe.video._reader import Reader
 
+FRAGMENTS = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
 PARTS: dict[str, dict[str, object]] = {
     "h264.ts": {"codec_options": {"bf": "2"}},
     "h264_no_b.ts": {"codec_options": {"bf": "0"}},
@@ -29,6 +30,7 @@ PARTS: dict[str, dict[str, object]] = {
     "flv1.flv": {"codec": "flv"},
     "sound.flv": {"codec_options": {"bf": "2"}, "audio_seconds": 3.0},
     "sound.ts": {"codec_options": {"bf": "2"}, "audio_seconds": 3.0},
+    "fragments.mp4": {"codec_options": {"bf": "2"}, "container_options": FRAGMENTS},
 }
 LENGTHS = (75, 50, 100)
 """Frames of each part; 25 a second."""
@@ -149,9 +151,13 @@ def test_an_flv_of_nothing_but_beginnings_ends(tmp_path: Path) -> None:
     assert frames.problem is not None
 
 
-def test_matroska_files_with_lengths_are_told_to_be_joined(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("h264.mkv", "libx264"), ("h264.mp4", "libx264"), ("h264.mov", "libx264"), ("b.avi", "mpeg4"), ("b.wmv", "wmv2")],
+)
+def test_files_with_lengths_are_told_to_be_joined(tmp_path: Path, name: str, codec: str) -> None:
     """FFmpeg reads no further than the first one says it goes."""
-    path, pictures = joined(tmp_path, "h264.mkv")
+    path, pictures = joined(tmp_path, name, codec=codec)
     first = (tmp_path / f"part0{path.suffix}").stat().st_size
     with open_frames(path, [(number + 0.5) / 25 for number in range(len(pictures))]) as frames:
         assert len(list(frames)) == LENGTHS[0]

@@ -54,6 +54,16 @@ def test_a_file_with_one_keyframe_gives_one_frame(tmp_path: Path) -> None:
     assert (frame.seconds, frame.rgb.shape) == (0.0, (36, 64, 3))
 
 
+def test_a_raw_stream_without_times_gives_its_keyframes_by_their_places(tmp_path: Path) -> None:
+    path = write(tmp_path / "v.h264", num_frames=120, rate=30.0, keyframe_interval=40)
+    with open_keyframes(path) as stream:
+        found = list(stream)
+    assert [frame.seconds for frame in found] == pytest.approx([0, 4 / 3, 8 / 3], abs=1e-4)
+    with open_frames(path, [0.01, 1.34, 2.67]) as plain:
+        for frame, expected in zip(found, plain, strict=True):
+            np.testing.assert_array_equal(frame.rgb, expected.rgb)
+
+
 def test_a_file_that_ends_early_says_so(tmp_path: Path) -> None:
     path = write(tmp_path / "v.mkv", num_frames=200, rate=10.0, keyframe_interval=10)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])

@@ -26,6 +26,8 @@ SYSTEM_FOLDERS = frozenset(
     "$recycle.bin recycler #recycle @recycle #snapshot @recently-snapshot @eadir lost+found found.000".split()
 ) | {"system volume information"}
 """In lower case: bins, snapshots and thumbnails of Windows, Synology and QNAP, and what a check of a disk saved."""
+_HIDDEN_BIN = ".trash"
+"""How the names of bins begin that Linux and macOS make, in lower case."""
 
 
 @dataclass(frozen=True)
@@ -142,15 +144,17 @@ def _walk(start: str, seen: set[tuple[int, int]], findings: Findings, leave_out:
                 continue
             seen.add((status.st_dev, status.st_ino))
             with os.scandir(folder) as entries:
-                visible = sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: os.fsencode(e.name))
+                known = [entry for entry in entries if is_system_folder(entry.name) or not entry.name.startswith(".")]
         except OSError as error:
             findings.unreadable[folder] = _reason(error)
             continue
         ignored = _read_ignored(folder, above, findings)
-        for entry in visible:
+        for entry in sorted(known, key=lambda entry: os.fsencode(entry.name)):
             is_folder, suffix = _is_folder(entry), os.path.splitext(entry.name)[1].lower()
-            if is_folder and entry.name.lower() in SYSTEM_FOLDERS:
+            if is_folder and is_system_folder(entry.name):
                 findings.passed_over[f"{entry.name}/"] += 1
+            elif entry.name.startswith("."):
+                continue
             elif ignored is not None and ignored.names(entry.path, is_folder=is_folder):
                 findings.passed_over[IGNORE_FILE] += 1
             elif is_folder:
@@ -159,6 +163,15 @@ def _walk(start: str, seen: set[tuple[int, int]], findings: Findings, leave_out:
                 findings.passed_over[suffix] += 1
             elif is_taken_for_video(entry.path):
                 yield entry.path
+
+
+def is_system_folder(name: str) -> bool:
+    """Whether a folder of this name is made by a system for itself, so that it is passed over and counted.
+
+    >>> [is_system_folder(name) for name in ("@eaDir", ".Trash-1000", ".cache", "Holiday")]
+    [True, True, False, False]
+    """
+    return name.lower() in SYSTEM_FOLDERS or name.lower().startswith(_HIDDEN_BIN)
 
 
 def _read_ignored(folder: str, above: Ignored | None, findings: Findings) -> Ignored | None:
@@ -216,7 +229,7 @@ def vacated(path: str, root: str) -> str | None:
         folder = os.path.dirname(folder)
     try:
         with os.scandir(folder) as entries:
-            kept = any(not each.name.startswith(".") and each.name.lower() not in SYSTEM_FOLDERS for each in entries)
+            kept = any(not each.name.startswith(".") and not is_system_folder(each.name) for each in entries)
     except OSError:  # gone itself, or not to be looked into: the walk has told so
         return None
     return None if kept or not is_below(folder, root) else folder

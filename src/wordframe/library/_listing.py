@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable
 from pathspec import GitIgnoreSpec
 
 from wordframe.errors import LibraryError
-from wordframe.library._files import IGNORE_FILE, SYSTEM_FOLDERS, Findings, FoundFile, Ignored, is_below
+from wordframe.library._files import IGNORE_FILE, Findings, FoundFile, Ignored, is_below, is_system_folder
 from wordframe.library._objects import list_objects, look_at, read_range, read_whole
 from wordframe.video import PASSED_SUFFIXES, is_taken_for_video
 
@@ -79,10 +79,10 @@ class _Rules:
 
     def _is_passed(self, folder: str, above: Ignored | None) -> bool:
         name = os.path.basename(folder)
-        if name.startswith("."):
-            return True
-        if name.lower() in SYSTEM_FOLDERS:
+        if is_system_folder(name):
             self._findings.passed_over[f"{name}/"] += 1
+            return True
+        if name.startswith("."):
             return True
         if above is not None and above.names(folder, is_folder=True):
             self._findings.passed_over[IGNORE_FILE] += 1

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 from wordframe.video._limits import MAX_GAP_SECONDS
 
+MP4 = "mov,mp4,m4a,3gp,3g2,mj2"
+"""FFmpeg's name of QuickTime and all that came of it."""
 LONGEST_GAP_SECONDS = {"mpegts": 10.0, "mpeg": 10.0, "flv": MAX_GAP_SECONDS}
 """Formats whose times may restart, and the longest believable time between two of their packets. MPEG streams are made
 at a steady rate, and 10 s is what FFmpeg's own programs believe; FLV holds recordings of screens, where nothing moves
@@ -96,12 +98,13 @@ class Clock:
 def clock_of(container: str, ticks_a_second: float, *, has_index: bool) -> Clock | None:
     """The clock for a file of this format; None where times are believed as they are.
 
-    A Matroska file without an index was recorded live, and browsers' recorders start such files anew, too.
+    A Matroska file without an index was recorded live, and browsers' recorders start such files anew, too. An mp4
+    without one consists of fragments, as downloads of streams do, and each may be of another recording.
     """
     back = _BACK_SECONDS * ticks_a_second
     if container in LONGEST_GAP_SECONDS:
         return Clock(LONGEST_GAP_SECONDS[container] * ticks_a_second, back)
-    if container == "matroska,webm" and not has_index:
+    if container in (MP4, "matroska,webm") and not has_index:
         return Clock(math.inf, back)
     return None
 

@@ -13,14 +13,15 @@ import contextlib
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
 
 from wordframe.disk import one_line
 from wordframe.errors import VideoError
+from wordframe.video._clock import MP4
 from wordframe.video._limits import MAX_PIXELS
 
 CONTAINERS = (
@@ -34,6 +35,8 @@ _FLV_START = re.compile(rb"FLV\x01[\x00-\x05]\x00\x00\x00\x09\x00\x00\x00\x00")
 _BLOCK_BYTES = 1 << 20
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 _MATROSKA_HEAD_BYTES = 256
+_PIECE_HEAD_BYTES, _MAX_PIECES = 24, 10_000
+_ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 
 VideoPath = Path | str | bytes
 
@@ -102,22 +105,77 @@ def next_part(path: VideoPath, container: Any, place: int) -> int | None:
 
 
 def bytes_joined_on(path: VideoPath, container: Any) -> int:
-    """How many bytes of a Matroska file, whose header says where it ends, follow that end and begin another such file.
+    """How many bytes of a file, whose header says where it ends, follow that end and begin another such file.
 
     FFmpeg reads none of them, or one part of several without its times, and cannot be sent there.
     """
-    if container.format.name != "matroska,webm":
-        return 0
-    with contextlib.suppress(OSError), open(os.fsdecode(path), "rb") as file:
-        head = file.read(_MATROSKA_HEAD_BYTES)
-        size, begin = _element_size(head, len(_EBML))
-        size, begin = _element_size(head, begin + size + len(_SEGMENT))
-        if size < 0:
-            return 0
-        file.seek(begin + size)
-        if file.read(len(_EBML)) == _EBML:
-            return os.fstat(file.fileno()).st_size - begin - size
+    find = _FIND_NEXT_FILE.get(container.format.name)
+    if find is not None:
+        with contextlib.suppress(OSError), open(os.fsdecode(path), "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            return size - (find(file, size) or size)
     return 0
+
+
+def _matroska_behind(file: BinaryIO, _: int) -> int | None:
+    head = file.read(_MATROSKA_HEAD_BYTES)
+    size, begin = _element_size(head, len(_EBML))
+    size, begin = _element_size(head, begin + size + len(_SEGMENT))
+    if size < 0:
+        return None
+    file.seek(begin + size)
+    return begin + size if file.read(len(_EBML)) == _EBML else None
+
+
+def _avi_behind(file: BinaryIO, size: int) -> int | None:
+    for place, head in _pieces(file, size, lambda head: 8 + int.from_bytes(head[4:8], "little")):
+        if place and head[:4] == b"RIFF" and head[8:12] == b"AVI ":  # a piece that goes on is called AVIX
+            return place
+    return None
+
+
+def _mp4_behind(file: BinaryIO, size: int) -> int | None:
+    """The second file's first box; None in a file of fragments, which are read on by themselves."""
+    kinds: set[bytes] = set()
+    for place, head in _pieces(file, size, _box_size):
+        kind = head[4:8]
+        if kind == b"moof" or (b"moov" in kinds and kind in (b"ftyp", b"moov")):
+            return None if kind == b"moof" else place
+        kinds.add(kind)
+    return None
+
+
+def _box_size(head: bytes) -> int:
+    size = int.from_bytes(head[:4])
+    return int.from_bytes(head[8:16]) if size == 1 else size
+
+
+def _asf_behind(file: BinaryIO, size: int) -> int | None:
+    for place, head in _pieces(file, size, lambda head: int.from_bytes(head[16:24], "little")):
+        if place and head.startswith(_ASF_HEADER):
+            return place
+    return None
+
+
+def _pieces(file: BinaryIO, size: int, size_of: Callable[[bytes], int]) -> Iterator[tuple[int, bytes]]:
+    """Where each of a file's outermost pieces begins, and its first bytes, as long as their sizes make sense."""
+    place = 0
+    for _ in range(_MAX_PIECES):
+        file.seek(place)
+        head = file.read(_PIECE_HEAD_BYTES)
+        yield place, head
+        step = size_of(head)
+        place += step
+        if step < 8 or place >= size:
+            return
+
+
+_FIND_NEXT_FILE: dict[str, Callable[[BinaryIO, int], int | None]] = {
+    "matroska,webm": _matroska_behind,
+    "avi": _avi_behind,
+    MP4: _mp4_behind,
+    "asf": _asf_behind,
+}
 
 
 def _element_size(head: bytes, at: int) -> tuple[int, int]:

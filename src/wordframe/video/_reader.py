@@ -20,25 +20,21 @@ from typing import Any
 
 import av
 from av.codec.codec import UnknownCodecError
+from av.format import Flags
 from av.stream import Discard
 from cachetools import LRUCache
 
 from wordframe.disk import one_line
 from wordframe.errors import VideoError
-from wordframe.video._clock import Clock, Join, clock_of
-from wordframe.video._limits import (
-    MAX_DURATION_SECONDS,
-    MAX_FRAME_RATE,
-    MAX_GAP_SECONDS,
-    MAX_PIXELS,
-)
+from wordframe.video._clock import MP4, Clock, Join, clock_of
+from wordframe.video._limits import MAX_DURATION_SECONDS, MAX_FRAME_RATE, MAX_GAP_SECONDS, MAX_PIXELS
 from wordframe.video._opening import VideoPath, bytes_joined_on, open_container, packets_of
 from wordframe.video._plan import PlannedPacket
 from wordframe.video._stored import stored_packets
 from wordframe.video._streams import choose_stream
 
 _COMMON_CODECS = "h264 hevc av1 vp8 vp9 mpeg4 mpeg2video mpeg1video mjpeg prores theora wmv3".split()
-_FORMATS_THAT_SEEK = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})
+_FORMATS_THAT_SEEK = frozenset({MP4, "matroska,webm"})
 """Their index says where the keyframes are and when. Others have none (MPEG streams) or one without times (AVI)."""
 _FORMATS_WITHOUT_DISPLAY_TIMES = frozenset({"avi", "asf"})
 _MAX_WITHOUT_TIME = 256
@@ -130,8 +126,13 @@ class Reader:
     def __init__(self, path: VideoPath, *, threads: int, keep_sound: bool = False) -> None:
         self._path, self._threads = path, threads
         self._open()
-        self.stores_display_times = self.container.format.name not in _FORMATS_WITHOUT_DISPLAY_TIMES
+        # a stream without times: its packets' are counted out by the library
+        self._is_raw = bool(self.container.format.flags & Flags.no_timestamps.value)
+        self.stores_display_times = (
+            not self._is_raw and self.container.format.name not in _FORMATS_WITHOUT_DISPLAY_TIMES
+        )
         self._is_matroska = self.container.format.name == "matroska,webm"
+        self._is_mp4 = self.container.format.name == MP4
         self.packets_read = 0
         self.read_errors = 0
         self.jump: tuple[float, float] | None = None  # where the times of the file stopped making sense
@@ -176,7 +177,8 @@ class Reader:
         self.codec.thread_type = "NONE" if self._threads == 1 else "AUTO"
 
     def _new_clock(self) -> Clock | None:
-        has_index = self.container.duration is not None
+        # an mp4 in fragments has no table of all its packets, and its first part alone may state a length
+        has_index = bool(self.stream.frames) if self._is_mp4 else self.container.duration is not None
         return clock_of(self.container.format.name, self._den / self._num, has_index=has_index)
 
     def _find_joins(self) -> None:
@@ -208,7 +210,7 @@ class Reader:
         self._read_end = 0.0 if is_first or self.clock is None else self.seconds(self.clock.end)
         self.packets_read = self.read_errors = 0
         self.jump, self._last_seconds, self._furthest_seconds = None, None, 0.0
-        if self._is_matroska:  # at its end it takes no seek by bytes, and without an index none by time
+        if self._is_matroska or self._is_mp4:  # they take no seek by bytes, and without an index none by time
             self.container.close()
             self._open()
             return
@@ -264,7 +266,8 @@ class Reader:
 
     def frame_rate(self) -> float | None:
         """Frames a second, on average, if the file gives a believable figure."""
-        rate = self.stream.average_rate or self.stream.guessed_rate
+        # of a raw stream the average is the library's guess: 25, whatever the codec's header says
+        rate = self.stream.guessed_rate if self._is_raw else self.stream.average_rate or self.stream.guessed_rate
         return float(rate) if rate and 0 < rate <= MAX_FRAME_RATE else None
 
     def __iter__(self) -> Iterator[PlannedPacket]:

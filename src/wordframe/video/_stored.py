@@ -11,6 +11,7 @@ from typing import Any
 
 import av
 
+from wordframe.video._clock import MP4
 from wordframe.video._limits import MAX_EXPANSION, MAX_READ_ERRORS
 from wordframe.video._opening import VideoPath, next_part, open_container, packets_of
 
@@ -24,6 +25,7 @@ def stored_packets(path: VideoPath, container: Any, on_error: Callable[[], None]
     errors_in_a_row = 0
     bytes_left = MAX_EXPANSION * max(container.size, 1 << 20)
     source, place = container, 0  # where packets come from, and where in the file the last one lay
+    has_fragments = container.format.name == MP4 and not any(stream.frames for stream in container.streams)
     while errors_in_a_row < MAX_READ_ERRORS and bytes_left > 0:
         try:
             for packet in packets_of(source):  # after an error: from where the file stands
@@ -35,7 +37,7 @@ def stored_packets(path: VideoPath, container: Any, on_error: Callable[[], None]
                     break
                 # PyAV ends with an empty packet for each stream, which would empty a decoder that may go on
                 if packet.size:
-                    yield packet
+                    yield _shown(packet) if has_fragments and packet.is_discard else packet
             else:
                 part = next_part(path, container, place)
                 if part is None:
@@ -49,3 +51,12 @@ def stored_packets(path: VideoPath, container: Any, on_error: Callable[[], None]
         except (av.FFmpegError, ValueError):
             errors_in_a_row += 1
             on_error()
+
+
+def _shown(packet: Any) -> Any:
+    """The same packet to be shown. FFmpeg takes a fragment whose times go back for one that is there twice, and has it
+    decoded for nothing; an edit list, which hides pictures too, speaks of no fragment."""
+    copy = av.Packet(bytes(packet))
+    copy.stream, copy.time_base, copy.duration = packet.stream, packet.time_base, packet.duration
+    copy.pts, copy.dts, copy.is_keyframe = packet.pts, packet.dts, packet.is_keyframe
+    return copy

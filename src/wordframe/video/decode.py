@@ -40,6 +40,7 @@ from wordframe.video._reader import NeedsPlainReadingError, Reader
 
 _CODECS_THAT_SKIP_EXACTLY = frozenset({"h264", "hevc", "mpeg4", "mpeg2video", "mpeg1video"})
 """Their decoders leave out, when asked, just the pictures that no other refers to. Others ignore the question."""
+_DEFAULT_RATE = 25.0
 _ROUNDING_SECONDS = (0.5, 5.0)
 """A length in a header may be off by its hundredth part, but at least and at most this; more missing is a loss."""
 
@@ -297,8 +298,12 @@ class FrameStream:
             raise NeedsPlainReadingError
 
     def _with_time(self, packet: Any, frames: list[Any]) -> list[Any]:
-        """The frame of a packet that has a decoding time alone, which is all that is known of its display."""
-        if packet.dts is not None:
+        """The frame of a packet that has a decoding time alone, or none at all: then its place among the packets."""
+        if packet.dts is None and packet.pts is None:
+            number = self._reader.packets_read - 1
+            for frame in frames:
+                frame.pts = self._reader.ticks(number / (self._reader.frame_rate() or _DEFAULT_RATE))
+        elif packet.dts is not None:
             self._first_dts = packet.dts if self._first_dts is None else self._first_dts
             for frame in frames:
                 frame.pts = self._reader.ticks(0) + packet.dts - self._first_dts
@@ -357,7 +362,7 @@ class FrameStream:
             stamp = reader.ticks(0) + frame.dts - self._first_dts
         if stamp is None:
             # raw streams have no times at all: at the stated frame rate, else at television's
-            step = frame.duration or reader.ticks(1 / (reader.frame_rate() or 25.0)) - reader.ticks(0)
+            step = frame.duration or reader.ticks(1 / (reader.frame_rate() or _DEFAULT_RATE)) - reader.ticks(0)
             stamp = reader.ticks(0) if last is None else last + step
         self._last_stamp = stamp if last is None else max(last, stamp)  # a damaged time must not run backwards
         return reader.seconds(self._last_stamp)
