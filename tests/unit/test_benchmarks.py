@@ -244,6 +244,8 @@ def test_missing_files_unknown_names_and_columns_are_told(tmp_path: Path) -> Non
         load_benchmark("didemo", tmp_path, splits=["test"])
     with pytest.raises(AnnotationError, match=r"there is no benchmark 'msrvtt'; use one of msrvtt_9k_1ka, "):
         load_benchmark("msrvtt", tmp_path)
+    with pytest.raises(AnnotationError, match="benchmark of moments; measure it with wordframe evaluate --moments"):
+        load_benchmark("charades_sta", tmp_path)
     with pytest.raises(AnnotationError, match="is not a folder"):
         load_benchmark("didemo", tmp_path / "nowhere")
     (tmp_path / "MSRVTT_JSFUSION_test.csv").write_text("id,sentence\n1,x\n")

@@ -310,7 +310,7 @@ def test_damaged_folders_are_refused(tmp_path: Path) -> None:
         {"settings": {"family": "xclip", "colour": 1}},
     )
     refused("does not describe a model: family='new' is not known", {"settings": {"family": "new"}})
-    refused("1 tensors are missing in .*: similarity.global_matrix", None, **{"similarity.global_matrix": None})
+    refused("1 tensor is missing in .*: similarity.global_matrix", None, **{"similarity.global_matrix": None})
     refused("1 tensors in .* are unknown: more", None, more=torch.ones(1))
     refused(
         r"similarity.global_matrix has size \(3, 3\) in .*, but config.json asks for \(64, 64\)",

@@ -111,6 +111,8 @@ def test_ones_own_in_every_form(tmp_path: Path, name: str, content: str) -> None
         ("m.csv", "file,caption,start,end\na, ,0,1\n", "line 2: the caption is empty; write one or remove the entry"),
         ("m.csv", "file,caption,start,end\n ,b,0,1\n", "line 2: the video's name is empty"),
         ("m.jsonl", '{"file": "a", "caption": "b"}\n', "line 1: lacks 'start', 'end'"),
+        ("m.jsonl", '{"file": "a", "caption": "b", "start": 0, "end": true}\n', "must be seconds, got 0 and True"),
+        ("m.jsonl", '{"file": 5, "caption": "b", "start": 0, "end": 1}\n', "name must be a string, got 5"),
         ("m.jsonl", "[1]\n", "line 1: must be an object on a line of its own"),
         ("m.json", '{"a": "b"}', "'a': a moment must be an object with caption, start and end"),
         ("m.json", "[]", "must be an object"),
@@ -132,6 +134,9 @@ def test_what_cannot_be_understood_is_told(tmp_path: Path, name: str, content: s
         ({"relevant_windows": [[1]]}, "line 1: a window must be [start, end], got [1]"),
         ({"saliency_scores": [[1, 1, 1]]}, "line 1: 3 relevant_clip_ids, 1 saliency_scores; one each"),
         ({"query": ""}, "line 1: the caption is empty"),
+        ({"vid": None}, "line 1: the video's name must be a string, got None"),
+        ({"relevant_clip_ids": [0, "a", 41]}, "line 1: relevant_clip_ids must hold whole numbers, got 'a'"),
+        ({"saliency_scores": [[4, None, 1]] * 3}, "line 1: saliency_scores must hold whole numbers, got None"),
     ],
 )
 def test_a_damaged_line_of_qvhighlights_is_told(tmp_path: Path, change: dict[str, object], told: str) -> None:

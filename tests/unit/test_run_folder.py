@@ -548,6 +548,21 @@ def test_three_seeds_against_three_are_told_that_p_stays_above_five_percent() ->
         assert "+100.0" in row
 
 
+def test_figures_are_shown_whole_and_no_zero_has_a_minus() -> None:
+    """Means of seeds that are equal but for rounding, in a terminal that has no room for long names."""
+    ranks = [[1, 4, 3, 6, 1, 7], [2, 3, 9, 1, 3, 1], [6, 1, 2, 11, 12, 3]]
+    sides = {
+        name: [run_of(f"{name}{i}", seed, [1, 2, 1], [0, 0, 1, 1, 2, 2]) for i, seed in enumerate(order)]
+        for name, order in (("a-rather-long-name", ranks), ("another-long-name", ranks[::-1]))
+    }
+    screen = Console(file=io.StringIO(), width=72)
+    screen.print(comparison_table(compare_folders(sides)))
+    shown = screen.file.getvalue()  # type: ignore[attr-defined]
+    recall = next(line for line in shown.splitlines() if "R@1 %" in line)
+    assert recall.count("27.8±9.6") == 2, shown
+    assert "-0.0" not in shown, shown
+
+
 def test_captions_of_a_video_are_compared_together_and_a_video_alone_not_at_all() -> None:
     """Three videos whose four captions all gain: P = 2/8 of text→video; of twelve single queries it would be 2/4096."""
     owners = [0] * 4 + [1] * 4 + [2] * 4

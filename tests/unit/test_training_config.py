@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import wordframe
 from wordframe.errors import RecipeError
 from wordframe.models import PRESETS
 from wordframe.train import build_model, load_recipe, make_recipe, shipped_recipes
@@ -221,3 +222,9 @@ def test_the_wheel_carries_every_recipe() -> None:
     package = root / "src" / "wordframe"
     carried = {file for pattern in settings["package-data"]["wordframe"] for file in package.glob(pattern)}
     assert {recipe.name for recipe in shipped_recipes()} <= {file.stem for file in carried if file.suffix == ".yaml"}
+
+
+def test_what_the_readme_of_the_recipes_gives_as_published_is_what_they_say() -> None:
+    told = (Path(wordframe.__file__).parent / "recipes" / "README.md").read_text(encoding="utf-8")
+    figures = {recipe.name: f"{value:.1f}" for recipe in shipped_recipes() for value in recipe.published.values()}
+    assert {name for name, figure in figures.items() if figure not in told} == set()

@@ -18,6 +18,7 @@ from pathlib import Path
 from wordframe.data import _readers
 from wordframe.data._readers import AnnotationFolder, Captions
 from wordframe.data.captions import read_captions
+from wordframe.data.moments import MOMENT_BENCHMARKS
 from wordframe.disk import content_hash
 from wordframe.errors import AnnotationError, counted
 from wordframe.video import Cut, FrameRule
@@ -198,6 +199,8 @@ BENCHMARKS: dict[str, Protocol] = {
 def protocol(name: str) -> Protocol:
     """The protocol of this name; AnnotationError, which lists them, if there is none."""
     if name not in BENCHMARKS:
+        if name in MOMENT_BENCHMARKS:
+            raise AnnotationError(f"{name!r} is a benchmark of moments; measure it with wordframe evaluate --moments")
         raise AnnotationError(f"there is no benchmark {name!r}; use one of {', '.join(BENCHMARKS)}")
     return BENCHMARKS[name]
 

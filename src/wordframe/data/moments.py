@@ -116,11 +116,14 @@ def _qvhighlights(text: str) -> tuple[list[MomentQuery], list[str]]:
         queries.append(
             MomentQuery(
                 query_id=str(qid),
-                video=str(video),
+                video=_video(video, place),
                 text=_sentence(query, place),
                 windows=tuple(window for window in windows if window is not None),
                 saliency={
-                    int(clip): tuple(map(int, _list(each, place))) for clip, each in zip(clips, scores, strict=True)
+                    _whole(clip, "relevant_clip_ids", place): tuple(
+                        _whole(score, "saliency_scores", place) for score in _list(each, place)
+                    )
+                    for clip, each in zip(clips, scores, strict=True)
                 },
             )
         )
@@ -186,9 +189,7 @@ def read_moments(captions_file: str | os.PathLike[str]) -> MomentSet:
     def read(text: str) -> tuple[list[MomentQuery], list[str]]:
         windows: dict[tuple[str, str], list[Window]] = {}
         for place, entry in reader(text):
-            video = str(entry["file"]).strip()
-            if not video:
-                raise AnnotationError(f"{place}: the video's name is empty; name the video or remove the entry")
+            video = _video(entry["file"], place)
             window = _window(entry["start"], entry["end"], place)
             assert window is not None
             windows.setdefault((video, _sentence(entry["caption"], place)), []).append(window)
@@ -292,8 +293,10 @@ def _pair(given: Any, place: str) -> tuple[Any, Any]:
 def _window(start: Any, end: Any, place: str, *, refuse_empty: bool = True) -> Window | None:
     """The moment in seconds; None where it ends before it begins and that is not refused."""
     try:
+        if isinstance(start, bool) or isinstance(end, bool):  # JSON's true is no second
+            raise TypeError
         window = float(start), float(end)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise AnnotationError(f"{place}: start and end must be seconds, got {start!r} and {end!r}") from None
     if not (math.isfinite(window[0]) and math.isfinite(window[1]) and window[0] >= 0):
         raise AnnotationError(f"{place}: start and end must be seconds from 0 on, got {start!r} and {end!r}")
@@ -302,6 +305,20 @@ def _window(start: Any, end: Any, place: str, *, refuse_empty: bool = True) -> W
     if refuse_empty:
         raise AnnotationError(f"{place}: the moment ends at {end!r}, before it begins at {start!r}; mend its times")
     return None
+
+
+def _video(given: Any, place: str) -> str:
+    if not isinstance(given, str):
+        raise AnnotationError(f"{place}: the video's name must be a string, got {given!r:.40}")
+    if not given.strip():
+        raise AnnotationError(f"{place}: the video's name is empty; name the video or remove the entry")
+    return given.strip()
+
+
+def _whole(given: Any, key: str, place: str) -> int:
+    if isinstance(given, bool) or not isinstance(given, int | float) or given != given // 1:
+        raise AnnotationError(f"{place}: {key} must hold whole numbers, got {given!r:.40}")
+    return int(given)
 
 
 def _sentence(given: Any, place: str) -> str:

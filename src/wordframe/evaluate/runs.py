@@ -214,12 +214,13 @@ def comparison_table(comparison: Comparison) -> RenderableType:
         for side, title in comparison.sides.items():
             table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
             table.add_column(Text(title), no_wrap=True)
-            for heading in (first, name):
-                table.add_column(Text(heading), justify="right", overflow="fold")
+            spreads = [comparison.spreads[group][side] for group in (first, name)]
+            for heading, spread in zip((first, name), spreads, strict=True):  # a long name may be folded, no number
+                widest = max(len(_spread_cell(found, key)) for key, found in spread.items())
+                table.add_column(Text(heading), justify="right", overflow="fold", min_width=widest)
             table.add_column("change", justify="right", no_wrap=True)
             for heading in ("95 %", "p query", *(["p seed"] if comparison.least_p[name] is not None else [])):
                 table.add_column(heading, justify="right", no_wrap=True)
-            spreads = [comparison.spreads[group][side] for group in (first, name)]
             for key, found in comparison.differences[name][side].items():
                 cells = [*(_spread_cell(each[key], key) for each in spreads), *_difference_cells(found, key)]
                 table.add_row(comparison.labels[key], *cells[: len(table.columns) - 1])
@@ -289,7 +290,9 @@ def _spread_cell(spread: Spread, name: str) -> str:
 
 
 def _difference_cells(found: Difference, name: str) -> list[str]:
-    change, low, high = (f"{_shown(value, name):+.1f}" for value in (found.difference, found.low, found.high))
+    # 0.0 is added since a mean that is zero but for rounding would be shown as -0.0
+    shown = (round(_shown(value, name), 1) + 0.0 for value in (found.difference, found.low, found.high))
+    change, low, high = (f"{value:+.1f}" for value in shown)
     ps = [f"{p:.2g}" if p is not None else "–" for p in (found.p_queries, found.p_seeds)]
     return [change, f"{low} to {high}", *ps]
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from wordframe.encoders import ClipBackbone
-from wordframe.errors import CheckpointError, EncoderError
+from wordframe.errors import CheckpointError, EncoderError, counted
 from wordframe.models.checkpoint import read_tensors
 from wordframe.models.config import ModelSettings, SequentialSettings
 from wordframe.models.families.ea_clip4clip import EaClip4ClipSettings
@@ -288,7 +288,10 @@ def _load(
 def _check_fit(model: TextVideoModel, ours: Mapping[str, str], tensors: Mapping[str, Tensor]) -> None:
     missing = sorted(theirs for theirs in ours.values() if theirs not in tensors)
     if missing:
-        raise CheckpointError(f"{len(missing)} tensors are missing for {_told(model.settings)}: {', '.join(missing)}")
+        verb = "is" if len(missing) == 1 else "are"
+        raise CheckpointError(
+            f"{counted(len(missing), 'tensor')} {verb} missing for {_told(model.settings)}: {', '.join(missing)}"
+        )
     for name, expected in model.state_dict().items():
         if name in ours and tensors[ours[name]].shape != expected.shape:
             found, wanted = tuple(tensors[ours[name]].shape), tuple(expected.shape)

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 import wordframe
-from wordframe.errors import CheckpointError, EncoderError
+from wordframe.errors import CheckpointError, EncoderError, counted
 from wordframe.features import SimilarityOutput, TextFeatures, VideoFeatures
 from wordframe.heads import Explanation, PrecomputedVideos, refuse_empty, scale
 from wordframe.models.checkpoint import (
@@ -336,7 +336,10 @@ def _fill(model: TextVideoModel, tensors: Mapping[str, Tensor], folder: Path) ->
         model.logit_bias = nn.Parameter(torch.zeros(()))
     expected = _tensors(model).keys()
     if missing := sorted(expected - tensors.keys()):
-        raise CheckpointError(f"{len(missing)} tensors are missing in {str(folder)!r}: {', '.join(missing[:5])}")
+        verb = "is" if len(missing) == 1 else "are"
+        raise CheckpointError(
+            f"{counted(len(missing), 'tensor')} {verb} missing in {str(folder)!r}: {', '.join(missing[:5])}"
+        )
     if unknown := sorted(tensors.keys() - expected):
         raise CheckpointError(f"{len(unknown)} tensors in {str(folder)!r} are unknown: {', '.join(unknown[:5])}")
     # not load_state_dict, for which the shared scale would be missing under its second name
