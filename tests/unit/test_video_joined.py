@@ -214,3 +214,17 @@ def test_a_file_without_joins_is_read_through_once(tmp_path: Path) -> None:
         reader.container.close()
     assert read[0] >= 100
     assert read[1] < 5
+
+
+@pytest.mark.parametrize("middle", [{}, {"mpegts_start_pid": "0x200", "mpegts_pmt_start_pid": "0x1100"}])
+def test_a_part_whose_streams_have_other_numbers_is_told(tmp_path: Path, middle: dict[str, str]) -> None:
+    """FFmpeg passes it over: it reads on with the streams that it met first."""
+    data = b""
+    for number, options in enumerate(({}, middle, {})):
+        write_video(tmp_path / f"{number}.ts", num_frames=75, rate=25.0, container_options=options)
+        data += (tmp_path / f"{number}.ts").read_bytes()
+    (tmp_path / "all.ts").write_bytes(data)
+    with open_frames(tmp_path / "all.ts", index_times) as frames:
+        assert frames.info.duration_seconds == pytest.approx(6.0 if middle else 9.0, abs=0.1)
+        assert len(list(frames)) > 0
+    assert frames.problem == ("a stream of other pictures begins inside it, which is not read" if middle else None)

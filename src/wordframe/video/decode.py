@@ -34,6 +34,7 @@ from wordframe.video._limits import (
     spread,
 )
 from wordframe.video._opening import VideoPath
+from wordframe.video._other_pictures import has_other_pictures
 from wordframe.video._picture import Frame, Orientation, VideoInfo, fit_short_side, orientation, shown_size
 from wordframe.video._plan import KEYFRAME_SECONDS, DecodePlan, KeyframePlan, Step, WantedTimes
 from wordframe.video._reader import NeedsPlainReadingError, Reader
@@ -389,6 +390,8 @@ class FrameStream:
             self._tell(f"damaged: its times jump from {reader.jump[0]:.1f} s to {reader.jump[1]:.1f} s")
         if unread := reader.bytes_unread():
             self._tell(f"behind its end {unread:,} bytes of another file are joined on, which are not read")
+        if reader.container.format.name == "mpegts" and has_other_pictures(self._path, reader.container):
+            self._tell("a stream of other pictures begins inside it, which is not read")
         errors = reader.read_errors + self._decode_errors
         if errors:
             total = reader.packets_read + reader.read_errors
