@@ -193,11 +193,13 @@ def test_pruning_spares_what_was_not_looked_at(tmp_path: Path, videos: Path, enc
     assert (names(summary.pruned), len(library.videos())) == (["blue.mp4", "green.mp4", "red.mp4"], 1)
 
 
-@pytest.mark.parametrize("left", [[], [".hidden"], ["lost+found", "System Volume Information"]])
+@pytest.mark.parametrize(
+    "left", [[], [".hidden"], ["lost+found", "System Volume Information"], ["READ ME if empty.txt"]]
+)
 def test_an_empty_folder_keeps_its_videos_until_forced(
     tmp_path: Path, videos: Path, encoder: ColourEncoder, left: list[str]
 ) -> None:
-    """As the place of a drive that is not mounted: nothing but what the system put there."""
+    """As the place of a drive that is not mounted: nothing but what the system put there, or a word of warning."""
     drive = tmp_path / "media" / "drive"
     drive.parent.mkdir()
     videos.rename(drive)

@@ -110,7 +110,9 @@ def test_an_unmounted_drive_is_told_and_nothing_of_it_forgotten(
 
     assert run()[0] == 0
     video.unlink()
-    told = f"not forgotten: 1 video of {video.parent}, which is empty now: is a drive not mounted? (--prune --force"
+    told = (
+        f"not forgotten: 1 video of {video.parent}, which holds no videos now: is a drive not mounted? (--prune --force"
+    )
     status, out, (err,) = run()
     assert (status, out, err.startswith(told)) == (0, "0 videos indexed · 1 unchanged", True)
     status, out, (err,) = run("--prune")

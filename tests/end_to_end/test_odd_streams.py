@@ -42,6 +42,13 @@ def test_results_that_cannot_be_written_are_told(unbuffered: str) -> None:
     assert wordframe('"$@" >/dev/full', "models", PYTHONUNBUFFERED=unbuffered) == (1, "", told)
 
 
+def test_results_that_nobody_wants_are_told_and_no_failure() -> None:
+    told = "wordframe: standard output is closed: what was to be printed is lost\n"
+    assert wordframe('"$@" >&-', "models") == (0, "", told)
+    status, _, err = wordframe('"$@" >&-', "models", "--nosuch")
+    assert (status, err.count("\n")) == (2, 1)
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
 def test_a_full_log_keeps_the_exit_status() -> None:
     assert wordframe('"$@" 2>/dev/full', "models", "--nosuch")[0] == 2

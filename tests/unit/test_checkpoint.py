@@ -203,6 +203,13 @@ def test_missing_tensors_are_named() -> None:
         load(tensors)
 
 
+def test_weights_of_a_training_that_went_wrong_are_refused() -> None:
+    tensors = weights()
+    tensors["logit_weight"] = torch.full_like(tensors["logit_weight"], float("nan"))
+    with pytest.raises(CheckpointError, match=r"1 tensor holds NaN or infinite values, such as similarity\."):
+        load(tensors)
+
+
 @pytest.mark.parametrize(
     ("kind", "changes", "message"),
     [

@@ -134,6 +134,7 @@ def test_what_cannot_be_understood_is_told(tmp_path: Path, name: str, content: s
         ({"relevant_windows": [[1]]}, "line 1: a window must be [start, end], got [1]"),
         ({"saliency_scores": [[1, 1, 1]]}, "line 1: 3 relevant_clip_ids, 1 saliency_scores; one each"),
         ({"query": ""}, "line 1: the caption is empty"),
+        ({"qid": None}, "line 1: qid must be a number or a name, got None"),
         ({"vid": None}, "line 1: the video's name must be a string, got None"),
         ({"relevant_clip_ids": [0, "a", 41]}, "line 1: relevant_clip_ids must hold whole numbers, got 'a'"),
         ({"saliency_scores": [[4, None, 1]] * 3}, "line 1: saliency_scores must hold whole numbers, got None"),

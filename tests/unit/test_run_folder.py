@@ -605,3 +605,5 @@ def test_runs_on_other_queries_are_refused(videos: Path, folder: Path, tmp_path:
         compare_folders({"a": [read_run(folder)]})
     with pytest.raises(RunError, match="the group 'b' names a run twice; every seed counts once"):
         compare_folders({"a": [read_run(folder)], "b": [read_run(folder)] * 2})
+    with pytest.raises(RunError, match=r"the groups 'a' and 'b' share the run .*; it would be compared with itself"):
+        compare_folders({"a": [read_run(folder)], "b": [read_run(folder)]})

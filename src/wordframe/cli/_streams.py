@@ -1,7 +1,8 @@
 """The three standard streams in every state that a program is started with: closed, full, or with nobody who reads.
 
 What cannot be written to standard error is lost, and changes neither the work nor the exit status. Standard output is
-the result: if that cannot be written, the command has failed, unless its reader left because it had seen enough.
+the result: if that cannot be written, the command has failed, unless its reader left because it had seen enough. Who
+closes it wants none: that is told, and is no failure.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, TextIO
 
 from wordframe.disk import one_line
 
-__all__ = ["output_fault", "prepare_streams", "tell"]
+__all__ = ["is_lost", "output_fault", "prepare_streams", "tell"]
 
 
 def prepare_streams() -> None:
@@ -23,15 +24,17 @@ def prepare_streams() -> None:
     Else the next files that are opened get their numbers, and what a C library says to standard error lands in a
     video or in a table.
     """
+    closed = set()
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(number)
         except OSError:
+            closed.add(number)
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, which is this one
             os.set_inheritable(number, True)
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
-    _remember_output_faults()
+    _remember_output_faults(is_closed=1 in closed)
 
 
 def tell(line: str) -> None:
@@ -54,12 +57,19 @@ def output_fault(out: TextIO) -> OSError | None:
     return fault
 
 
+def is_lost(out: TextIO) -> bool:
+    """Whether something was printed to ``out``, which was closed when the program began."""
+    return getattr(getattr(getattr(out, "buffer", None), "raw", None), "is_lost", False)
+
+
 class _Output(io.FileIO):
     """A file that remembers why it could not be written: Python's own forgets, and its error names no file."""
 
     fault: OSError | None = None
+    is_closed = is_lost = False
 
     def write(self, data: Any, /) -> int:
+        self.is_lost = self.is_closed
         try:
             return super().write(data)
         except OSError as error:
@@ -67,12 +77,13 @@ class _Output(io.FileIO):
             raise
 
 
-def _remember_output_faults() -> None:
+def _remember_output_faults(*, is_closed: bool) -> None:
     if sys.stdout.isatty():  # is never full, and on Windows no ordinary file
         return
-    before = sys.stdout
+    before, output = sys.stdout, _Output(sys.stdout.fileno(), "wb", closefd=False)
+    output.is_closed = is_closed
     sys.stdout = io.TextIOWrapper(
-        io.BufferedWriter(_Output(before.fileno(), "wb", closefd=False)),
+        io.BufferedWriter(output),
         encoding=before.encoding,
         errors=before.errors,
         line_buffering=getattr(before, "line_buffering", False),

@@ -147,8 +147,8 @@ def print_problems(summary: IndexSummary) -> None:
         print(f"file is gone: {one_line(path)} (--prune forgets it)", file=sys.stderr)
     for place, paths in summary.away.items():
         print(
-            f"not forgotten: {counted(len(paths), 'video')} of {one_line(place)}, which is empty now: is a drive not "
-            "mounted? (--prune --force forgets them)",
+            f"not forgotten: {counted(len(paths), 'video')} of {one_line(place)}, which holds no videos now: is a "
+            "drive not mounted? (--prune --force forgets them)",
             file=sys.stderr,
         )
     for advice in summary.advice:
@@ -171,7 +171,7 @@ def print_summary(summary: IndexSummary, library: str) -> None:
         speed = summary.seconds_of_video / max(summary.seconds_taken, 1e-9)
         parts[0] += (
             f" ({duration(summary.seconds_of_video)} of video, {counted(summary.frames, 'frame')}{reused}) "
-            f"in {duration(summary.seconds_taken)}, {speed:.0f} times as fast as they play"
+            f"in {duration(summary.seconds_taken)}, {speed:.{0 if speed >= 9.95 else 1}f} times as fast as they play"
         )
     for paths, word in (
         (summary.unchanged, "unchanged"),

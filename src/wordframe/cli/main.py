@@ -19,7 +19,7 @@ from typer.core import TyperGroup
 from wordframe import __version__
 from wordframe.cli._memory import save_memory, shortage_line
 from wordframe.cli._storage import on_object_storage
-from wordframe.cli._streams import output_fault, prepare_streams, tell
+from wordframe.cli._streams import is_lost, output_fault, prepare_streams, tell
 from wordframe.cli._terminal import print_as_the_terminal_can
 from wordframe.cli.data import cache, data
 from wordframe.cli.doctor import doctor
@@ -113,6 +113,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         status, fault = 1, output_fault(out)
         tell(line)
+    if is_lost(out):
+        tell("standard output is closed: what was to be printed is lost")
     if isinstance(fault, BrokenPipeError):  # the reader of our output, such as `head`, has seen enough
         return 0
     if fault is not None:

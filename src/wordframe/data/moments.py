@@ -115,7 +115,7 @@ def _qvhighlights(text: str) -> tuple[list[MomentQuery], list[str]]:
             raise AnnotationError(f"{place}: {len(clips)} relevant_clip_ids, {len(scores)} saliency_scores; one each")
         queries.append(
             MomentQuery(
-                query_id=str(qid),
+                query_id=_query_id(qid, place),
                 video=_video(video, place),
                 text=_sentence(query, place),
                 windows=tuple(window for window in windows if window is not None),
@@ -313,6 +313,12 @@ def _video(given: Any, place: str) -> str:
     if not given.strip():
         raise AnnotationError(f"{place}: the video's name is empty; name the video or remove the entry")
     return given.strip()
+
+
+def _query_id(given: Any, place: str) -> str:
+    if isinstance(given, bool) or not isinstance(given, int | str) or not str(given).strip():
+        raise AnnotationError(f"{place}: qid must be a number or a name, got {given!r:.40}")
+    return str(given)
 
 
 def _whole(given: Any, key: str, place: str) -> int:

@@ -12,6 +12,7 @@ Neighbours: ``outcome.py`` makes what is kept, ``compare.py`` computes.
 
 from __future__ import annotations
 
+import itertools
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -242,12 +243,17 @@ _Run = TypeVar("_Run", bound=_HasFolder)
 
 
 def refuse_few(groups: Mapping[str, Sequence[_Run]]) -> list[_Run]:
-    """All runs; RunError unless there are two groups with a run each, and no run twice in one."""
+    """All runs; RunError unless there are two groups with a run each, and no run twice."""
     if len(groups) < 2 or not all(groups.values()):
         raise RunError("a comparison needs at least two runs, or two groups with a run each")
     for name, several in groups.items():
         if len({run.folder.resolve() for run in several}) < len(several):
             raise RunError(f"the group {name!r} names a run twice; every seed counts once")
+    for (one, runs), (other, more) in itertools.combinations(groups.items(), 2):
+        if shared := {run.folder.resolve() for run in runs} & {run.folder.resolve() for run in more}:
+            raise RunError(
+                f"the groups {one!r} and {other!r} share the run {min(shared)}; it would be compared with itself"
+            )
     return [run for several in groups.values() for run in several]
 
 

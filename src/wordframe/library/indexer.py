@@ -72,7 +72,8 @@ class Indexer:
     ) -> IndexSummary:
         """Index everything below ``paths``, absolute; ``prune`` forgets videos there whose files are gone.
 
-        Those of a folder that is empty now stay, as of a drive that is not mounted, unless ``force`` is given, too.
+        Those of a folder that is empty, and of a given one without any video, stay, as of a drive that is not
+        mounted, unless ``force`` is given, too.
 
         When ``should_stop`` says so, the run ends in order: what is done is committed, the summary says interrupted.
         """
@@ -278,6 +279,7 @@ class Indexer:
         """A video is gone if it lies below a given path that could be read, and was not met there."""
         met = {file.path for file in findings.files}
         unknown = [place for place in findings.unreadable if not force or _is_unknown(place, findings)]
+        bare = {root for root in roots if os.path.isdir(root) and not any(is_below(path, root) for path in met)}
         gone = []
         for path in self._known:
             root = next((root for root in roots if is_below(path, root)), None)
@@ -288,7 +290,8 @@ class Indexer:
                 or any(is_below(path, place) for place in unknown)
             ):
                 continue
-            if not force and (place := vacated(path, root)) is not None:
+            place = vacated(path, root) or (root if root in bare else None)
+            if place is not None and not force:
                 self._summary.away.setdefault(place, []).append(path)
             else:
                 gone.append(path)

@@ -57,7 +57,7 @@ class IndexSummary:
 
     partly: indexed, but the file ends early or is damaged, with the reason; noted: indexed whole, with what is odd
     about the file (its times start anew on the way); missing: in the library, their files gone; away: the same, by the
-    folder that is empty now, as where a drive is not mounted;
+    folder that holds none now, as where a drive is not mounted;
     failed: could not be read, with the reason; known_failures: failed in an earlier run and are as they were, so that
     they were not tried again. prepared: segments made ready, by model; not_prepared: models that could not be, and why.
     frames: looked at; frames_reused: of them, those that hardly differ from an earlier one and took its feature;

@@ -282,6 +282,7 @@ def _load(
     unused = set(tensors) - set(ours.values()) - {f"clip.{name}" for name in clip}
     model.leftovers = tuple(sorted(unused | {f"clip.{name}" for name in backbone.unused_keys}))
     _refuse_other_model(model, drop)
+    _refuse_not_finite(model)
     return model.eval()
 
 
@@ -299,6 +300,16 @@ def _check_fit(model: TextVideoModel, ours: Mapping[str, str], tensors: Mapping[
                 f"{ours[name]} has size {found} in the file, but the settings ask for {wanted}; "
                 + _advice(ours[name], found, model.settings)
             )
+
+
+def _refuse_not_finite(model: TextVideoModel) -> None:
+    spoilt = [name for name, values in model.named_parameters() if not values.isfinite().all()]
+    if spoilt:
+        verb = "holds" if len(spoilt) == 1 else "hold"
+        raise CheckpointError(
+            f"{counted(len(spoilt), 'tensor')} {verb} NaN or infinite values, such as {spoilt[0]}; take a state from "
+            "before the training went wrong"
+        )
 
 
 def _refuse_other_model(model: TextVideoModel, drop: Sequence[str]) -> None:
