@@ -77,11 +77,15 @@ def test_check_of_a_benchmark_notes_what_is_odd(
 
 def test_list_names_every_benchmark(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "list", "--json"]) == 0
-    names = [entry["name"] for entry in json.loads(capsys.readouterr().out)]
+    entries = json.loads(capsys.readouterr().out)
     expected = ["msrvtt_9k_1ka", "msrvtt_7k_1ka", "msrvtt_full", "didemo", "vatex", "activitynet", "msvd", "lsmdc"]
-    assert names == expected
+    assert [entry["name"] for entry in entries if not entry["moments"]] == expected
+    assert [entry["name"] for entry in entries if entry["moments"]] == ["charades_sta", "qvhighlights"]
+    assert len({tuple(entry) for entry in entries}) == 1  # the same keys
     assert main(["data", "list"]) == 0
-    assert "MSRVTT_JSFUSION_test.csv" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "MSRVTT_JSFUSION_test.csv" in told
+    assert "charades_sta_test.txt" in told
 
 
 def test_a_caption_that_nothing_reads_to_its_end_is_told(

@@ -61,17 +61,25 @@ FrameCacheOption = Annotated[
 
 @data.command("list")
 def list_benchmarks(json: JsonOption = False) -> None:
-    """List the benchmarks by their protocols' names, with the annotation files that each reads.
+    """List the benchmarks by their protocols' names, with the annotation files that each reads; those of moments, which
+    evaluate --moments takes, at the end.
 
     Example:
 
         wordframe data list
     """
-    from wordframe.data import BENCHMARKS
+    from wordframe.data import BENCHMARKS, MOMENT_BENCHMARKS
 
     if json:
         fields = ("name", "title", "files", "counts", "num_words", "num_frames", "last_second", "held_out")
-        print_json([{name: getattr(protocol, name) for name in fields} for protocol in BENCHMARKS.values()])
+        told = [
+            {name: getattr(protocol, name) for name in fields} | {"moments": False} for protocol in BENCHMARKS.values()
+        ]
+        for name, moments in MOMENT_BENCHMARKS.items():
+            files = {split: [file] for split, file in moments.files.items()}
+            given = {"name": name, "title": moments.title, "files": files, "counts": moments.counts}
+            told.append(dict.fromkeys(fields) | given | {"moments": True})
+        print_json(told)
         return
     for protocol in BENCHMARKS.values():
         counts = ", ".join(f"{split} {count:,}" for split, count in protocol.counts.items())
@@ -81,6 +89,11 @@ def list_benchmarks(json: JsonOption = False) -> None:
         typer.echo(f"  {protocol.num_words} words, {protocol.num_frames} frames{seen}")
         for what, names in protocol.files.items():
             typer.echo(f"  {what}: {' or '.join(names)}")
+    for name, moments in MOMENT_BENCHMARKS.items():
+        counts = ", ".join(f"{split} {count:,}" for split, count in moments.counts.items())
+        typer.echo(f"{name}\n  {moments.title}\n  sentences: {counts}; for evaluate --moments")
+        for split, file in moments.files.items():
+            typer.echo(f"  {split}: {file}")
 
 
 @data.command()
