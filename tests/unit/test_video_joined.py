@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from tests.videos import plain_frames, write_video
 from wordframe.video import index_times, open_frames, open_keyframes, probe
+from wordframe.video._opening import open_container
+from wordframe.video._other_pictures import has_other_pictures
 from wordframe.video._reader import Reader
 
 FRAGMENTS = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
@@ -228,3 +230,15 @@ def test_a_part_whose_streams_have_other_numbers_is_told(tmp_path: Path, middle:
         assert frames.info.duration_seconds == pytest.approx(6.0 if middle else 9.0, abs=0.1)
         assert len(list(frames)) > 0
     assert frames.problem == ("a stream of other pictures begins inside it, which is not read" if middle else None)
+
+
+def test_one_wrong_number_in_a_transport_stream_is_no_other_stream(tmp_path: Path) -> None:
+    write_video(tmp_path / "whole.ts", num_frames=75, rate=25.0)
+    data = bytearray((tmp_path / "whole.ts").read_bytes())
+    beginnings = [at for at in range(0, len(data), 188) if data[at + 1] & 0x5F == 0x41 and data[at + 2] == 0]
+    assert len(beginnings) == 75
+    data[beginnings[40] + 1] ^= 0x08
+    (tmp_path / "spoilt.ts").write_bytes(data)
+    container = open_container(tmp_path / "spoilt.ts")
+    assert not has_other_pictures(tmp_path / "spoilt.ts", container)
+    container.close()

@@ -48,7 +48,8 @@ def output_fault(out: TextIO) -> OSError | None:
     so that the interpreter, which tries once more at its end, has nothing to complain of."""
     try:
         out.flush()
-        fault = getattr(getattr(getattr(out, "buffer", None), "raw", None), "fault", None)
+        watched = _watched(out)
+        fault = None if watched is None else watched.fault
     except OSError as error:
         fault = error
     if fault is not None:
@@ -59,7 +60,14 @@ def output_fault(out: TextIO) -> OSError | None:
 
 def is_lost(out: TextIO) -> bool:
     """Whether something was printed to ``out``, which was closed when the program began."""
-    return getattr(getattr(getattr(out, "buffer", None), "raw", None), "is_lost", False)
+    watched = _watched(out)
+    return watched is not None and watched.is_lost
+
+
+def _watched(out: TextIO) -> _Output | None:
+    """What ``prepare_streams`` put below standard output; None for any other stream."""
+    raw = getattr(getattr(out, "buffer", None), "raw", None)
+    return raw if isinstance(raw, _Output) else None
 
 
 class _Output(io.FileIO):

@@ -1,8 +1,8 @@
 """A module that is run when something is asked of it, not when another module imports it.
 
 LanceDB imports the client of a server that it may talk to. That client checks the arguments of its hundreds of
-functions by schemas, which are built as it is loaded: half of the time in which LanceDB starts. Nothing here talks to
-such a server.
+functions by schemas, which are built as it is loaded: a good part of the time in which LanceDB starts. Nothing here
+talks to such a server.
 """
 
 from __future__ import annotations

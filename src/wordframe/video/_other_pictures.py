@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,13 +23,16 @@ _READ_PACKETS, _OF_PACKETS = 350, 5_600
 """So many packets in a row are looked at, of so many: about 64 kB of each MB, which hold a picture's beginning."""
 _SMALL_BYTES = 16 << 20
 """A file up to this is looked at whole."""
+_FEW_PICTURES = 3
+"""Fewer with one number are damage."""
 
 
 def has_other_pictures(path: VideoPath, container: Any) -> bool:
     """Whether pictures begin in packets whose number (PID) none of the container's streams has."""
     known = {stream.id for stream in container.streams}
     with contextlib.suppress(OSError), open(os.fsdecode(path), "rb") as file:
-        return any(number not in known for number in _numbers_of_pictures(file))
+        counts = Counter(number for number in _numbers_of_pictures(file) if number not in known)
+        return max(counts.values(), default=0) >= _FEW_PICTURES
     return False
 
 
