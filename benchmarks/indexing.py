@@ -2,11 +2,12 @@
 
     python benchmarks/indexing.py FOLDER [--rounds 3] [--made FOLDER] [--against SRC]
 
-Rows: the videos of FOLDER; a slide lecture and a fixed camera (``still_videos.py``, kept in ``--made``); the lecture
-with ``--every-frame`` and with ``--sampling keyframes``. Each round, for each row: all videos are decoded on one thread
-(with thumbnails, and preprocessing of the frames that need encoding), those frames are encoded on one thread, and
-``Library.index`` does both at once into a new library, in a process of its own that has the encoder warm and has
-indexed a second of black before, so that what is loaded once does not count.
+Rows: the videos of FOLDER; a slide lecture and a fixed camera (``still_videos.py``, kept in ``--made``); two of them by
+the runtime ``openvino-bfloat16`` as well, where the processor has it; the lecture with ``--every-frame`` and with
+``--sampling keyframes``. Each round, for each row: all videos are decoded on one thread (with thumbnails, and
+preprocessing of the frames that need encoding), those frames are encoded on one thread, and ``Library.index`` does both
+at once into a new library, in a process of its own that has the encoder warm and has indexed a second of black before,
+so that what is loaded once does not count.
 ``--against`` names the ``src`` of another version of this package: it indexes the same videos, in turns with this one.
 
 The bound is (decoding + encoding) / cores, each measured alone; more than 100 % of it means that two cores at work are
@@ -30,10 +31,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from results import save
+from results import load, save
 from still_videos import build, write
 
-from wordframe.encoders import Encoder, load_encoder
+from wordframe.encoders import BFLOAT16, Encoder, has_bfloat16, load_encoder
 from wordframe.errors import VideoError
 from wordframe.extraction import Repeats
 from wordframe.library import find_videos, small_picture
@@ -45,7 +46,7 @@ import json, resource, sys, tempfile, time, torch
 from pathlib import Path
 from wordframe.encoders import load_encoder
 from wordframe.library import Library
-encoder = load_encoder("offline")
+encoder = load_encoder("offline", **json.loads(sys.argv[4]))
 encoder.encode_pixels(torch.zeros(40, 3, encoder.short_side, encoder.short_side))
 def core_seconds():
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)  # and waited for
@@ -74,12 +75,16 @@ print(json.dumps({"frames": summary.frames, "seconds_of_video": summary.seconds_
 """Works with the versions before this one, too: ``--against`` runs it with theirs."""
 
 
-def indexed(folder: Path, options: dict[str, Any], source: Path | None = None) -> dict[str, float]:
+def indexed(
+    folder: Path, options: dict[str, Any], source: Path | None = None, runtime: str | None = None
+) -> dict[str, float]:
     """What ``INDEX`` says of one run, by the package in ``source`` or this one."""
     environment = os.environ | ({} if source is None else {"PYTHONPATH": str(source)})
     with tempfile.TemporaryDirectory() as place:
         first = write(Path(place) / "first.mp4", [np.zeros((64, 64, 3), np.uint8)] * 25)
+        loading = {} if runtime is None else {"runtime": runtime}  # versions before this one may know none
         command = [sys.executable, "-c", INDEX, str(folder.absolute()), json.dumps(options), str(first)]
+        command.append(json.dumps(loading))
         told = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
     found: dict[str, float] = json.loads(told.splitlines()[-1])
     return found
@@ -114,7 +119,7 @@ def measure(folder: Path, options: dict[str, Any], encoder: Encoder, against: Pa
     for first in range(0, len(frames), BATCH):
         encoder.encode_pixels(torch.stack(frames[first : first + BATCH]))
     encoded = time.process_time()
-    found = indexed(folder, options)
+    found = indexed(folder, options, runtime=encoder.runtime)
     bound = (encoded - start) / (os.cpu_count() or 1)
     found |= {
         "decoding_core_seconds": decoded - start,
@@ -160,29 +165,36 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--made", type=Path, help="where the made videos are, or are kept (default: nowhere)")
     parser.add_argument("--seconds", type=int, default=300, help="their length")
+    parser.add_argument("--rows", nargs="+", metavar="NAME", help="some rows only; the others stay as kept")
     parser.add_argument("--against", type=Path, help="src folder of another version")
     wanted = parser.parse_args()
-    encoder = load_encoder("offline")
-    encoder.encode_pixels(torch.zeros(40, 3, encoder.short_side, encoder.short_side))  # loads it, and compiles it
+    encoders = {name: load_encoder("offline", runtime=name) for name in ("auto", BFLOAT16)[: 1 + has_bfloat16()]}
+    for encoder in encoders.values():
+        encoder.encode_pixels(torch.zeros(40, 3, encoder.short_side, encoder.short_side))  # loads it, and compiles it
     rounds: dict[str, list[dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as place:
         lecture, camera = build(wanted.made or Path(place), wanted.seconds)
         for _ in range(wanted.rounds):
-            for name, folder, options in (
-                ("clips", wanted.folder, {}),
-                ("lecture", lecture, {}),
-                ("fixed camera", camera, {}),
-                ("lecture, every frame", lecture, {"every_frame": True}),
-                ("lecture, keyframes", lecture, {"sampling": "keyframes"}),
-            ):
-                rounds.setdefault(name, []).append(measure(folder, options, encoder, wanted.against))
+            for name, (runtime, folder, options) in {
+                "clips": ("auto", wanted.folder, {}),
+                "clips, bfloat16": (BFLOAT16, wanted.folder, {}),
+                "lecture": ("auto", lecture, {}),
+                "fixed camera": ("auto", camera, {}),
+                "fixed camera, bfloat16": (BFLOAT16, camera, {}),
+                "lecture, every frame": ("auto", lecture, {"every_frame": True}),
+                "lecture, keyframes": ("auto", lecture, {"sampling": "keyframes"}),
+            }.items():
+                if runtime in encoders and (not wanted.rows or name in wanted.rows):
+                    row = measure(folder, options, encoders[runtime], wanted.against)
+                    rounds.setdefault(name, []).append(row)
     rows = {
         name: {key: statistics.median(one[key] for one in ones) for key in ones[0]} for name, ones in rounds.items()
     }
     print(f"{os.cpu_count()} cores, medians of {wanted.rounds} rounds; made films of {wanted.seconds} s")
     for name, row in rows.items():
         show(name, row)
-    save("indexing", {"rows": rows, "made_seconds": wanted.seconds})
+    kept = (load("indexing") if wanted.rows else None) or {"rows": {}}
+    save("indexing", {"rows": kept["rows"] | rows, "made_seconds": wanted.seconds})
 
 
 if __name__ == "__main__":

@@ -2,6 +2,9 @@
 
     python benchmarks/runtime.py [CLIPS] [--towers offline clip-b32 clip-b16] [--rounds 15]
 
+Where CLIPS has ``captions.json``, ``average`` of ``offline_encoder.py`` by each runtime's frame features as well, and
+what it gains over torch's, with the 95 % interval of a paired bootstrap over videos.
+
 One thread, by the processor's own clock, so that other work on the machine counts for little; what is left of it falls
 on both alike, since they take turns, and the ratio is the median of the rounds' ratios. ``offline`` is the shipped
 encoder, on frames of CLIPS (on noise without it); clip-b32 and clip-b16 are CLIP's image towers (Radford et al., ICML
@@ -24,13 +27,26 @@ from typing import Any
 
 import numpy as np
 import torch
+from offline_encoder import gained, per_video, sampled
 from results import save
 
-from wordframe.encoders import ClipBackbone, ClipEncoder, Encoder, OfflineEncoder, Preprocessing
+from wordframe.data import match_videos, read_captions
+from wordframe.encoders import (
+    BFLOAT16,
+    ClipBackbone,
+    ClipEncoder,
+    Encoder,
+    OfflineEncoder,
+    Preprocessing,
+    has_bfloat16,
+)
+from wordframe.evaluate import both_ranks
+from wordframe.features import VideoFeatures
+from wordframe.heads import ZeroShotAttention
 from wordframe.library import find_videos
 from wordframe.video import open_frames, uniform
 
-RUNTIMES = ("torch", "openvino")
+RUNTIMES = ("torch", "openvino", BFLOAT16)[: 2 + has_bfloat16()]
 FRAMES = 8
 """At a time, as an index run hands them over."""
 START = (
@@ -88,20 +104,41 @@ def compare(tower: str, clips: Path | None, rounds: int) -> dict[str, Any]:
     plain = encoders["torch"]
     pixels = torch.cat([plain.preprocess(picture) for picture in pictures(clips, plain.short_side)])
     features = {name: encoder.encode_pixels(pixels).double() for name, encoder in encoders.items()}  # warm by now
-    apart = 1 - torch.cosine_similarity(features["torch"], features["openvino"])
+    apart = {name: (1 - torch.cosine_similarity(features["torch"], features[name])).clamp(min=0) for name in RUNTIMES}
     spent: dict[str, list[float]] = {runtime: [] for runtime in RUNTIMES}
     for number in range(rounds):
         batch = pixels[torch.arange(FRAMES) + number * FRAMES - len(pixels) * ((number * FRAMES) // len(pixels) + 1)]
         for runtime, encoder in encoders.items():
             spent[runtime].append(milliseconds(lambda: encoder.encode_pixels(batch)) / FRAMES)  # noqa: B023
-    ratios = [slow / fast for slow, fast in zip(spent["torch"], spent["openvino"], strict=True)]
+    ratios = {name: np.divide(spent["torch"], spent[name]) for name in RUNTIMES[1:]}
     return {
         "milliseconds_a_frame": {runtime: statistics.median(values) for runtime, values in spent.items()},
-        "times_faster": statistics.median(ratios),
-        "quartiles": [float(value) for value in np.percentile(ratios, [25, 75])],
-        "farthest_in_cosine": max(apart.max().item(), 0.0),
+        "times_faster": {name: float(np.median(of)) for name, of in ratios.items()},
+        "quartiles": {name: np.percentile(of, [25, 75]).tolist() for name, of in ratios.items()},
+        "farthest_in_cosine": {name: apart[name].max().item() for name in ratios},
+        "median_in_cosine": {name: apart[name].median().item() for name in ratios},
         "frames_compared": len(pixels),
     }
+
+
+def averages(folder: Path, frames: int = 12) -> dict[str, dict[str, Any]]:
+    """By runtime, ``average`` of the offline encoder on captioned clips, and its gain over torch."""
+    matched = match_videos(folder, read_captions(folder / "captions.json"))
+    captions, owners = matched.queries()
+    encoders = {runtime: OfflineEncoder(device="cpu", runtime=runtime) for runtime in RUNTIMES}
+    plain = encoders["torch"]
+    texts, owner_of = plain.encode_text(captions), torch.tensor(owners)
+    pixels = [plain.preprocess(sampled(pair.path, frames)) for pair in matched.pairs]
+    found: dict[str, dict[str, Any]] = {}
+    values: dict[str, np.ndarray] = {}
+    for runtime, encoder in encoders.items():
+        rows = torch.stack([encoder.encode_pixels(video) for video in pixels])
+        scores = ZeroShotAttention()(
+            texts, VideoFeatures(rows, rows, torch.ones(rows.shape[:2], dtype=torch.bool))
+        ).logits
+        values[runtime] = per_video(*both_ranks(scores, owner_of, num_videos=len(rows)), owner_of)
+        found[runtime] = {"average": values[runtime].mean(), **gained(values[runtime], values["torch"])}
+    return found
 
 
 def preprocessing(rounds: int) -> dict[str, float]:
@@ -140,12 +177,23 @@ def main() -> None:
         print(f"offline, {runtime}, new process: {told}")
     for tower in wanted.towers:
         found = figures["towers"][tower] = compare(tower, wanted.clips, wanted.rounds)
-        spent, (low, high) = found["milliseconds_a_frame"], found["quartiles"]
-        print(
-            f"{tower:9} torch {spent['torch']:6.1f} ms a frame and core, openvino {spent['openvino']:6.1f}: "
-            f"{found['times_faster']:.2f} times as fast (quartiles {low:.2f} to {high:.2f}), "
-            f"at most {found['farthest_in_cosine']:.1e} apart in cosine over {found['frames_compared']} frames"
-        )
+        spent = found["milliseconds_a_frame"]
+        print(f"{tower}: torch {spent['torch']:.1f} ms a frame and core")
+        for runtime in RUNTIMES[1:]:
+            low, high = found["quartiles"][runtime]
+            print(
+                f"  {runtime} {spent[runtime]:.1f}: {found['times_faster'][runtime]:.2f} times as fast (quartiles "
+                f"{low:.2f} to {high:.2f}); apart in cosine over {found['frames_compared']} frames: median "
+                f"{found['median_in_cosine'][runtime]:.1e}, at most {found['farthest_in_cosine'][runtime]:.1e}"
+            )
+    if wanted.clips is not None and (wanted.clips / "captions.json").exists():
+        with torch.inference_mode():
+            figures["average"] = averages(wanted.clips)
+        for runtime, row in figures["average"].items():
+            low, high = row["gain_interval"]
+            print(
+                f"offline, {runtime}: average {row['average']:.2f}, gain {row['gain']:+.2f} [{low:+.1f}, {high:+.1f}]"
+            )
     figures["preprocessing_milliseconds"] = preprocessing(wanted.rounds)
     for name, value in figures["preprocessing_milliseconds"].items():
         print(f"{name}: {value:.2f} ms a frame")

@@ -125,6 +125,9 @@ def test_two_runs_compared(place: Path, tmp_path: Path, capsys: pytest.CaptureFi
         (["evaluate", "--videos", "x"], "give either --captions, or --benchmark with --annotations"),
         (["evaluate", "--videos", "x", "--benchmark", "msvd"], "give either --captions, or --benchmark with"),
         (["evaluate", "--features", "x", "--videos", "y"], "--features brings its videos, captions and encoder"),
+        (["evaluate", "--features", "x", "--allow-missing"], "leave their options and --allow-missing out"),
+        (["evaluate", "--features", "x", "--split", "test"], "--split goes with --benchmark"),
+        (["evaluate", "--videos", "x", "--captions", "y", "--split", "val"], "--split goes with --benchmark"),
         (["evaluate", "--videos", "x", "--captions", "y", "--qb-norm", "train"], "--qb-norm train goes with --bench"),
         (
             ["evaluate", "--videos", "x", "--benchmark", "msvd", "--annotations", "y", "--split", "dev"],

@@ -103,6 +103,17 @@ def test_a_benchmark_by_its_name(place: Path, capsys: pytest.CaptureFixture[str]
     assert told["problems"] == ["charades_sta test has 2 sentences here, the published one 3,720"]
 
 
+def test_a_moment_behind_the_end_of_its_video_is_told_and_counts_as_missed(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "late.csv"
+    file.write_text("file,caption,start,end\nAAAAA,a red picture,0,4\nAAAAA,a red chair,60,64\nBBBBB,white,4,90\n")
+    assert evaluate(place, "--captions", str(file), "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    behind = "1 sentence with moments behind their video's end, such as 'a red chair' of AAAAA, which count as missed"
+    assert (told["queries"], told["problems"]) == (3, [behind])
+
+
 def test_what_cannot_be_read_is_told_and_left_out_when_asked(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,7 +15,15 @@ from torch.nn import functional as F
 
 from tests.unit.clip_models import SIDE, openai_weights, save
 from wordframe.cores import usable_cores
-from wordframe.encoders import MODEL_TYPES, ClipBackbone, ClipEncoder, OfflineEncoder, load_encoder
+from wordframe.encoders import (
+    BFLOAT16,
+    MODEL_TYPES,
+    ClipBackbone,
+    ClipEncoder,
+    OfflineEncoder,
+    has_bfloat16,
+    load_encoder,
+)
 from wordframe.encoders._runtime import ImageTower, choose_runtime
 from wordframe.errors import EncoderError, MissingExtraError
 
@@ -68,6 +76,34 @@ def test_noise_has_the_same_features_in_either_runtime(offline: tuple[OfflineEnc
     turned = pixels.transpose(2, 3)
     assert farthest(compiled.encode_pixels(turned), plain.encode_pixels(turned)) < 1e-6
     assert compiled.encode_pixels(pixels[:0]).shape == (0, 384)
+
+
+needs_bfloat16 = pytest.mark.skipif(not has_bfloat16(), reason="the processor has no instructions for bfloat16")
+
+
+@needs_bfloat16
+def test_in_bfloat16_photographs_have_nearly_the_same_features(
+    offline: tuple[OfflineEncoder, OfflineEncoder], tmp_path: Path
+) -> None:
+    from skimage import data
+
+    short, exact = OfflineEncoder(device="cpu", runtime=BFLOAT16), offline[1]
+    assert (short.runtime, short.fingerprint) == (BFLOAT16, exact.fingerprint)
+    apart = [
+        farthest(short.encode_frames(photograph[None]), exact.encode_frames(photograph[None]))
+        for photograph in (data.chelsea(), data.coffee(), data.rocket(), data.astronaut())
+    ]
+    assert 1e-6 < max(apart) < 0.02  # it is another precision, and no other picture
+    save("clip", tmp_path)
+    towers = [load_encoder(str(tmp_path), device="cpu", runtime=name) for name in (BFLOAT16, "torch")]
+    pixels = noise(5, SIDE)
+    assert farthest(towers[0].encode_pixels(pixels), towers[1].encode_pixels(pixels)) < 0.02
+
+
+def test_where_the_processor_has_no_bfloat16_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wordframe.encoders._runtime.has_bfloat16", lambda: False)
+    with pytest.raises(EncoderError, match=r"'openvino-bfloat16': this processor has no instructions .* 'openvino'$"):
+        OfflineEncoder(device="cpu", runtime=BFLOAT16)
 
 
 def test_the_fingerprint_knows_no_runtime(offline: tuple[OfflineEncoder, OfflineEncoder], tmp_path: Path) -> None:

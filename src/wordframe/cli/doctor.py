@@ -139,7 +139,7 @@ def _check_runtime() -> str:
     """What encodes frames here, after the same frame went through it and through torch."""
     import torch
 
-    from wordframe.encoders import load_encoder
+    from wordframe.encoders import BFLOAT16, has_bfloat16, load_encoder
 
     chosen = load_encoder("offline")
     if chosen.runtime == "openvino":
@@ -151,7 +151,8 @@ def _check_runtime() -> str:
     frame = torch.rand(1, 3, chosen.short_side, chosen.short_side, generator=torch.Generator().manual_seed(0)) * 2 - 1
     found, expected = chosen.encode_pixels(frame), load_encoder("offline", runtime="torch").encode_pixels(frame)
     apart = 1 - torch.cosine_similarity(found.double(), expected.double()).item()
-    return f"{chosen.runtime}, features within {max(apart, 1e-7):.0e} in cosine of torch's"
+    told = f"{chosen.runtime}, features within {max(apart, 1e-7):.0e} in cosine of torch's"
+    return f"{told}; this processor also has --runtime {BFLOAT16}" if has_bfloat16() else told
 
 
 def _check_decoders() -> str:

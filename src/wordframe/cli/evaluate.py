@@ -1,20 +1,20 @@
 """``wordframe evaluate``: recall of a model on a benchmark, on a folder of captioned videos, or on cached features.
 
-Neighbours: ``moments.py`` is its ``--moments``, ``runs.py`` compares what ``--to`` keeps.
+Neighbours: ``_sources.py`` reads what is measured, ``moments.py`` is its ``--moments``, ``runs.py`` compares what
+``--to`` keeps.
 """
 
 from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wordframe.cli._evaluating import bars_of, evaluating, load_both
+from wordframe.cli._evaluating import evaluating, load_both
+from wordframe.cli._sources import UNFINISHED, Asked, from_benchmark, from_captions, from_features
 from wordframe.cli.data import FrameCacheOption
 from wordframe.cli.options import (
     AllowMissingOption,
@@ -25,7 +25,6 @@ from wordframe.cli.options import (
     FramesOption,
     JsonOption,
     ModelOption,
-    SplitOption,
     UntrainedOption,
     VideosIfAnyOption,
     WordsOption,
@@ -33,16 +32,7 @@ from wordframe.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from wordframe.data import FrameCache, MatchedVideos
-    from wordframe.encoders import Encoder
-    from wordframe.evaluate import Outcome, Provenance, Share
-    from wordframe.models import TextVideoModel
-    from wordframe.video import Cut, FrameRule
-
-_OWN_FRAMES = 12
-_TRAIN = "train"
-_UNFINISHED = "unfinished"
-"""Where, in the run's folder, the state of a run is kept until it is done."""
+    from wordframe.evaluate import Outcome, Share
 
 _FeaturesOption = Annotated[
     str | None,
@@ -73,6 +63,9 @@ _QbNormOption = Annotated[
 ]
 
 
+_SplitOption = Annotated[
+    str | None, typer.Option(help="train, val or test of the benchmark; default: test.", show_default=False)
+]
 _MomentsOption = Annotated[
     bool,
     typer.Option(
@@ -96,7 +89,7 @@ def evaluate(
     captions: CaptionsOption = None,
     benchmark: BenchmarkOption = None,
     annotations: AnnotationsOption = None,
-    split: SplitOption = "test",
+    split: _SplitOption = None,
     features: _FeaturesOption = None,
     frame_cache: FrameCacheOption = None,
     encoder: _EncoderOption = None,
@@ -136,7 +129,7 @@ def evaluate(
 
         wordframe evaluate --moments --benchmark charades_sta --annotations charades --videos charades/videos
     """
-    asked = _Asked(
+    asked = Asked(
         model, untrained, frames, cut, words, allow_missing, dsl, qb_norm, to, max_memory, videos, frame_cache
     )
     if cut != "uniform" and benchmark is None:
@@ -144,6 +137,9 @@ def evaluate(
             "--cut goes with --benchmark: a cache has made that choice, and of one's own videos "
             "frames are taken uniformly"
         )
+    if split is not None and benchmark is None:
+        raise typer.BadParameter("--split goes with --benchmark: nothing else has splits")
+    split = split or "test"
     if library is not None and not moments:
         raise typer.BadParameter("--library goes with --moments")
     if moments and (dsl or cut != "uniform" or any(x is not None for x in (features, frame_cache, frames, qb_norm))):
@@ -159,15 +155,18 @@ def evaluate(
             )
             return
         if features is not None:
-            if any(given is not None for given in (videos, frame_cache, captions, benchmark, annotations, encoder)):
-                raise typer.BadParameter("--features brings its videos, captions and encoder; leave the others out")
-            outcome = _from_features(asked, features, share)
+            brought = (videos, frame_cache, captions, benchmark, annotations, encoder)
+            if allow_missing or any(given is not None for given in brought):
+                raise typer.BadParameter(
+                    "--features brings its videos, captions and encoder; leave their options and --allow-missing out"
+                )
+            outcome = from_features(asked, features, share)
         elif (videos is None) == (frame_cache is None):
             raise typer.BadParameter("give --videos or --frame-cache with --captions or --benchmark, or --features")
         elif captions is not None and benchmark is None and annotations is None:
-            outcome = _from_captions(asked, captions, encoder, share)
+            outcome = from_captions(asked, captions, encoder, share)
         elif benchmark is not None and annotations is not None and captions is None:
-            outcome = _from_benchmark(asked, benchmark, annotations, split, encoder, share)
+            outcome = from_benchmark(asked, benchmark, annotations, split, encoder, share)
         else:
             raise typer.BadParameter("give either --captions, or --benchmark with --annotations")
         _keep(outcome, to, share)
@@ -194,42 +193,7 @@ def _keep(outcome: Outcome, to: Path | None, share: Share) -> None:
     with share.failing_together():
         if share.rank == 0 and (left_out := write_run(to, outcome)) is not None:
             print(left_out, file=sys.stderr)
-    shutil.rmtree(to / _UNFINISHED, ignore_errors=True)
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """The options that all three forms share."""
-
-    model: str
-    untrained: bool
-    frames: int | None
-    cut: Cut
-    words: int | None
-    allow_missing: bool
-    dsl: bool
-    bank: str | None
-    to: Path | None
-    max_memory_mb: int
-    videos: Path | None
-    frame_cache: Path | None
-
-    def match(self, captions: Mapping[str, Sequence[str]]) -> tuple[MatchedVideos, FrameCache | None]:
-        """The captioned videos in the folder, or in the frame cache, whichever is given."""
-        from wordframe.data import FrameCache, match_cached, match_videos
-
-        if self.frame_cache is None:
-            assert self.videos is not None
-            return match_videos(self.videos, captions), None
-        cache = FrameCache.open(self.frame_cache)
-        return match_cached(cache, captions), cache
-
-    @property
-    def top(self) -> int | None:
-        """Candidates of each query that the folder will hold."""
-        from wordframe.evaluate import TOP
-
-        return None if self.to is None else TOP
+    shutil.rmtree(to / UNFINISHED, ignore_errors=True)
 
 
 def _evaluate_moments(
@@ -257,128 +221,6 @@ def _evaluate_moments(
     with share.failing_together():
         loaded = load_both(encoder, model, untrained, words)
     evaluate_moments(asked, *loaded, share)
-
-
-def _from_features(asked: _Asked, features: str, share: Share) -> Outcome:
-    from wordframe.data import CachedFeatures
-    from wordframe.evaluate import evaluate_cached
-    from wordframe.models import PRESETS, load_ready, refuse_other_features
-
-    with share.failing_together():
-        description = CachedFeatures.open(features).description
-        model = load_ready(
-            asked.model, dimension=description.dimension if asked.model in PRESETS else None, untrained=asked.untrained
-        )
-        refuse_other_features(
-            model,
-            asked.model,
-            encoder=description.encoder,
-            fingerprint=description.fingerprint,
-            dimension=description.dimension,
-            remedy="cache features by the model's own",
-        )
-    with bars_of(share) as on_progress:
-        return evaluate_cached(
-            features,
-            model,
-            model_name=asked.model,
-            num_frames=asked.frames,
-            num_words=asked.words,
-            top=asked.top,
-            dsl=asked.dsl,
-            bank=asked.bank,
-            max_memory_mb=asked.max_memory_mb,
-            checkpoint=None if asked.to is None else asked.to / _UNFINISHED,
-            share=share,
-            on_progress=lambda done, total: on_progress("Scoring pairs", done, total),
-        )
-
-
-def _from_captions(asked: _Asked, file: Path, encoder: str | None, share: Share) -> Outcome:
-    from wordframe.data import read_captions
-    from wordframe.evaluate import Provenance
-
-    if asked.bank == _TRAIN:
-        raise typer.BadParameter("--qb-norm train goes with --benchmark; name a file of training captions")
-    with share.failing_together():
-        matched = asked.match(read_captions(file))
-        loaded = load_both(encoder, asked.model, asked.untrained, asked.words)
-        bank = None if asked.bank is None else _captions_of(read_captions(Path(asked.bank)))
-        source = Provenance.of_captions(file)
-    return _evaluate(asked, share, matched, loaded, source, None, asked.frames or _OWN_FRAMES, asked.words, bank)
-
-
-def _from_benchmark(
-    asked: _Asked, name: str, annotations: Path, split: str, encoder: str | None, share: Share
-) -> Outcome:
-    from wordframe.data import SPLITS, load_benchmark, protocol, read_captions
-    from wordframe.evaluate import Provenance
-
-    if split not in SPLITS:
-        raise typer.BadParameter(f"--split {split!r} is not there; use {', '.join(SPLITS)}")
-    with share.failing_together():
-        sizes, benchmark = protocol(name), load_benchmark(name, annotations, splits=(split,))
-        found: Mapping[str, Sequence[str]] = {}
-        if asked.bank is not None:
-            is_train = asked.bank == _TRAIN
-            train = load_benchmark(name, annotations, splits=(_TRAIN,)).splits[_TRAIN].captions if is_train else None
-            found = train if train is not None else read_captions(Path(asked.bank))
-        matched = asked.match(benchmark.splits[split].captions)
-        words = asked.words or sizes.num_words
-        loaded = load_both(encoder, asked.model, asked.untrained, words)
-    bank = None if asked.bank is None else _captions_of(found)
-    source = Provenance.of_benchmark(benchmark, split)
-    rule = benchmark.splits[split].rule(asked.cut)
-    return _evaluate(asked, share, matched, loaded, source, rule, asked.frames or sizes.num_frames, words, bank)
-
-
-def _evaluate(
-    asked: _Asked,
-    share: Share,
-    found: tuple[MatchedVideos, FrameCache | None],
-    loaded: tuple[Encoder, TextVideoModel],
-    source: Provenance,
-    rule: FrameRule | None,
-    frames: int,
-    words: int | None,
-    bank: list[str] | None,
-) -> Outcome:
-    from wordframe.evaluate import evaluate_videos
-    from wordframe.video import WHOLE_VIDEO
-
-    (matched, cache), (encoder, model) = found, loaded
-    if cache is not None:
-        frames = frames if asked.frames else min(frames, cache.settings.num_frames)
-        cache.refuse_less(num_frames=frames, short_side=encoder.short_side)
-        if rule is None:
-            rule = cache.rule
-        else:
-            cache.refuse_other_rule(rule)
-    with bars_of(share) as on_progress:
-        return evaluate_videos(
-            matched,
-            encoder,
-            model,
-            model_name=asked.model,
-            source=source,
-            sampling="uniform" if rule is None else "seconds",
-            rule=rule or WHOLE_VIDEO,
-            num_frames=frames,
-            num_words=words,
-            allow_missing=asked.allow_missing,
-            cache=cache,
-            top=asked.top,
-            dsl=asked.dsl,
-            bank=bank,
-            max_memory_mb=asked.max_memory_mb,
-            share=share,
-            on_read=lambda done: on_progress("Reading videos", done, len(share.own(matched.pairs))),
-            on_progress=lambda done, total: on_progress("Scoring pairs", done, total),
-        )
-
-
-def _captions_of(captions: Mapping[str, Sequence[str]]) -> list[str]:
-    return [caption for several in captions.values() for caption in several]
 
 
 def _show(outcome: Outcome, *, json: bool) -> None:

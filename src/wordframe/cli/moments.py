@@ -21,7 +21,7 @@ from wordframe.cli.options import print_json
 from wordframe.errors import AnnotationError, counted
 
 if TYPE_CHECKING:
-    from wordframe.data import MatchedVideos, MomentSet
+    from wordframe.data import MatchedVideos, MomentQuery, MomentSet
     from wordframe.encoders import Encoder
     from wordframe.evaluate import MomentReport, Share, Skipped
     from wordframe.library import Library
@@ -74,6 +74,8 @@ def evaluate_moments(asked: MomentsAsked, encoder: Encoder, model: TextVideoMode
                 snapshot, own, ids, on_progress=lambda done: on_progress("Asking sentences", done, len(own))
             )
             videos = snapshot.videos()
+            ends = {video.video_id: video.duration_seconds for video in videos}
+            late = [query for query in queries if all(start >= ends[ids[query.video]] for start, _ in query.windows)]
             num_segments = snapshot.num_segments
     share.refuse_unlike(sentences=[f"{query.video} {query.text}" for query in queries], segments=[str(num_segments)])
     answers = share.whole(answers)
@@ -86,6 +88,7 @@ def evaluate_moments(asked: MomentsAsked, encoder: Encoder, model: TextVideoMode
         wanted,
         encoder,
         skipped,
+        problems=(*wanted.problems, *_behind_the_end(late)),
         figures=moment_figures(values, array([places[query.video] for query in queries])),
         queries=len(queries),
         captioned=len(ids),
@@ -159,6 +162,14 @@ def _indexed(
     return ids, tuple(skipped)
 
 
+def _behind_the_end(late: list[MomentQuery]) -> tuple[str, ...]:
+    """What is told of sentences whose moments all begin where their video has ended."""
+    if not late:
+        return ()
+    such = f"such as {late[0].text!r} of {late[0].video}"
+    return (f"{counted(len(late), 'sentence')} with moments behind their video's end, {such}, which count as missed",)
+
+
 def _report(
     asked: MomentsAsked, wanted: MomentSet, encoder: Encoder, skipped: tuple[Skipped, ...], **rest: object
 ) -> MomentReport:
@@ -167,7 +178,6 @@ def _report(
     return MomentReport(
         protocol=wanted.name,
         split=wanted.split,
-        problems=wanted.problems,
         annotations=wanted.annotations,
         encoder=f"{encoder.name} ({encoder.fingerprint})",
         model=asked.model_name,

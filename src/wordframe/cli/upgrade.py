@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wordframe.cli.index import print_problems, print_summary
-from wordframe.cli.options import JsonOption, LibraryOption, print_json
+from wordframe.cli.options import JsonOption, LibraryOption, RuntimeOption, print_json
 
 if TYPE_CHECKING:
     from wordframe.library import EncoderChange, Library
@@ -28,6 +28,7 @@ def upgrade(
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="With --encoder: leave out videos whose files are gone.")
     ] = False,
+    runtime: RuntimeOption = "auto",
     json: JsonOption = False,
 ) -> None:
     """Bring a library up to date: to this wordframe's format, or to another encoder.
@@ -50,10 +51,10 @@ def upgrade(
     from wordframe.library import FORMAT, Library
 
     if encoder is not None:
-        _change_encoder(library, encoder, allow_missing, json)
+        _change_encoder(library, encoder, runtime, allow_missing, json)
         return
-    if allow_missing:
-        raise typer.BadParameter("--allow-missing goes with --encoder")
+    if allow_missing or runtime != "auto":
+        raise typer.BadParameter("--allow-missing and --runtime go with --encoder")
     changed = Library.upgrade(library)
     advice = _advice(Library.open(library))
     if json:
@@ -80,12 +81,14 @@ def _advice(library: Library) -> str | None:
     return None
 
 
-def _change_encoder(library: str, encoder: str, allow_missing: bool, json: bool) -> None:
+def _change_encoder(library: str, encoder: str, runtime: str, allow_missing: bool, json: bool) -> None:
     from wordframe.cli._terminal import indexing_progress
+    from wordframe.encoders import load_encoder
     from wordframe.library import change_encoder
 
+    loaded = load_encoder(encoder, runtime=runtime)
     with indexing_progress() as on_progress:
-        change = change_encoder(library, encoder, allow_missing=allow_missing, on_progress=on_progress)
+        change = change_encoder(library, loaded, allow_missing=allow_missing, on_progress=on_progress)
     if json:
         print_json(asdict(change))
     _tell(change, library, json)

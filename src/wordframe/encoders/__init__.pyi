@@ -15,6 +15,8 @@ from ._loading import backbone_of as backbone_of
 from ._loading import load_clip as load_clip
 from ._loading import load_tokenizer as load_tokenizer
 from ._minilm import SentenceEncoder as SentenceEncoder
+from ._runtime import BFLOAT16 as BFLOAT16
+from ._runtime import has_bfloat16 as has_bfloat16
 from .backbone import ClipBackbone as ClipBackbone
 from .base import Encoder as Encoder
 from .base import RgbFrames as RgbFrames

@@ -13,7 +13,8 @@ def load_encoder(name: str = "offline", **options: Any) -> Encoder:
 
     That goes by its short name in ``NAMED_ENCODERS``, by hub id (``@revision`` may follow), folder or OpenAI's ``.pt``
     file. A folder may also be one of our checkpoints that brings its own CLIP. Options of all: ``device`` and
-    ``runtime`` (``auto``, ``torch`` or ``openvino``, what encodes frames); others are those of ``ClipEncoder.load``.
+    ``runtime`` (what encodes frames: ``auto``, ``torch``, ``openvino`` or ``openvino-bfloat16``); others are those of
+    ``ClipEncoder.load``.
 
     Raises:
         EncoderError: it is not there, or its files cannot be read; the message says what to do.

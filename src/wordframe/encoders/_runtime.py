@@ -1,8 +1,10 @@
 """What runs an image tower: torch, or on a CPU the same tower compiled by OpenVINO, with the same features.
 
-OpenVINO fuses a tower's layers and chooses their memory layouts for the processor at hand. It computes in float32 here:
-left alone it takes bfloat16 where the processor has it, which moves features by up to 0.011 in cosine, where float32
-stays within 1e-6. Features of either runtime may therefore lie in one library, and the fingerprint knows no runtime.
+OpenVINO fuses a tower's layers and chooses their memory layouts for the processor at hand. It computes in float32, as
+torch does, and stays within 1e-6 of it in cosine: features of either runtime may lie in one library, and the
+fingerprint knows no runtime. ``openvino-bfloat16`` has to be asked for: it computes with 8 bits of each number instead
+of 24, which processors with instructions for it do two to several times as fast. ``benchmarks/runtime.py`` says how far
+that moves features, and that it costs no recall that can be measured.
 Neighbours: ``offline.py`` and ``clip.py`` hand their towers in.
 """
 
@@ -25,31 +27,43 @@ from torch.nn import functional as F
 from wordframe.cores import usable_cores
 from wordframe.errors import EncoderError, needs_extra
 
-RUNTIMES = ("auto", "torch", "openvino")
+BFLOAT16 = "openvino-bfloat16"
+RUNTIMES = ("auto", "torch", "openvino", BFLOAT16)
 _TRIED_FRAMES = 32
 """So many frames go through torch before ``auto`` compiles: by then compiling (0.5 s and more) costs no more than it
 saves, and who shows one picture to a search never waits for it."""
-_FARTHEST = 1e-3
-"""In cosine: how far a compiled tower may lie from torch to make features of the same fingerprint."""
+_FARTHEST = {"f32": 1e-3, "bf16": 0.1}
+"""In cosine: how far a compiled tower may lie from torch. Above 1e-3 it would make other features, were it not asked
+for; above 0.1 something is broken."""
 
 
 def choose_runtime(wanted: str, device: torch.device) -> str:
-    """``torch`` or ``openvino`` for a tower on ``device``; ``auto`` is the fastest that is installed.
+    """What is wanted, for a tower on ``device``; ``auto`` is the fastest that is installed and gives torch's features.
 
     Raises:
-        EncoderError: there is no such runtime, or it does not run on the device.
+        EncoderError: there is no such runtime, or it does not run on the device or the processor.
         MissingExtraError: it is not installed.
     """
     if wanted not in RUNTIMES:
         raise EncoderError(f"runtime {wanted!r} is not known; choose one of {', '.join(RUNTIMES)}")
-    if wanted == "openvino":
+    if wanted in ("openvino", BFLOAT16):
         if device.type != "cpu":
-            raise EncoderError(f"runtime 'openvino' runs on the CPU, the device is {device}; choose runtime 'torch'")
-        with needs_extra("openvino", "runtime 'openvino'"):
+            raise EncoderError(f"runtime {wanted!r} runs on the CPU, the device is {device}; choose runtime 'torch'")
+        with needs_extra("openvino", f"runtime {wanted!r}"):
             _openvino()
+    if wanted == BFLOAT16 and not has_bfloat16():
+        raise EncoderError(f"runtime {wanted!r}: this processor has no instructions for it; choose runtime 'openvino'")
     if wanted != "auto":
         return wanted
     return "openvino" if device.type == "cpu" and find_spec("openvino") is not None else "torch"
+
+
+def has_bfloat16() -> bool:
+    """Whether OpenVINO is installed and finds instructions for bfloat16 in this processor."""
+    if find_spec("openvino") is None:
+        return False
+    capabilities: list[str] = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in capabilities
 
 
 class ImageTower:
@@ -76,8 +90,10 @@ class ImageTower:
     ) -> None:
         self._function, self._dimension, self._size = function, dimension, size
         self._device, self._batch_size = device, batch_size
-        self._is_wanted = runtime == "openvino"
-        self._may_compile = choose_runtime(runtime, device) == "openvino"
+        chosen = choose_runtime(runtime, device)
+        self._is_wanted = runtime == chosen != "torch"
+        self._may_compile = chosen != "torch"
+        self._precision = "bf16" if chosen == BFLOAT16 else "f32"
         self._compiling = Lock()
         self._frames_seen = 0
         self._compiled: _CompiledTower | None = None
@@ -103,7 +119,7 @@ class ImageTower:
         with self._compiling:
             if self._compiled is None and self._may_compile and (self._is_wanted or self._frames_seen >= _TRIED_FRAMES):
                 try:
-                    self._compiled = _CompiledTower(self._function, self._size)
+                    self._compiled = _CompiledTower(self._function, self._size, self._precision)
                 except Exception as error:  # an operation that it lacks, a fault of one version: torch can do all
                     first = next(iter(str(error).strip().splitlines()), type(error).__name__)  # of pages, at times
                     told = f"OpenVINO cannot run this model ({first})"
@@ -116,13 +132,13 @@ class ImageTower:
 
 
 class _CompiledTower:
-    """``function`` for this processor, a frame at a time.
+    """``function`` for this processor, a frame at a time, computed in ``precision``, ``f32`` or ``bf16``.
 
     More frames at a time are no faster with OpenVINO (2 % for the offline encoder, 5 % for CLIP B/32) and need more
     memory, and some towers of transformers fix the number of frames when they are traced.
     """
 
-    def __init__(self, function: Callable[[Tensor], Tensor], size: tuple[int, int]) -> None:
+    def __init__(self, function: Callable[[Tensor], Tensor], size: tuple[int, int], precision: str) -> None:
         openvino = _openvino()
         example = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0)) * 2 - 1
         expected = function(example)
@@ -139,7 +155,7 @@ class _CompiledTower:
             model,
             "CPU",
             {
-                "INFERENCE_PRECISION_HINT": "f32",
+                "INFERENCE_PRECISION_HINT": precision,
                 "NUM_STREAMS": cores,
                 "INFERENCE_NUM_THREADS": cores,
                 "ENABLE_CPU_PINNING": False,  # other threads decode meanwhile: the system knows better who waits
@@ -150,8 +166,9 @@ class _CompiledTower:
         found = torch.empty_like(expected)
         self.run(example, found)
         apart = 1 - F.cosine_similarity(found.double(), expected.double()).item()
-        if not apart <= _FARTHEST:  # not a number fails, too
-            raise EncoderError(f"its features are {apart:.2g} in cosine from torch's, allowed: {_FARTHEST:g}")
+        if not apart <= _FARTHEST[precision]:  # not a number fails, too
+            allowed = _FARTHEST[precision]
+            raise EncoderError(f"its features are {apart:.2g} in cosine from torch's, allowed: {allowed:g}")
 
     def run(self, pixels: Tensor, frames: Tensor) -> None:
         """Pixels ``(N, 3, H, W)`` into ``frames (N, D)``, on as many cores as the caller's thread has in torch."""

@@ -47,7 +47,7 @@ class Encoder(ABC):
         device: where the features are computed.
         text_cleaning: what is done to a sentence before it is cut into tokens, in words for reports and caches; empty
             where the tokenizer alone decides.
-        runtime: what computes those of frames, ``torch`` or ``openvino``.
+        runtime: what computes those of frames: ``torch``, ``openvino`` or ``openvino-bfloat16``.
         blind_to: what it cannot know of a sentence, so that a search says so: ``language`` (all but English), ``names``
             (of people, places, brands), ``text`` (to be read in the picture, and numbers), ``emoji``.
     """

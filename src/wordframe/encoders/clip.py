@@ -45,7 +45,7 @@ class ClipEncoder(Encoder):
         batch_size: frames or sentences at a time.
         max_words: positions of a text that are given at most; by default as many as the tokenizer does.
         runtime: of the image tower: ``torch``, ``openvino`` (on the CPU alone) or ``auto``, the fastest that is
-            installed. The features are the same.
+            installed, with the same features; or ``openvino-bfloat16``, faster still, whose features differ a little.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class ClipEncoder(Encoder):
                 ours is cut as in its training. A text tower of fixed length (SigLIP) reads the whole sentence all the
                 same; its words are cut behind it, to the leading ones and the last.
             tokenizer: folder of the vocabulary, for a ``.pt`` file or a checkpoint of ours that has none beside it.
-            runtime: ``auto``, ``torch`` or ``openvino``, see the class.
+            runtime: what runs the image tower, see the class.
 
         Raises:
             EncoderError: it is not there, cannot be read, or is of a kind that is not supported.

@@ -119,8 +119,8 @@ class OfflineEncoder(Encoder):
     Args:
         device: where frames are encoded; CUDA if it is there, else the CPU, if not given. Sentences are always encoded
             on the CPU: six small layers are done before a GPU has started.
-        runtime: ``torch``, ``openvino`` (on the CPU alone) or ``auto``, the fastest that is installed. The features are
-            the same.
+        runtime: ``torch``, ``openvino`` (on the CPU alone) or ``auto``, the fastest that is installed, with the same
+            features; or ``openvino-bfloat16``, twice as fast as ``openvino``, whose features differ a little.
 
     Raises:
         WordframeError: the runtime is not installed, or does not run on the device.

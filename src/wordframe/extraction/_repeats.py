@@ -26,7 +26,7 @@ from wordframe.video import Frame, block_means
 
 _BLOCK = 8
 _MEAN_SHARE, _MAX_SHARE = 1 / 25, 1 / 4
-_LONGEST_SECONDS = 16.0
+_LONGEST_SECONDS = 60.0
 """So long one feature may stand for frames that hardly differ; then the next is encoded, whatever it shows. A picture
 that the file itself shows on is the same for as long as it lasts."""
 

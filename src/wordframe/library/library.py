@@ -74,8 +74,8 @@ class Library:
 
         Args:
             encoder: an encoder or its name; default: the library's own, or ``offline`` for a new one.
-            runtime: what encodes frames with an encoder that is loaded by name: ``auto``, ``torch`` or ``openvino``.
-
+            runtime: what encodes frames with an encoder that is loaded by name: ``auto``, ``torch``, ``openvino`` or
+                ``openvino-bfloat16``.
             storage_options: credentials, endpoint and the like of an object store, by object_store's names; what is not
                 given is read from the usual variables of the environment.
 
