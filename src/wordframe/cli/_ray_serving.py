@@ -25,6 +25,7 @@ def run_on_ray(
     replicas: int,
     address: tuple[str, int],
     *,
+    shards: int,
     prepare: bool,
     on_ready: Callable[[], None],
     everywhere: bool,
@@ -33,6 +34,7 @@ def run_on_ray(
     """Serve until Ctrl-C or SIGTERM; ``options`` are those of ``create_app``.
 
     Args:
+        shards: of the index on disk; 0 leaves it to the replicas.
         address: where the proxy listens, as a number; its port is free.
         on_ready: called once requests are answered.
         everywhere: also take requests on the other machines that have a replica.
@@ -45,13 +47,14 @@ def run_on_ray(
     preparing = Preparing(served)  # once, not once a replica
     with _end_noted() as end:
         try:
-            print(f"starting {counted(replicas, 'replica')} by Ray Serve …", file=sys.stderr, flush=True)
-            serving.start(served, replicas, *address, everywhere=everywhere, **options)
+            of_index = f" and {counted(shards, 'shard')} of the index" if shards else ""
+            print(f"starting {counted(replicas, 'replica')}{of_index} by Ray Serve …", file=sys.stderr, flush=True)
+            serving.start(served, replicas, *address, shards=shards, everywhere=everywhere, **options)
             if _wait_until_up(serving, end):
                 on_ready()
                 if prepare:
                     preparing.start()
-                _watch(serving, replicas, end)
+                _watch(serving, replicas, shards, end)
         finally:
             preparing.close()
             serving.close()
@@ -99,11 +102,12 @@ def _wait_until_up(serving: Serving, end: _End) -> bool:
     return False
 
 
-def _watch(serving: Serving, replicas: int, end: _End) -> None:
-    """Tell of replicas that die, until the end is asked for."""
-    running = replicas
+def _watch(serving: Serving, replicas: int, shards: int, end: _End) -> None:
+    """Tell of replicas and shards that die, until the end is asked for."""
+    running = replicas + shards
     while not end.wait(_LOOK_SECONDS):
         now = serving.look().running
         if now < running:
-            print(f"{counted(running - now, 'replica')} died; another takes its place", file=sys.stderr, flush=True)
+            dead = f"{running - now} of the replicas and shards" if shards else counted(running - now, "replica")
+            print(f"{dead} died; another takes its place", file=sys.stderr, flush=True)
         running = now

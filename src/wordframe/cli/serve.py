@@ -65,6 +65,12 @@ def serve(
     replicas: Annotated[
         int, typer.Option(min=1, help="So many processes that take requests; each holds the model and the index.")
     ] = 1,
+    shards: Annotated[
+        int,
+        typer.Option(
+            min=0, help="With --ray: cut the index of a large library into so many, each in a process of its own."
+        ),
+    ] = 0,
     ray: RayOption = None,
     browser: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
@@ -83,7 +89,11 @@ def serve(
         wordframe serve --library my-library --replicas 4
 
         wordframe serve --library /shared/library --replicas 8 --ray auto --host 0.0.0.0 --token new
+
+        wordframe serve --library s3://bucket/archive --replicas 4 --shards 8 --ray auto
     """
+    if shards and ray is None:
+        raise typer.BadParameter("--shards goes with --ray ADDRESS")
     is_local = _is_loopback(host)
     token = _checked_token(token, host, is_local=is_local)
     root_path = _checked_root_path(root_path)
@@ -107,6 +117,7 @@ def serve(
             served,
             listener,
             replicas,
+            shards,
             tell,
             allow_index=allow_index,
             prepare=prepare,
@@ -142,6 +153,7 @@ def _serve_by(
     served: ServedLibrary,
     listener: socket.socket,
     replicas: int,
+    shards: int,
     tell: Callable[[], None],
     **options: Any,
 ) -> None:
@@ -154,7 +166,9 @@ def _serve_by(
         host, port = listener.getsockname()[:2]
         listener.close()  # what listens is Ray Serve's proxy
         everywhere = ipaddress.ip_address(host).is_unspecified
-        run_on_ray(serving, served, replicas, (host, port), on_ready=tell, everywhere=everywhere, **options)
+        run_on_ray(
+            serving, served, replicas, (host, port), shards=shards, on_ready=tell, everywhere=everywhere, **options
+        )
         return
     tell()
     if replicas == 1:

@@ -23,6 +23,11 @@ from ._rows import segment_id as segment_id
 from ._segment_table import ids_clause as ids_clause
 from ._segmenting import run_centroids as run_centroids
 from ._segments import SegmentFacts as SegmentFacts
+from ._shards import AskShards as AskShards
+from ._shards import Found as Found
+from ._shards import Look as Look
+from ._shards import Shard as Shard
+from ._shards import check_shards as check_shards
 from ._store import FailureEntry as FailureEntry
 from ._store import ModelEntry as ModelEntry
 from ._vector_index import PLAIN_BYTES as PLAIN_BYTES

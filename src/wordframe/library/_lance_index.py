@@ -37,6 +37,8 @@ _FILLED_AT_ONCE = 4_000
 """Rows to be merged are held in memory by LanceDB, several times over and within 300 MB."""
 _SEGMENTS_A_PARTITION = 25_000
 """Few partitions, since all are read: each costs a search something of its own."""
+_SEGMENTS_A_PART = 1_000_000
+"""A part of the index is what one shard of a server may have (``_shards.py``): half a gigabyte of codes."""
 _LOOK_UPS: Mapping[str, BTree | Bitmap] = {
     "segment_id": BTree(),
     "key": BTree(),
@@ -74,16 +76,16 @@ class LanceIndex:
     """The index over a column at a table's version. Any number of threads may ask."""
 
     def __init__(self, table: Any, effort: Effort, column: str = VECTORS) -> None:
-        self._table, self.effort, self._column = table, effort, column
+        self.table, self.effort, self._column = table, effort, column
 
     @property
     def num_partitions(self) -> int:
         """Of how many partitions it is, at most."""
-        return _partitions(self._table)
+        return _partitions(self.table.count_rows())
 
     def by(self, effort: Effort) -> LanceIndex:
         """The same, reading so much."""
-        return LanceIndex(self._table, effort)
+        return LanceIndex(self.table, effort)
 
     def nearest(self, query: NDArray[np.float32], limit: int, where: str | None = None) -> list[int]:
         """Ids of the ``limit`` rows with the largest cosine of any of their vectors with ``query (D,)``, best first.
@@ -91,7 +93,7 @@ class LanceIndex:
         Args:
             where: an SQL condition that they must pass; it is worked out first, so it does not thin them out.
         """
-        look = self._table.search(query, vector_column_name=self._column).distance_type("cosine").limit(limit)
+        look = self.table.search(query, vector_column_name=self._column).distance_type("cosine").limit(limit)
         look = look.nprobes(self.effort.partitions)
         if self.effort.refine > 1:
             look = look.refine_factor(self.effort.refine)
@@ -203,10 +205,39 @@ def make_look_ups(table: Any) -> None:
 
 
 def index_vectors(table: Any, column: str) -> None:
-    """Make the index over a column of vectors unless there is one."""
-    if not any(config.columns == [column] for config in table.list_indices()):
-        config = IvfRq(distance_type="cosine", num_bits=1, num_partitions=_partitions(table))
+    """Make the index over a column of vectors unless there is one: of one part, or of one for each so many rows."""
+    if any(config.columns == [column] for config in table.list_indices()):
+        return
+    parts = _parts(rows_by_group(table)) if can_be_large() else []
+    if len(parts) < 2:
+        config = IvfRq(distance_type="cosine", num_bits=1, num_partitions=_partitions(table.count_rows()))
         table.create_index(column, config=config)
+        return
+    dataset = table.to_lance()
+    made = [
+        dataset.create_index_uncommitted(
+            column,
+            "IVF_RQ",
+            name=f"{column}_idx",
+            metric="cosine",
+            num_bits=1,
+            num_partitions=_partitions(sum(part.values())),
+            fragment_ids=list(part),
+        )
+        for part in parts
+    ]
+    dataset.commit_existing_index_segments(f"{column}_idx", column, made)
+    table.checkout_latest()
+
+
+def _parts(groups: Mapping[int, int]) -> list[dict[int, int]]:
+    """Groups of rows, by number, in parts of at most ``_SEGMENTS_A_PART`` rows, or of one group."""
+    parts: list[dict[int, int]] = []
+    for number, rows in groups.items():
+        if not parts or sum(parts[-1].values()) + rows > _SEGMENTS_A_PART:
+            parts.append({})
+        parts[-1][number] = rows
+    return parts
 
 
 def make_large(table: Any) -> None:
@@ -217,8 +248,8 @@ def make_large(table: Any) -> None:
     index_vectors(table, VECTORS)
 
 
-def _partitions(table: Any) -> int:
-    return max(1, int(table.count_rows()) // _SEGMENTS_A_PARTITION)
+def _partitions(rows: int) -> int:
+    return max(1, int(rows) // _SEGMENTS_A_PARTITION)
 
 
 def _add_vectors(table: Any) -> None:

@@ -37,6 +37,7 @@ from wordframe.library._place import Place, local_folder, place_of
 from wordframe.library._rows import SegmentEntry, VideoEntry, segment_rows
 from wordframe.library._sampling import keep_sampling
 from wordframe.library._segment_table import SegmentTable
+from wordframe.library._shards import AskShards
 from wordframe.library._snapshots import Snapshots
 from wordframe.library._store import FailureEntry, ModelEntry, Store
 from wordframe.library.snapshot import Snapshot
@@ -53,11 +54,17 @@ class Library:
     """The features of many videos, in one place. Made by ``Library.open``."""
 
     def __init__(
-        self, place: Place, manifest: Manifest | None, encoder: Encoder | str | None, runtime: str = "auto"
+        self,
+        place: Place,
+        manifest: Manifest | None,
+        encoder: Encoder | str | None,
+        runtime: str = "auto",
+        ask_shards: AskShards | None = None,
     ) -> None:
         self.place = place
         self._manifest = manifest
         self._encoder, self._runtime = encoder, runtime
+        self._ask_shards = ask_shards
         self._snapshots = Snapshots(place, lambda: self._store)
 
     @classmethod
@@ -68,6 +75,7 @@ class Library:
         encoder: Encoder | str | None = None,
         runtime: str = "auto",
         storage_options: Mapping[str, str] | None = None,
+        ask_shards: AskShards | None = None,
     ) -> Library:
         """The library in a folder or at ``s3://``, ``gs://`` or ``az://``; a place that holds none yet becomes one at
         the first ``index``.
@@ -78,6 +86,7 @@ class Library:
                 ``openvino-bfloat16``.
             storage_options: credentials, endpoint and the like of an object store, by object_store's names; what is not
                 given is read from the usual variables of the environment.
+            ask_shards: who looks into the index on disk of a large library, in place of this process.
 
         Raises:
             LibraryError: the library is damaged, of another format, or was made with another encoder; its object store
@@ -87,7 +96,7 @@ class Library:
         """
         place = place_of(where, storage_options)
         place.settle()
-        library = cls(place, Manifest.read(place), encoder, runtime)
+        library = cls(place, Manifest.read(place), encoder, runtime, ask_shards)
         if library._manifest is not None and encoder is not None:
             library._manifest.check(library.encoder, place)
         if runtime != "auto":
@@ -188,6 +197,7 @@ class Library:
                 roots=self.roots,
                 model_table=model_table,
                 before=before,
+                ask_shards=self._ask_shards,
             )
 
         return self._snapshots.now(model, make)

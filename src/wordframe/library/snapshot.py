@@ -43,6 +43,7 @@ from wordframe.library._row_reader import RowReader
 from wordframe.library._rows import VIDEO_NAMES, VideoEntry
 from wordframe.library._segment_table import SegmentTable, first_segments, ids_clause, library_errors
 from wordframe.library._segments import FACT_COLUMNS, SegmentFacts, SegmentRow, Segments, facts_of, video_of
+from wordframe.library._shards import AskShards, ShardedIndex
 from wordframe.library._vector_index import VectorIndex
 from wordframe.library._vectors import is_large
 from wordframe.models import TextVideoModel, fit_frames
@@ -72,6 +73,7 @@ class Snapshot:
         roots: Callable[[], list[str]],
         model_table: ModelTable | None = None,
         before: Snapshot | None = None,
+        ask_shards: AskShards | None = None,
     ) -> None:
         self.place, self.manifest = place, manifest
         self.version = table.version
@@ -79,7 +81,10 @@ class Snapshot:
         self._load_model, self._load_encoder, self._read_roots = model, encoder, roots
         self._index: VectorIndex | LanceIndex
         if is_large(table.table):
-            self._index = LanceIndex(table.table, effort_of(table.table))
+            effort = effort_of(table.table)
+            self._index = LanceIndex(table.table, effort)
+            if ask_shards is not None:
+                self._index = ShardedIndex(table.table, effort, ask_shards)
         else:
             earlier = before._index if before is not None and isinstance(before._index, VectorIndex) else None
             self._index = VectorIndex(table.table, "centroids", manifest.dimension, earlier)

@@ -1,20 +1,25 @@
 """The server as an application of Ray Serve: replicas on the machines of a cluster, behind Serve's own HTTP proxy.
 
     caller ──► proxy ──► replicas, each with ``create_app`` of its own ──► one library
+                            └──► shards of its index, where it is cut ──────┘
 
 Replicas share nothing but the library and the token, as the processes of ``wordframe serve --replicas`` do. Serve finds
-room for them, starts one anew that died, and gives requests only to those that have loaded what a search needs.
+room for them, starts one anew that died, and gives requests only to those that have loaded what a search needs. With
+shards no replica reads the index of a large library: all ask the same shards, each of which has a part of it.
 ``wordframe serve --ray`` uses ``Serving``; programs of Ray that start applications by themselves name ``application``.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import logging
 import math
 import os
 import pickle
 import signal
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +31,7 @@ from wordframe.errors import WordframeError, counted
 from wordframe.library import connect_to_ray
 
 if TYPE_CHECKING:
+    from wordframe.library import Found, Look
     from wordframe.server.served import ServedLibrary
 
 _NAME = "wordframe"
@@ -36,6 +42,8 @@ _AT_ONCE = 100
 _LOOK_SECONDS = 2.0
 _END_SECONDS = 30.0
 """An indexing run that a replica started has 20 to commit what is finished."""
+_SHARD_SECONDS = 60.0
+"""So long a search waits for a shard that is started anew, and loads its part of the index."""
 
 
 class Replica:
@@ -46,9 +54,10 @@ class Replica:
             must be set before they load torch.
         environment: variables of whoever started the server.
         cores: of its machine; less than one where several share one.
+        shards: Ray Serve's handles of the shards of the library's index; none where it is not cut.
     """
 
-    def __init__(self, sent: bytes, environment: Mapping[str, str], cores: float) -> None:
+    def __init__(self, sent: bytes, environment: Mapping[str, str], cores: float, *shards: Any) -> None:
         os.environ.update(environment)
         limit_cores(max(1, int(cores)))
         if os.name != "nt":  # Ray's processes do not hear it, and an indexing run that is started here is ended by it
@@ -59,6 +68,8 @@ class Replica:
 
         torch.set_num_threads(max(1, int(cores)))
         served, options = pickle.loads(sent)
+        if shards:
+            served.ask_shards = functools.partial(_ask, shards)
         self._made = create_app(served, at_once=max(1, int(cores)), **options)
         warming = self._made.state.context.warming
         warming.start()
@@ -68,9 +79,52 @@ class Replica:
         return self._made
 
 
+class IndexShard:
+    """One shard of a library's index, in a process that Ray started. Its constructor returns when its codes are read.
+
+    Args:
+        where: the library; number, shards: this one's, and of how many.
+    """
+
+    def __init__(self, where: str, number: int, shards: int, environment: Mapping[str, str], cores: float) -> None:
+        os.environ.update(environment)
+        limit_cores(max(1, int(cores)))
+        from wordframe.library import Shard, place_of
+
+        self._shard = Shard(place_of(where), number, shards)
+        self._shard.warm()
+
+    def nearest(self, look: Look) -> Found:
+        """See ``Shard``."""
+        return self._shard.nearest(look)
+
+
+def _ask(shards: Sequence[Any], look: Look) -> list[Found]:
+    """The answers of all shards. One that died while it looked is asked again, once it is back.
+
+    Raises:
+        ProblemError: one does not come back.
+    """
+    from ray.exceptions import RayActorError
+
+    from wordframe.server.problems import ProblemError
+
+    until = time.monotonic() + _SHARD_SECONDS
+    found: dict[int, Found] = {}
+    while len(found) < len(shards):
+        asked = {number: shards[number].nearest.remote(look) for number in range(len(shards)) if number not in found}
+        for number, answer in asked.items():
+            with contextlib.suppress(RayActorError):
+                try:
+                    found[number] = answer.result(timeout_s=max(0.0, until - time.monotonic()))
+                except TimeoutError:
+                    raise ProblemError(503, "a part of the library's index is being loaded; ask again soon") from None
+    return list(found.values())
+
+
 @dataclass(frozen=True)
-class Look:
-    """How an application gets on. running: replicas that take requests; problem: why it cannot begin."""
+class Running:
+    """How an application gets on. running: replicas and shards that are ready; problem: why it cannot begin."""
 
     running: int
     is_up: bool
@@ -117,11 +171,20 @@ class Serving:
         self.close()
 
     def start(
-        self, served: ServedLibrary, replicas: int, host: str, port: int, *, everywhere: bool, **options: Any
+        self,
+        served: ServedLibrary,
+        replicas: int,
+        host: str,
+        port: int,
+        *,
+        shards: int = 0,
+        everywhere: bool,
+        **options: Any,
     ) -> None:
         """Begin to serve at a numeric address; ``look`` tells when it does.
 
         Args:
+            shards: so many processes more, each with a part of the index on disk; 0 leaves it to the replicas.
             everywhere: take requests on each machine with a replica, and not on this one alone.
             options: of ``create_app``.
 
@@ -130,7 +193,7 @@ class Serving:
         """
         from ray import serve
 
-        cores = _share(replicas, None if self._takes_all else _CORES_A_REPLICA)
+        cores = _share(replicas + shards, None if self._takes_all else _CORES_A_REPLICA)
         self._started = True
         try:
             serve.start(
@@ -138,10 +201,10 @@ class Serving:
             )
         except (RuntimeError, TimeoutError) as error:
             raise WordframeError(f"Ray Serve cannot listen on {host} port {port}: {_last_line(error)}") from None
-        target = serve.RunTarget(_bound(served, replicas, cores, options), name=_NAME)
+        target = serve.RunTarget(_bound(served, replicas, shards, cores, options), name=_NAME)
         serve.run_many([target], wait_for_applications_running=False)
 
-    def look(self) -> Look:
+    def look(self) -> Running:
         """How it gets on.
 
         Raises:
@@ -159,7 +222,7 @@ class Serving:
         running = sum(deployment.replica_states.get("RUNNING", 0) for deployment in told.deployments.values())
         reasons = [deployment.message for deployment in told.deployments.values() if deployment.message]
         failed = told.status == "DEPLOY_FAILED"
-        return Look(running, told.status == "RUNNING", _last_line("\n".join(reasons)) if failed else None)
+        return Running(running, told.status == "RUNNING", _last_line("\n".join(reasons)) if failed else None)
 
     def close(self) -> None:
         """End the application, and the cluster if it is its own."""
@@ -183,6 +246,7 @@ class _Asked(BaseModel):
     untrained: bool = False
     runtime: str = "auto"
     replicas: int = 1
+    shards: int = 0
     cores: float = 1.0
     token: str | None = None
     hosts: list[str] = []
@@ -195,8 +259,9 @@ def application(asked: dict[str, Any]) -> Any:
     """An application for ``serve run wordframe.server.on_ray:application library=FOLDER`` and for files of Ray Serve.
 
     Args:
-        asked: library, model, untrained, runtime, replicas, cores (of each), and token, hosts, any_address, root_path
-            and allow_index as ``create_app`` has them. Without a token it is read from ``WORDFRAME_TOKEN``.
+        asked: library, model, untrained, runtime, replicas, shards, cores (of each of both), and token, hosts,
+            any_address, root_path and allow_index as ``create_app`` has them. Without a token it is read from
+            ``WORDFRAME_TOKEN``.
 
     Raises:
         WordframeError: it may be reached from elsewhere, and there is no token.
@@ -209,26 +274,35 @@ def application(asked: dict[str, Any]) -> Any:
         raise WordframeError("with hosts or any_address others can reach the server: give it a token")
     served = ServedLibrary(read.library, model=read.model, untrained=read.untrained, runtime=read.runtime)
     options = read.model_dump(include={"hosts", "any_address", "root_path", "allow_index"}) | {"token": token}
-    return _bound(served, read.replicas, read.cores, options)
+    return _bound(served, read.replicas, read.shards, read.cores, options)
 
 
-def _bound(served: ServedLibrary, replicas: int, cores: float, options: dict[str, Any]) -> Any:
+def _bound(served: ServedLibrary, replicas: int, shards: int, cores: float, options: dict[str, Any]) -> Any:
     from ray import serve
 
     if os.path.isdir(served.model_name):  # replicas start in folders of their own
         served.model_name = os.path.abspath(served.model_name)
-    deployment = serve.deployment(
-        serve.ingress()(Replica),
-        name="replica",
-        num_replicas=replicas,
-        ray_actor_options={"num_cpus": cores},
-        max_ongoing_requests=_AT_ONCE,
-        health_check_period_s=_LOOK_SECONDS,
-        graceful_shutdown_wait_loop_s=0.5,
-        graceful_shutdown_timeout_s=_END_SECONDS,
-        logging_config={"enable_access_log": False, "log_level": "WARNING"},
-    )
-    return deployment.bind(pickle.dumps((served, options)), _environment(), cores)
+    of_each: dict[str, Any] = {
+        "ray_actor_options": {"num_cpus": cores},
+        "max_ongoing_requests": _AT_ONCE,
+        "health_check_period_s": _LOOK_SECONDS,
+        "graceful_shutdown_wait_loop_s": 0.5,
+        "graceful_shutdown_timeout_s": _END_SECONDS,
+        "logging_config": {"enable_access_log": False, "log_level": "WARNING"},
+    }
+    if shards:
+        from wordframe.library import check_shards
+
+        snapshot = served.need_snapshot()
+        check_shards(snapshot.disk_index, shards, str(served.place))
+    parts = [
+        serve.deployment(IndexShard, name=f"shard-{number}", **of_each).bind(
+            str(served.place), number, shards, _environment(), cores
+        )
+        for number in range(shards)
+    ]
+    deployment = serve.deployment(serve.ingress()(Replica), name="replica", num_replicas=replicas, **of_each)
+    return deployment.bind(pickle.dumps((served, options)), _environment(), cores, *parts)
 
 
 def _environment() -> dict[str, str]:

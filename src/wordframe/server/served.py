@@ -13,7 +13,7 @@ from pathlib import Path
 
 from wordframe.encoders import Encoder
 from wordframe.errors import LibraryError
-from wordframe.library import Library, Place, Snapshot, place_of
+from wordframe.library import AskShards, Library, Place, Snapshot, place_of
 from wordframe.models import TextVideoModel
 
 
@@ -31,6 +31,9 @@ class ServedLibrary:
         untrained: allow a preset whose heads need training.
         encoder: the library's own, if it was made with one that has no name to be loaded by.
         runtime: what encodes pictures that are searched with, and frames when the server brings the library up to date.
+
+    Attributes:
+        ask_shards: who looks into the index on disk of a large library, where it is cut; set before the first request.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class ServedLibrary:
     ) -> None:
         self.place, self.model_name, self.runtime = place_of(where), model, runtime
         self.untrained, self._encoder = untrained, encoder
+        self.ask_shards: AskShards | None = None
         self._opened: _Opened | None = None
         self._opening = threading.Lock()
 
@@ -68,7 +72,9 @@ class ServedLibrary:
             if self._opened is not None and self._opened.library.is_replaced:
                 self._opened = None  # wordframe upgrade --encoder put another in its place
             if self._opened is None:
-                library = Library.open(self.place, encoder=self._encoder, runtime=self.runtime)
+                library = Library.open(
+                    self.place, encoder=self._encoder, runtime=self.runtime, ask_shards=self.ask_shards
+                )
                 if not library.exists:
                     return None
                 model = library.load_model(self.model_name, untrained=self.untrained)

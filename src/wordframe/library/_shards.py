@@ -1,0 +1,186 @@
+"""The index on disk of a large library cut into shards, each read by a process of its own, and their answers merged.
+
+The index consists of parts, each over some groups of rows. A shard has whole parts, and groups that no part covers yet.
+Which ones follows from the state of the library and its own number, so nobody hands them out, and two states may be
+asked in turn. Each shard compares exactly what it gives, so the best of all shards are the best of the library: cutting
+loses nothing, and each holds the codes of its own parts alone.
+Neighbours: ``_lance_index.py`` makes the index; ``server/on_ray.py`` runs a shard in each process; ``snapshot.py`` asks
+them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from cachetools import LRUCache
+from numpy.typing import NDArray
+
+from wordframe.errors import LibraryError, counted
+from wordframe.library._lance_index import LARGE_SEGMENTS, Effort, LanceIndex, effort_of, rows_by_group
+from wordframe.library._place import Place
+from wordframe.library._segment_table import library_errors
+from wordframe.library._store import connect
+from wordframe.library._vectors import VECTORS, is_large
+
+_KEPT_STATES = 3
+"""A new state is asked for while searches of the one before still run."""
+
+
+class Found(NamedTuple):
+    """What a shard found: row ids ``(K,)`` and their distances ``(K,)``, best first."""
+
+    rows: NDArray[np.int64]
+    distances: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Look:
+    """A question to all shards. version: of the library; the rest is that of ``LanceIndex.nearest``."""
+
+    version: int
+    query: NDArray[np.float32]
+    limit: int
+    where: str | None
+    effort: Effort
+
+
+AskShards = Callable[[Look], Sequence[Found]]
+"""Asks all shards the same, and gives their answers in any order."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one shard reads. groups: of rows; parts: of the index over them, by their ids in Lance."""
+
+    groups: tuple[int, ...] = ()
+    parts: tuple[str, ...] = ()
+    num_rows: int = 0
+
+    def with_(self, other: Part) -> Part:
+        return Part(self.groups + other.groups, self.parts + other.parts, self.num_rows + other.num_rows)
+
+
+def parts_of(dataset: Any, rows: dict[int, int], column: str = VECTORS) -> list[Part]:
+    """The parts of the index over ``column``, and each group that is in none, of a table with ``rows`` by group."""
+    left, found = dict(rows), []
+    for index in dataset.describe_indices():
+        for part in index.segments if list(index.field_names) == [column] else ():
+            groups = tuple(sorted(group for group in part.fragment_ids if group in left))
+            if groups:  # rows of a part that are all gone are no part of the table
+                found.append(Part(groups, (str(part.uuid),), sum(left.pop(group) for group in groups)))
+    return found + [Part((group,), (), count) for group, count in left.items()]
+
+
+def cut(parts: Sequence[Part], shards: int) -> list[Part]:
+    """``parts`` dealt out to ``shards``, about as many rows to each: the largest first, to who has fewest.
+
+    >>> [shard.num_rows for shard in cut([Part((0,), ("a",), 5), Part((1,), ("b",), 4), Part((2,), (), 2)], 2)]
+    [5, 6]
+    """
+    dealt = [Part() for _ in range(shards)]
+    for part in sorted(parts, key=lambda part: (-part.num_rows, part.groups)):
+        least = min(range(shards), key=lambda number: (dealt[number].num_rows, number))
+        dealt[least] = dealt[least].with_(part)
+    return dealt
+
+
+class Shard:
+    """Number ``number`` of ``shards`` of a library's index, in any of its states. Any number of threads may ask.
+
+    Raises:
+        LibraryError: from every method, when the library has no index on disk, or its files are damaged.
+    """
+
+    def __init__(self, place: Place, number: int, shards: int) -> None:
+        self._place, self._number, self._shards = place, number, shards
+        self._opening = threading.Lock()
+        self._states: LRUCache[int, tuple[Any, Part]] = LRUCache(_KEPT_STATES)
+        with library_errors(place, "read"):
+            self._table = connect(place).open_table("segments")
+            if not is_large(self._table):
+                raise LibraryError(f"{place}: has no index on disk, so there is nothing to cut into shards")
+            self._newest = self._table.to_lance()  # what it has read of the index serves all states
+
+    def nearest(self, look: Look) -> Found:
+        """The ``look.limit`` nearest of the shard's own rows, or fewer."""
+        with library_errors(self._place, "read"):
+            dataset, part = self._state(look.version)
+            if not part.num_rows:
+                return Found(np.empty(0, np.int64), np.empty(0, np.float32))
+            nearest: dict[str, Any] = {"column": VECTORS, "q": look.query, "k": look.limit, "metric": "cosine"}
+            if part.parts:
+                nearest |= {"nprobes": look.effort.partitions, "refine_factor": look.effort.refine}
+            else:
+                nearest["use_index"] = False
+            found = dataset.scanner(
+                columns=["_distance"],
+                nearest=nearest,
+                fragments=[dataset.get_fragment(group) for group in part.groups],
+                index_segments=list(part.parts) or None,
+                filter=look.where,
+                prefilter=True,
+                with_row_id=True,
+            ).to_table()
+        return Found(found["_rowid"].to_numpy().astype(np.int64), found["_distance"].to_numpy())
+
+    def warm(self) -> None:
+        """Read the codes, so that no search waits for them."""
+        dimension = self._newest.schema.field(VECTORS).type.value_type.list_size
+        ones = np.ones(dimension, np.float32)
+        self.nearest(Look(int(self._newest.version), ones, 1, None, effort_of(self._table)))
+
+    def num_rows(self, version: int) -> int:
+        """How many of the library's segments it reads."""
+        with library_errors(self._place, "read"):
+            return self._state(version)[1].num_rows
+
+    def _state(self, version: int) -> tuple[Any, Part]:
+        with self._opening:
+            known = self._states.get(version)
+            if known is None:
+                dataset = self._newest.checkout_version(version)
+                rows = {group.fragment_id: group.count_rows() for group in dataset.get_fragments()}
+                known = dataset, cut(parts_of(dataset, rows), self._shards)[self._number]
+                self._states[version] = known
+            return known
+
+
+class ShardedIndex(LanceIndex):
+    """A library's index on disk, looked into by its shards."""
+
+    def __init__(self, table: Any, effort: Effort, ask: AskShards) -> None:
+        super().__init__(table, effort)
+        self._ask = ask
+
+    def nearest(self, query: NDArray[np.float32], limit: int, where: str | None = None) -> list[int]:
+        """See ``LanceIndex``."""
+        found = self._ask(Look(int(self.table.version), query, limit, where, self.effort))
+        rows = np.concatenate([one.rows for one in found])
+        order = np.lexsort((rows, np.concatenate([one.distances for one in found])))
+        best: list[int] = rows[order[:limit]].tolist()
+        return best
+
+
+def check_shards(index: LanceIndex | None, shards: int, name: str) -> None:
+    """Refuse to cut a library into shards of which some would have no codes.
+
+    Args:
+        index: its index on disk, if it has one; name: what the library is called.
+
+    Raises:
+        LibraryError: it cannot be cut so.
+    """
+    if index is None:
+        raise LibraryError(
+            f"{name}: is small enough that each replica has its codes in memory; leave --shards out, and it is for "
+            f"libraries of {LARGE_SEGMENTS:,} segments and more"
+        )
+    most = sum(bool(part.parts) for part in parts_of(index.table.to_lance(), rows_by_group(index.table)))
+    if shards > most:
+        raise LibraryError(
+            f"{name}: its index has {counted(most, 'part')}, one for each shard at least; say --shards {most}"
+        )
