@@ -79,7 +79,7 @@ class TestWhatIsARepetition:
         pictures = [noisy(textured(), seed) for seed in range(150)]
         new = new_ones(pictures)
         assert new == [0, 61, 122]
-        assert max(np.diff(new)) - 1 == 16
+        assert max(np.diff(new)) - 1 == 60
 
     def test_one_picture_that_the_file_shows_on_is_for_as_long_as_it_lasts(self) -> None:
         assert new_ones([noisy(textured(), 0)] * 3600) == [0]
