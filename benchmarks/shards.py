@@ -35,12 +35,12 @@ def ask(kept: Path, number: int, shards: int, answers: Path) -> None:
     process = psutil.Process()
     before = process.memory_info().rss
     library = Library.open(kept / "library", encoder=NoEncoder())
-    version, effort = library.snapshot().version, Effort()
+    fingerprint, version, effort = library.manifest.fingerprint, library.snapshot().version, Effort()
     if shards:
         shard = Shard(library.place, number, shards)
         shard.warm()
         rows = shard.num_rows(version)
-        look: Any = lambda query: shard.nearest(Look(version, query, CANDIDATES, None, effort))  # noqa: E731
+        look: Any = lambda query: shard.nearest(Look(fingerprint, version, query, CANDIDATES, None, effort))  # noqa: E731
     else:
         index = library.snapshot().disk_index
         assert index is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import shutil
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ import pytest
 
 from tests.contract.test_large_libraries import NoEncoder, check, queries, video
 from wordframe.errors import LibraryError
-from wordframe.library import Found, Library, Look, Shard, check_shards, ids_clause, place_of
+from wordframe.library import Effort, Found, Library, Look, Shard, check_shards, ids_clause, place_of
 from wordframe.library._shards import Part, cut, parts_of
 from wordframe.library._store import Store
 
@@ -94,6 +95,22 @@ def test_shards_follow_what_is_committed_and_answer_for_the_state_that_is_asked(
     check(before, list(range(SIZE)))
     writer.tidy(large_from=SIZE)
     check(library.snapshot(), list(range(EACH, SIZE + 50)))
+
+
+def test_a_library_that_is_made_anew_with_another_encoder_is_opened_again(folder: Path, made: Path) -> None:
+    asked = Shards(folder, 2)
+    shutil.rmtree(folder)
+    shutil.copytree(made, folder)
+    manifest = json.loads((folder / "wordframe.json").read_text())
+    (folder / "wordframe.json").write_text(json.dumps(manifest | {"fingerprint": "another"}))
+
+    class Another(NoEncoder):
+        fingerprint = "another"
+
+    new = Library.open(folder, encoder=Another(), ask_shards=asked).snapshot()
+    check(new, list(range(SIZE)))
+    with pytest.raises(LibraryError, match="was made anew with another encoder; ask again"):
+        asked(Look("made-up", new.version, queries(1)[0], 5, None, Effort()))
 
 
 def test_a_shard_is_warm_before_it_is_asked(folder: Path) -> None:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from wordframe.errors import LibraryError, counted
 from wordframe.library._lance_index import LARGE_SEGMENTS, Effort, LanceIndex, effort_of, rows_by_group
+from wordframe.library._manifest import Manifest
 from wordframe.library._place import Place
 from wordframe.library._segment_table import library_errors
 from wordframe.library._store import connect
@@ -39,8 +40,10 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class Look:
-    """A question to all shards. version: of the library; the rest is that of ``LanceIndex.nearest``."""
+    """A question to all shards. fingerprint: of the library's encoder; version: of its state; the rest is that of
+    ``LanceIndex.nearest``."""
 
+    fingerprint: str
     version: int
     query: NDArray[np.float32]
     limit: int
@@ -99,16 +102,12 @@ class Shard:
         self._place, self._number, self._shards = place, number, shards
         self._opening = threading.Lock()
         self._states: LRUCache[int, tuple[Any, Part]] = LRUCache(_KEPT_STATES)
-        with library_errors(place, "read"):
-            self._table = connect(place).open_table("segments")
-            if not is_large(self._table):
-                raise LibraryError(f"{place}: has no index on disk, so there is nothing to cut into shards")
-            self._newest = self._table.to_lance()  # what it has read of the index serves all states
+        self._open()
 
     def nearest(self, look: Look) -> Found:
         """The ``look.limit`` nearest of the shard's own rows, or fewer."""
         with library_errors(self._place, "read"):
-            dataset, part = self._state(look.version)
+            dataset, part = self._state(look.fingerprint, look.version)
             if not part.num_rows:
                 return Found(np.empty(0, np.int64), np.empty(0, np.float32))
             nearest: dict[str, Any] = {"column": VECTORS, "q": look.query, "k": look.limit, "metric": "cosine"}
@@ -131,15 +130,29 @@ class Shard:
         """Read the codes, so that no search waits for them."""
         dimension = self._newest.schema.field(VECTORS).type.value_type.list_size
         ones = np.ones(dimension, np.float32)
-        self.nearest(Look(int(self._newest.version), ones, 1, None, effort_of(self._table)))
+        self.nearest(Look(self._fingerprint, int(self._newest.version), ones, 1, None, effort_of(self._table)))
 
     def num_rows(self, version: int) -> int:
-        """How many of the library's segments it reads."""
+        """How many of the library's segments it reads in a state."""
         with library_errors(self._place, "read"):
-            return self._state(version)[1].num_rows
+            return self._state(self._fingerprint, version)[1].num_rows
 
-    def _state(self, version: int) -> tuple[Any, Part]:
+    def _open(self) -> None:
+        manifest = Manifest.read(self._place)
+        self._fingerprint = "" if manifest is None else manifest.fingerprint
+        with library_errors(self._place, "read"):
+            self._table = connect(self._place).open_table("segments")
+            if not is_large(self._table):
+                raise LibraryError(f"{self._place}: has no index on disk, so there is nothing to cut into shards")
+            self._newest = self._table.to_lance()  # what it has read of the index serves all states
+        self._states.clear()
+
+    def _state(self, fingerprint: str, version: int) -> tuple[Any, Part]:
         with self._opening:
+            if fingerprint != self._fingerprint:
+                self._open()  # wordframe upgrade --encoder put another in its place
+                if fingerprint != self._fingerprint:
+                    raise LibraryError(f"{self._place}: was made anew with another encoder; ask again")
             known = self._states.get(version)
             if known is None:
                 dataset = self._newest.checkout_version(version)
@@ -152,13 +165,13 @@ class Shard:
 class ShardedIndex(LanceIndex):
     """A library's index on disk, looked into by its shards."""
 
-    def __init__(self, table: Any, effort: Effort, ask: AskShards) -> None:
+    def __init__(self, table: Any, effort: Effort, fingerprint: str, ask: AskShards) -> None:
         super().__init__(table, effort)
-        self._ask = ask
+        self._fingerprint, self._ask = fingerprint, ask
 
     def nearest(self, query: NDArray[np.float32], limit: int, where: str | None = None) -> list[int]:
         """See ``LanceIndex``."""
-        found = self._ask(Look(int(self.table.version), query, limit, where, self.effort))
+        found = self._ask(Look(self._fingerprint, int(self.table.version), query, limit, where, self.effort))
         rows = np.concatenate([one.rows for one in found])
         order = np.lexsort((rows, np.concatenate([one.distances for one in found])))
         best: list[int] = rows[order[:limit]].tolist()

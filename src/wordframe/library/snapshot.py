@@ -84,7 +84,7 @@ class Snapshot:
             effort = effort_of(table.table)
             self._index = LanceIndex(table.table, effort)
             if ask_shards is not None:
-                self._index = ShardedIndex(table.table, effort, ask_shards)
+                self._index = ShardedIndex(table.table, effort, manifest.fingerprint, ask_shards)
         else:
             earlier = before._index if before is not None and isinstance(before._index, VectorIndex) else None
             self._index = VectorIndex(table.table, "centroids", manifest.dimension, earlier)
