@@ -244,6 +244,13 @@ SECTIONS = (
         ("cold_search",),
         flat,
     ),
+    Section(
+        "A large library's index in shards",
+        "benchmarks/shards.py KEPT",
+        "the whole index, read alone",
+        ("shards",),
+        flat,
+    ),
     Section("The server under load", "benchmarks/server.py", "none", ("server",), flat),
     Section("The page in a browser", "benchmarks/page_latency.py", "none", ("page_latency",), flat),
     Section(

@@ -95,7 +95,8 @@ def main() -> None:
             shares[name].append(float(np.isin(exact, numbers).mean()))
     found = {name: float(np.mean(each)) for name, each in shares.items()}
     print(f"share of the exact top 10: {found['whole']:.3f} by the whole index, {found['merged']:.3f} by its shards")
-    save("shards", {"whole": whole, "shards": [figures for figures, _ in parts], "share_of_exact": found})
+    of_each = {f"shard {number}": figures for number, (figures, _) in enumerate(parts)}
+    save("shards", {"the whole index": whole, **of_each, "share of the exact top 10": found})
 
 
 if __name__ == "__main__":
