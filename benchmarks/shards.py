@@ -1,6 +1,6 @@
 """What a shard of a large library's index holds and costs, beside a process that reads the whole index.
 
-    python benchmarks/shards.py KEPT [--shards 3]
+    python benchmarks/shards.py KEPT [--shards 2]
 
 KEPT is a folder that ``large_library.py --keep`` left, of a library whose index has as many parts as there are shards.
 The whole index and each shard are read in a process of its own, one after the other: memory beyond the imports once
@@ -76,7 +76,7 @@ def in_a_process(kept: Path, number: int, shards: int) -> tuple[dict[str, Any], 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kept", type=Path)
-    parser.add_argument("--shards", type=int, default=3)
+    parser.add_argument("--shards", type=int, default=2)
     parser.add_argument("--number", type=int, help=argparse.SUPPRESS)
     wanted = parser.parse_args()
     if wanted.number is not None:

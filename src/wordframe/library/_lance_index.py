@@ -38,7 +38,8 @@ _FILLED_AT_ONCE = 4_000
 _SEGMENTS_A_PARTITION = 25_000
 """Few partitions, since all are read: each costs a search something of its own."""
 _SEGMENTS_A_PART = 1_000_000
-"""A part of the index is what one shard of a server may have (``_shards.py``): half a gigabyte of codes."""
+"""A part of the index is what one shard of a server may have (``_shards.py``). It has at least a group of rows, and
+merging makes groups of one to two million."""
 _LOOK_UPS: Mapping[str, BTree | Bitmap] = {
     "segment_id": BTree(),
     "key": BTree(),
