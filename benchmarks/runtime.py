@@ -65,7 +65,7 @@ def clip(patch: int, runtime: str) -> Encoder:
     sizes = {"dimension": 512, "image_size": 224, "patch_size": patch, "vision_width": 768, "vision_layers": 12}
     text = {"vocabulary": 100, "max_words": 8, "text_width": 64, "text_layers": 1, "text_heads": 1}
     backbone: Any = ClipBackbone(**sizes, vision_heads=12, **text)
-    words: Any = SimpleNamespace(max_words=8)
+    words: Any = SimpleNamespace(max_words=8, cleaning="")
     name = f"clip-b{patch}"
     return ClipEncoder(
         name=name, towers=backbone, tokenizer=words, preprocessing=Preprocessing(), device="cpu", runtime=runtime
