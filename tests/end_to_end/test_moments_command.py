@@ -134,6 +134,8 @@ def test_what_cannot_be_read_is_told_and_left_out_when_asked(
         (["--moments", "--videos", "v"], "--moments takes --videos with --captions, or with --benchmark and"),
         (["--moments", "--captions", "c.csv"], "--moments takes --videos with --captions"),
         (["--moments", "--videos", "v", "--captions", "c.csv", "--dsl"], "--moments indexes the videos; leave"),
+        (["--moments", "--videos", "v", "--captions", "c.csv", "--max-memory", "50"], "--qb-norm and --max-memory out"),
+        (["--moments", "--videos", "v", "--captions", "c.csv", "--words", "8"], "offline reads sentences whole"),
         (["--videos", "v", "--captions", "c.csv", "--library", "l"], "--library goes with --moments"),
     ],
 )

@@ -132,6 +132,11 @@ class TrainingSetup:
             folder = train
         folder = feature_folder(folder)
         validation = None if validation is None else feature_folder(validation)
+        if validation is None and recipe.validation.held_out > 0:
+            raise RecipeError(
+                f"{recipe.name}: validation.held_out={recipe.validation.held_out:g} is of captions, and features have "
+                "none held out; give a cache of others (--validation), or say --set validation.held_out=0"
+            )
         words, frames = recipe.settings.max_words, recipe.settings.max_frames
         train_set = FeatureSet.open(
             folder,
