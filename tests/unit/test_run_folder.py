@@ -43,7 +43,7 @@ from wordframe.evaluate.gathering import CachedTexts
 from wordframe.evaluate.intervals import recall_curve
 from wordframe.evaluate.outcome import bank_numbers
 from wordframe.evaluate.report import draw_recall, markdown
-from wordframe.evaluate.runs import EvaluationRun
+from wordframe.evaluate.runs import EvaluationRun, refuse_used
 from wordframe.extraction import Chunk, Failure
 from wordframe.models import ModelSettings, TextVideoModel, load_model
 from wordframe.video import VideoInfo, benchmark_indices
@@ -254,6 +254,17 @@ def test_the_pictures_bands_count_a_videos_captions_together(
     draw_recall(tmp_path / "recall.png", outcome.measured.ranks, title="x")
     assert seen[0].tolist() == outcome.measured.ranks.caption_video.tolist()
     assert seen[1] is None, "of a video's own captions only the best counts"
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(RunError, match=r"file is a file; give a new folder"):
+        refuse_used(tmp_path / "file")
+    with pytest.raises(RunError, match=r"deep: cannot be written \(not a directory\); choose another folder"):
+        refuse_used(tmp_path / "file" / "very" / "deep")
+    refuse_used(tmp_path / "new" / "deep")
+    refuse_used(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"], "nothing is left of having tried"
 
 
 def test_a_folder_is_read_again_and_never_written_over(folder: Path, outcome: Outcome, tmp_path: Path) -> None:

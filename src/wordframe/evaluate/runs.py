@@ -12,8 +12,10 @@ Neighbours: ``outcome.py`` makes what is kept, ``compare.py`` computes.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
+import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -63,9 +65,25 @@ class EvaluationRun:
 
 
 def refuse_used(folder: Path) -> None:
-    """Raise RunError if ``folder`` holds an evaluation: results are never written over."""
+    """Raise RunError if ``folder`` holds an evaluation, which is never written over, or cannot be written at all: asked
+    before the work, which would be lost. Leaves everything as it was."""
     if (folder / REPORT).exists():
         raise RunError(f"{folder} holds an evaluation; choose another folder, or delete this one")
+    if folder.is_file():
+        raise RunError(f"{folder} is a file; give a new folder")
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):  # tried out: permissions do not tell of a disk that is read-only
+            pass
+    except OSError as error:
+        raise RunError(
+            f"{folder}: cannot be written ({(error.strerror or '').lower()}); choose another folder"
+        ) from error
+    finally:
+        for place in made:
+            with contextlib.suppress(OSError):
+                place.rmdir()
 
 
 def write_run(folder: Path, outcome: Outcome) -> str | None:
