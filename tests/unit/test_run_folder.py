@@ -537,6 +537,22 @@ def run_of(folder: str, t2v: list[int], v2t: list[int], caption_video: list[int]
     return EvaluationRun(Path(folder), told, np.array(t2v), np.array(v2t), np.array(caption_video))
 
 
+def test_what_tells_runs_apart_beside_the_model_is_told() -> None:
+    frames = {"a": ["12 a video, uniform"] * 2, "b": ["12 a video, uniform", "4 a video,\x1b[2J uniform"]}
+    groups: dict[str, list[EvaluationRun]] = {name: [] for name in frames}
+    for name, told in frames.items():
+        for seed, value in enumerate(told):
+            run = run_of(f"{name}{seed}", [1, 2], [1, 1], [0, 1])
+            groups[name].append(replace(run, report={**run.report, "frames": value, "encoder": "clip (1)"}))
+    found = compare_folders(groups)
+    assert found.to_json()["unlike"] == {"frames": {"a": frames["a"][:1], "b": frames["b"]}}
+    screen = Console(file=io.StringIO(), width=200)
+    screen.print(comparison_table(found))
+    shown = screen.file.getvalue()  # type: ignore[attr-defined]
+    assert "They differ in frames, too: a: 12 a video, uniform; b: 12 a video, uniform and 1 more." in shown
+    assert compare_folders({"a": groups["a"], "b": [groups["b"][0]]}).unlike == {}
+
+
 def test_three_seeds_against_three_are_told_that_p_stays_above_five_percent() -> None:
     groups = {
         name: [run_of(f"{name}{seed}", [rank] * 6, [rank] * 3, [0, 0, 1, 1, 2, 2]) for seed in range(number)]

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from wordframe.disk import replacing, write_whole
+from wordframe.disk import one_line, replacing, write_whole
 from wordframe.errors import MissingExtraError, WordframeError
 from wordframe.evaluate.compare import COMPARED, Difference, Spread, compare_runs, summarize_seeds
 from wordframe.evaluate.outcome import Outcome
@@ -42,6 +42,8 @@ TOP = 100
 """Candidates of a query in a TREC run."""
 SIGNIFICANT = 0.05
 _LABELS = dict(zip(COMPARED, ("R@1 %", "R@5 %", "R@10 %", "MdR", "MRR %"), strict=True))
+_ALSO_TOLD = ("encoder", "frames", "words")
+"""Parts of a report that a comparison does not need alike, but tells."""
 _MUST_AGREE = {"gallery_digest": "gallery", "queries_digest": "queries"}
 
 
@@ -154,7 +156,8 @@ class Comparison:
 
     groups: folders by the group's name; sides, labels: titles of the sides and of the numbers, by their keys; spreads:
     ``[group][side][number]``; differences: the same for all groups but the first; least_p: the smallest p that dealing
-    the runs out anew could give, where it was done.
+    the runs out anew could give, where it was done; unlike: what else than the model tells the groups apart, ``[what]
+    [group]`` with each value once: a change may be due to it.
     """
 
     groups: Mapping[str, tuple[str, ...]]
@@ -164,12 +167,14 @@ class Comparison:
     spreads: Mapping[str, Mapping[str, Mapping[str, Spread]]]
     differences: Mapping[str, Mapping[str, Mapping[str, Difference]]]
     least_p: Mapping[str, float | None]
+    unlike: Mapping[str, Mapping[str, tuple[str, ...]]]
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists, dicts and numbers for ``json.dumps``."""
         return {
             "baseline": next(iter(self.groups)),
             "protocol": self.protocol,
+            "unlike": {what: {name: list(told) for name, told in found.items()} for what, found in self.unlike.items()},
             "groups": {
                 name: {"runs": list(folders), **_plain(self.spreads[name])} for name, folders in self.groups.items()
             },
@@ -217,6 +222,7 @@ def compare_folders(
             for name in others
         },
         least_p={name: least_p(groups[first], groups[name]) for name in others},
+        unlike=unlike_in(groups),
     )
 
 
@@ -256,8 +262,23 @@ class _HasFolder(Protocol):
     @property
     def folder(self) -> Path: ...
 
+    @property
+    def report(self) -> Mapping[str, Any]: ...
+
 
 _Run = TypeVar("_Run", bound=_HasFolder)
+
+
+def unlike_in(groups: Mapping[str, Sequence[_Run]]) -> dict[str, dict[str, tuple[str, ...]]]:
+    """What ``Comparison.unlike`` tells; seeds of one training, each an encoder of its own, differ in that alone."""
+    told = {
+        what: {
+            name: tuple(dict.fromkeys(str(run.report[what]) for run in several if what in run.report))
+            for name, several in groups.items()
+        }
+        for what in _ALSO_TOLD
+    }
+    return {what: found for what, found in told.items() if len(set(map(frozenset, found.values()))) > 1}
 
 
 def refuse_few(groups: Mapping[str, Sequence[_Run]]) -> list[_Run]:
@@ -324,10 +345,14 @@ def _difference_cells(found: Difference, name: str) -> list[str]:
 def _lines(comparison: Comparison) -> list[str]:
     several = any(len(folders) > 1 for folders in comparison.groups.values())
     lines = [
-        f"Protocol: {comparison.protocol}. Change: second minus first, with its 95 % interval: Student's t by the",
+        f"Protocol: {comparison.protocol}. Change: second minus first, with its 95 % interval: Student's t by the "
         f"variance over queries, captions of a video together{', and over seeds where there are several' * several}.",
         "p query: what the two sides gave is swapped, video by video. Two-sided, not corrected for many comparisons.",
     ]
+    for what, found in comparison.unlike.items():
+        more = {name: f" and {len(told) - 1} more" if len(told) > 1 else "" for name, told in found.items()}
+        values = "; ".join(f"{name}: {told[0] if told else 'not told'}{more[name]}" for name, told in found.items())
+        lines.append(f"They differ in {what}, too: {one_line(values)}.")
     if several:
         lines.append("Of several runs: mean ± standard deviation over runs; --json has their range and values.")
     for name, least in comparison.least_p.items():
