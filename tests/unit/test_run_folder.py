@@ -575,6 +575,22 @@ def test_three_seeds_against_three_are_told_that_p_stays_above_five_percent() ->
         assert "+100.0" in row
 
 
+@pytest.mark.parametrize("width", [80, 40])
+def test_no_column_is_cut_off_where_there_is_no_room(width: int) -> None:
+    """Four queries have intervals as wide as any, and seeds a column more."""
+    sides = {
+        name: [run_of(f"{name}{i}", t2v, [1, 2, 2, 4], [0, 1, 2, 3]) for i in range(2)]
+        for name, t2v in (("tcmgc", [1, 2, 3, 4]), ("clip4clip-mean", [2, 3, 2, 4]))
+    }
+    screen = Console(file=io.StringIO(), width=width)
+    screen.print(comparison_table(compare_folders(sides)), crop=False)
+    shown = screen.file.getvalue()  # type: ignore[attr-defined]
+    heading, recall = (next(line for line in shown.splitlines() if told in line) for told in ("p seed", "R@1 %"))
+    assert heading.rstrip().endswith("95 %  p query  p seed")
+    assert recall.split()[-3:] == ["+52.6", "1", "0.33"]
+    assert width < 80 or len(recall.rstrip()) <= width
+
+
 def test_figures_are_shown_whole_and_no_zero_has_a_minus() -> None:
     """Means of seeds that are equal but for rounding, in a terminal that has no room for long names."""
     ranks = [[1, 4, 3, 6, 1, 7], [2, 3, 9, 1, 3, 1], [6, 1, 2, 11, 12, 3]]

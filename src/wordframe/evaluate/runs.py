@@ -227,7 +227,8 @@ def compare_folders(
 
 
 def comparison_table(comparison: Comparison) -> RenderableType:
-    """Tables for ``rich.console.Console.print``, one for each difference and direction."""
+    """Tables for ``rich.console.Console.print``, one for each difference and direction. Say ``crop=False`` to it: where
+    there is no room for all columns, a line that goes on below is better than numbers that are not there."""
     from rich import box
     from rich.console import Group
     from rich.table import Table
@@ -237,18 +238,29 @@ def comparison_table(comparison: Comparison) -> RenderableType:
     tables: list[RenderableType] = []
     for name in others:
         for side, title in comparison.sides.items():
-            table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-            table.add_column(Text(title), no_wrap=True)
+            table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
             spreads = [comparison.spreads[group][side] for group in (first, name)]
-            for heading, spread in zip((first, name), spreads, strict=True):  # a long name may be folded, no number
-                widest = max(len(_spread_cell(found, key)) for key, found in spread.items())
-                table.add_column(Text(heading), justify="right", overflow="fold", min_width=widest)
-            table.add_column("change", justify="right", no_wrap=True)
-            for heading in ("95 %", "p query", *(["p seed"] if comparison.least_p[name] is not None else [])):
-                table.add_column(heading, justify="right", no_wrap=True)
-            for key, found in comparison.differences[name][side].items():
-                cells = [*(_spread_cell(each[key], key) for each in spreads), *_difference_cells(found, key)]
-                table.add_row(comparison.labels[key], *cells[: len(table.columns) - 1])
+            rows = [
+                [
+                    comparison.labels[key],
+                    *(_spread_cell(each[key], key) for each in spreads),
+                    *_difference_cells(found, key),
+                ]
+                for key, found in comparison.differences[name][side].items()
+            ]
+            dealt = ["p seed"] if comparison.least_p[name] is not None else []
+            for place, heading in enumerate([title, first, name, "change", "95 %", "p query", *dealt]):
+                is_name = place in (1, 2)  # a long name may be folded, no number is cut
+                widest = max([len(row[place]) for row in rows] + ([] if is_name else [len(heading)]))
+                table.add_column(
+                    Text(heading),
+                    justify="left" if place == 0 else "right",
+                    overflow="fold",
+                    no_wrap=not is_name,
+                    min_width=widest,
+                )
+            for row in rows:
+                table.add_row(*row[: len(table.columns)])
             tables.append(table)
     return Group(*tables, *(Text(line) for line in _lines(comparison)))
 
