@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 
 from tests.colours import ColourEncoder, write_scenes
-from wordframe.data import Split, VideoFiles, build_feature_cache, match_videos
+from wordframe.data import CacheError, Split, VideoFiles, build_feature_cache, match_videos
 from wordframe.errors import AnnotationError, CheckpointError
 from wordframe.evaluate import (
     Outcome,
@@ -474,6 +474,23 @@ def test_cached_captions_are_cut_before_their_last_word(videos: Path, tmp_path: 
     expected = encoder.encode_text(["cyan", "red green white"])
     assert torch.equal(block.word_mask, expected.word_mask)
     torch.testing.assert_close(block.words[block.word_mask], expected.words[expected.word_mask], atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "told"),
+    [
+        ({"num_frames": 5}, "holds at most 4 frames a video, 5 are wanted; leave --frames out to use all"),
+        (
+            {"num_words": 99},
+            f"holds at most {ColourEncoder().max_words} words a caption, 99 are wanted; leave --words out",
+        ),
+    ],
+)
+def test_more_than_was_kept_is_refused(wanted: dict[str, int], told: str, videos: Path, tmp_path: Path) -> None:
+    folder = cache(tmp_path, videos, {"red.mp4": ["red"]}, ColourEncoder())
+    model = load_model("zero-shot", dimension=6)
+    with pytest.raises(CacheError, match=re.escape(told)):
+        evaluate_cached(folder, model, model_name="zero-shot", **wanted)  # type: ignore[arg-type]
 
 
 def test_a_bank_of_another_encoder_is_refused(videos: Path, tmp_path: Path) -> None:
