@@ -268,9 +268,13 @@ def test_patience_needs_something_to_wait_for(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-def test_of_features_nothing_can_be_held_out(tmp_path: Path) -> None:
+def test_features_without_those_that_a_recipe_validates_on_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"validation.held_out=0.1 is of captions, .* \(--validation\), or say --set"):
         TrainingSetup.from_features(recipe_of(validation={"held_out": 0.1}), tmp_path)
+    with pytest.raises(
+        RecipeError, match=r"validation.split is test, but there are no features of it; put them beside"
+    ):
+        TrainingSetup.from_features(recipe_of(validation={"split": "test"}), tmp_path)
 
 
 def test_held_out_videos_are_the_same_ones_whatever_is_added(tmp_path: Path) -> None:
