@@ -181,6 +181,12 @@ def test_ctrl_c_ends_in_order_and_the_next_run_goes_on(
         (["features", "--to", "t", "--captions", "c.json"], "give either --videos or --frame-cache"),
         (["frames", "--videos", "v", "--to", "t", "--captions", "c", "--split", "dev"], "--split 'dev' is not there"),
         (["frames", "--videos", "v", "--to", "t", "--captions", "c", "--frames", "0"], "--frames"),
+        (["frames", "--videos", "v", "--to", "t", "--captions", "c", "--all-of-train"], "--all-of-train goes with"),
+        (
+            [*"features --videos v --to t --benchmark msvd --annotations a --split val --all-of-train".split()],
+            "--all-of-train goes with --benchmark and its train",
+        ),
+        (["features", "--videos", "v", "--to", "t", "--captions", "c", "--words", "8"], "and offline reads all"),
     ],
 )
 def test_wrong_usage(arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -46,6 +46,14 @@ def test_check_ends_well_where_all_is_there(folder: Path, capsys: pytest.Capture
     assert "captions.csv test: 1 of 1 video can be read (100.0 %)" in capsys.readouterr().out
 
 
+def test_what_was_found_is_told_where_it_cannot_be_written(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--captions", str(folder / "captions.json"), "--videos", str(folder / "videos"), "--to", str(folder)]
+    assert main(["data", "check", *arguments, "--json"]) == 1
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)[0]["missing"] == ["gone.mp4"]
+    assert "cannot be written (Is a directory); choose another place with --to" in shown.err
+
+
 def test_check_of_a_file_with_a_header_only_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "MSRVTT_JSFUSION_test.csv").write_text("key,vid_key,video_id,sentence\n")
     benchmark = ["--benchmark", "msrvtt_9k_1ka", "--annotations", str(tmp_path), "--split", "test"]
@@ -61,6 +69,7 @@ def test_check_wants_one_source_of_captions(folder: Path, capsys: pytest.Capture
     assert "give either --benchmark with --annotations, or --captions" in capsys.readouterr().err
     arguments = ["--captions", str(folder / "captions.json"), "--videos", str(folder), "--split", "dev"]
     assert main(["data", "check", *arguments]) == 2
+    assert "--split goes with --benchmark: captions of your own are one split" in capsys.readouterr().err
 
 
 def test_check_of_a_benchmark_notes_what_is_odd(

@@ -84,8 +84,18 @@ def test_convert_spares_what_is_there(place: Path, tmp_path: Path, capsys: pytes
         (["--heads", "sideways=2"], 2, "heads has 'sideways'; allowed: vision, text"),
         (["--keep-rate", "0.01"], 2, "keep_rate=0.01 keeps 0 of max_words=10 words"),
         (["--sim-header", "max"], 2, "sim_header='max' is not allowed"),
+        (
+            ["--heads", "conditional=2,cross=2"],
+            2,
+            "heads has 'cross', but family='tcmgc' with",
+        ),
+        (["--drop", "no_such"], 2, "drop='no_such': no tensor that the model leaves begins so"),
         (["--keep-rate", "0.3"], 1, "set max_words and keep_rate so that int(max_words · keep_rate) = 5"),
-        (["--sim-header", "seqLSTM"], 1, "tensors are missing for family='tcmgc', sim_header='seqLSTM'"),
+        (
+            ["--sim-header", "seqLSTM", "--heads", "conditional=2"],
+            1,
+            "tensors are missing for family='tcmgc', sim_header='seqLSTM'",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

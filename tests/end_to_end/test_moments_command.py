@@ -134,9 +134,21 @@ def test_what_cannot_be_read_is_told_and_left_out_when_asked(
         (["--moments", "--videos", "v"], "--moments takes --videos with --captions, or with --benchmark and"),
         (["--moments", "--captions", "c.csv"], "--moments takes --videos with --captions"),
         (["--moments", "--videos", "v", "--captions", "c.csv", "--dsl"], "--moments indexes the videos; leave"),
+        (["--moments", "--videos", "v", "--captions", "c.csv", "--max-memory", "50"], "--qb-norm and --max-memory out"),
+        (["--moments", "--videos", "v", "--captions", "c.csv", "--words", "8"], "offline reads sentences whole"),
         (["--videos", "v", "--captions", "c.csv", "--library", "l"], "--library goes with --moments"),
     ],
 )
 def test_wrong_usage_is_told(arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", *arguments]) == 2
     assert told in capsys.readouterr().err
+
+
+def test_a_sentence_that_no_search_takes_is_named_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "c.csv").write_text(f"file,caption,start,end\na.mp4,a dog,0,1\nb.mp4,{'a cat ' * 100},0,1\n")
+    assert main(["evaluate", "--moments", "--videos", str(tmp_path), "--captions", str(tmp_path / "c.csv")]) == 1
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith(f"wordframe: {tmp_path / 'c.csv'}: 'a cat a cat ")
+    assert line.endswith("… of b.mp4: the query has 599 characters, at most 512 are allowed; shorten it")

@@ -122,7 +122,18 @@ def test_what_only_training_needs_is_asked_for_with_its_extra(
         (("--out", "run"), "give one of --features, --frames and --videos"),
         (("--out", "run", "--features", "a", "--frames", "b"), "give one of --features, --frames and --videos"),
         (("--out", "run", "--features", "a", "--captions", "b"), "leave --annotations and --captions out"),
+        (("--out", "run", "--features", "a", "--validation-captions", "b"), "and so --validation-captions and --allow"),
+        (("--out", "run", "--features", "a", "--allow-missing"), "and so --validation-captions and --allow-missing"),
         (("--out", "run", "--frames", "a", "--validation", "b"), "goes with --features"),
+        (
+            ("--out", "run", "--frames", "a", "--annotations", "b", "--validation-captions", "c"),
+            "--validation-captions goes with --captions: a benchmark has its own",
+        ),
+        (("--dry-run", "1", "--features", "a"), "--dry-run makes its data up"),
+        (("--dry-run", "1", "--videos", "a", "--captions", "b"), "--dry-run makes its data up"),
+        (("--dry-run", "1", "--validation", "a"), "--dry-run makes its data up"),
+        (("--dry-run", "1", "--allow-missing"), "--dry-run makes its data up"),
+        (("--list",), "--list trains nothing; leave everything but --json out"),
         (("--out", "run", "--frames", "a"), "give --annotations of the recipe's benchmark, or --captions"),
     ],
 )

@@ -20,7 +20,14 @@ from wordframe.errors import CheckpointError, EncoderError
 from wordframe.models import ClipTokenizer, ModelSettings, TextVideoModel, load_authors_checkpoint, load_model
 from wordframe.models.authors import authors_name
 
-HEADS = {"vision": 2, "text": 2, "temporal": 2, "cross": 2, "conditional": 2}
+TOWERS = {"vision": 2, "text": 2}
+HEADS = {
+    "clip4clip": {**TOWERS, "temporal": 2},
+    "tight": {**TOWERS, "cross": 2},
+    "ea": TOWERS,
+    "xclip": TOWERS,
+    "tcmgc": {**TOWERS, "temporal": 2, "conditional": 2},
+}
 KINDS: dict[str, dict[str, Any]] = {
     "clip4clip": {"family": "clip4clip", "sim_header": "seqTransf"},
     "tight": {"family": "clip4clip", "sim_header": "tightTransf"},
@@ -36,7 +43,7 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 def load(source: Any, kind: str = "tcmgc", **changes: Any) -> TextVideoModel:
-    settings = {"max_words": 10, "max_frames": 6, "heads": HEADS, **KINDS[kind], **changes}
+    settings = {"max_words": 10, "max_frames": 6, "heads": HEADS[kind], **KINDS[kind], **changes}
     return load_authors_checkpoint(source, **settings)
 
 
@@ -258,7 +265,28 @@ def test_settings_are_checked_by_name() -> None:
     with pytest.raises(ValueError, match="heads needs 'cross' for family='clip4clip', sim_header='tightTransf'"):
         load(weights("tight"), "tight", heads={})
     with pytest.raises(ValueError, match="heads has 'audio'; allowed: vision, text, temporal, cross, conditional"):
-        load(weights(), heads={**HEADS, "audio": 1})
+        load(weights(), heads={**HEADS["tcmgc"], "audio": 1})
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "message"),
+    [
+        (
+            "xclip",
+            {"heads": {"temporal": 2}},
+            "heads has 'temporal', but family='xclip' with sim_header='meanP'",
+        ),
+        ("clip4clip", {"heads": {"cross": 2}}, "heads has 'cross', but family='clip4clip' with sim_header='seqTransf'"),
+        ("ea", {"heads": {"conditional": 2}}, "heads has 'conditional', but family='ea-clip4clip'"),
+        ("xclip", {"softmax_lambda": 5.0}, "softmax_lambda has no meaning for family='xclip'; leave it out"),
+        ("tight", {"mask_padding": True}, "mask_padding has no meaning for family='clip4clip'; leave it out"),
+        ("xclip", {"keep_rate": 0.5}, "keep_rate=0.5 has no meaning for family='xclip'"),
+        ("xclip", {"drop": ["no_such"]}, "drop='no_such': no tensor that the model leaves begins so; leave it out"),
+    ],
+)
+def test_what_would_have_no_effect_is_refused(kind: str, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        load(weights(kind), kind, **changes)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -454,7 +482,8 @@ FLAT = {
 @pytest.mark.parametrize("mask_padding", [True, False])
 def test_checkpoints_of_before_are_read(kind: str, mask_padding: bool, tmp_path: Path) -> None:
     """Every setting of all families in each, most without effect; nothing about the encoder of the features."""
-    model = load(weights(kind), kind, mask_padding=mask_padding)
+    masks = hasattr(load(weights(kind), kind).settings, "mask_padding")
+    model = load(weights(kind), kind, mask_padding=mask_padding and masks)
     model.save(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     config["settings"] = {**FLAT, **config["settings"], "mask_padding": mask_padding}

@@ -42,6 +42,8 @@ def written(folder: Path, name: str, content: str | bytes) -> Path:
         ),
         ("c.csv", "video;caption\ncat.mp4;a cat\nsub/dog.mp4;a dog\nsub/dog.mp4;a dog, brown\n"),
         ("c.csv", '"file"\t"caption"\ncat.mp4\ta cat\nsub/dog.mp4\ta dog\nsub/dog.mp4\ta dog, brown\n'),
+        ("c.csv", "video;caption\rcat.mp4;a cat\rsub/dog.mp4;a dog\rsub/dog.mp4;a dog, brown\r"),
+        ("c.csv", "\r\n\nfile\tcaption\ncat.mp4\ta cat\nsub/dog.mp4\ta dog\nsub/dog.mp4\ta dog, brown\n"),
         ("c.csv", 'cat.mp4,a cat\nsub/dog.mp4,a dog\nsub/dog.mp4,"a dog, brown"\n'),
     ],
 )
@@ -187,6 +189,12 @@ def test_path_then_file_name_then_stem(tmp_path: Path) -> None:
     assert found(folder, "c\\three.4.mp4") == {"c\\three.4.mp4": "c/three.4.mp4"}
     assert found(folder, str(folder / "two.mkv")) == {str(folder / "two.mkv"): "two.mkv"}
     assert found(folder, "four") == {}
+
+
+def test_a_name_without_the_last_of_two_endings(tmp_path: Path) -> None:
+    folder = videos(tmp_path, "one.avi.mp4", "two.mov.mkv", "two.mp4")
+    assert found(folder, "one.avi") == {"one.avi": "one.avi.mp4"}
+    assert found(folder, "two.mov") == {"two.mov": "two.mp4"}, "another ending of the name itself is nearer"
 
 
 def test_the_prefix_of_activitynet_is_looked_past_only_for_ids_and_only_where_it_is_not_there(tmp_path: Path) -> None:

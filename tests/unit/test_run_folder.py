@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 
 from tests.colours import ColourEncoder, write_scenes
-from wordframe.data import Split, VideoFiles, build_feature_cache, match_videos
+from wordframe.data import CacheError, Split, VideoFiles, build_feature_cache, match_videos
 from wordframe.errors import AnnotationError, CheckpointError
 from wordframe.evaluate import (
     Outcome,
@@ -43,7 +43,7 @@ from wordframe.evaluate.gathering import CachedTexts
 from wordframe.evaluate.intervals import recall_curve
 from wordframe.evaluate.outcome import bank_numbers
 from wordframe.evaluate.report import draw_recall, markdown
-from wordframe.evaluate.runs import EvaluationRun
+from wordframe.evaluate.runs import EvaluationRun, refuse_used
 from wordframe.extraction import Chunk, Failure
 from wordframe.models import ModelSettings, TextVideoModel, load_model
 from wordframe.video import VideoInfo, benchmark_indices
@@ -256,6 +256,17 @@ def test_the_pictures_bands_count_a_videos_captions_together(
     assert seen[1] is None, "of a video's own captions only the best counts"
 
 
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(RunError, match=r"file is a file; give a new folder"):
+        refuse_used(tmp_path / "file")
+    with pytest.raises(RunError, match=r"deep: cannot be written \(not a directory\); choose another folder"):
+        refuse_used(tmp_path / "file" / "very" / "deep")
+    refuse_used(tmp_path / "new" / "deep")
+    refuse_used(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"], "nothing is left of having tried"
+
+
 def test_a_folder_is_read_again_and_never_written_over(folder: Path, outcome: Outcome, tmp_path: Path) -> None:
     run = read_run(folder)
     assert torch.equal(torch.from_numpy(run.v2t), outcome.measured.ranks.v2t)
@@ -465,6 +476,23 @@ def test_cached_captions_are_cut_before_their_last_word(videos: Path, tmp_path: 
     torch.testing.assert_close(block.words[block.word_mask], expected.words[expected.word_mask], atol=1e-3, rtol=0)
 
 
+@pytest.mark.parametrize(
+    ("wanted", "told"),
+    [
+        ({"num_frames": 5}, "holds at most 4 frames a video, 5 are wanted; leave --frames out to use all"),
+        (
+            {"num_words": 99},
+            f"holds at most {ColourEncoder().max_words} words a caption, 99 are wanted; leave --words out",
+        ),
+    ],
+)
+def test_more_than_was_kept_is_refused(wanted: dict[str, int], told: str, videos: Path, tmp_path: Path) -> None:
+    folder = cache(tmp_path, videos, {"red.mp4": ["red"]}, ColourEncoder())
+    model = load_model("zero-shot", dimension=6)
+    with pytest.raises(CacheError, match=re.escape(told)):
+        evaluate_cached(folder, model, model_name="zero-shot", **wanted)  # type: ignore[arg-type]
+
+
 def test_a_bank_of_another_encoder_is_refused(videos: Path, tmp_path: Path) -> None:
     captions = {"red.mp4": ["red"]}
     features = cache(tmp_path / "test", videos, captions, ColourEncoder())
@@ -526,6 +554,22 @@ def run_of(folder: str, t2v: list[int], v2t: list[int], caption_video: list[int]
     return EvaluationRun(Path(folder), told, np.array(t2v), np.array(v2t), np.array(caption_video))
 
 
+def test_what_tells_runs_apart_beside_the_model_is_told() -> None:
+    frames = {"a": ["12 a video, uniform"] * 2, "b": ["12 a video, uniform", "4 a video,\x1b[2J uniform"]}
+    groups: dict[str, list[EvaluationRun]] = {name: [] for name in frames}
+    for name, told in frames.items():
+        for seed, value in enumerate(told):
+            run = run_of(f"{name}{seed}", [1, 2], [1, 1], [0, 1])
+            groups[name].append(replace(run, report={**run.report, "frames": value, "encoder": "clip (1)"}))
+    found = compare_folders(groups)
+    assert found.to_json()["unlike"] == {"frames": {"a": frames["a"][:1], "b": frames["b"]}}
+    screen = Console(file=io.StringIO(), width=200)
+    screen.print(comparison_table(found))
+    shown = screen.file.getvalue()  # type: ignore[attr-defined]
+    assert "They differ in frames, too: a: 12 a video, uniform; b: 12 a video, uniform and 1 more." in shown
+    assert compare_folders({"a": groups["a"], "b": [groups["b"][0]]}).unlike == {}
+
+
 def test_three_seeds_against_three_are_told_that_p_stays_above_five_percent() -> None:
     groups = {
         name: [run_of(f"{name}{seed}", [rank] * 6, [rank] * 3, [0, 0, 1, 1, 2, 2]) for seed in range(number)]
@@ -546,6 +590,22 @@ def test_three_seeds_against_three_are_told_that_p_stays_above_five_percent() ->
         assert "0.0±0.0" in row
         assert "100.0±0.0" in row
         assert "+100.0" in row
+
+
+@pytest.mark.parametrize("width", [80, 40])
+def test_no_column_is_cut_off_where_there_is_no_room(width: int) -> None:
+    """Four queries have intervals as wide as any, and seeds a column more."""
+    sides = {
+        name: [run_of(f"{name}{i}", t2v, [1, 2, 2, 4], [0, 1, 2, 3]) for i in range(2)]
+        for name, t2v in (("tcmgc", [1, 2, 3, 4]), ("clip4clip-mean", [2, 3, 2, 4]))
+    }
+    screen = Console(file=io.StringIO(), width=width)
+    screen.print(comparison_table(compare_folders(sides)), crop=False)
+    shown = screen.file.getvalue()  # type: ignore[attr-defined]
+    heading, recall = (next(line for line in shown.splitlines() if told in line) for told in ("p seed", "R@1 %"))
+    assert heading.rstrip().endswith("95 %  p query  p seed")
+    assert recall.split()[-3:] == ["+52.6", "1", "0.33"]
+    assert width < 80 or len(recall.rstrip()) <= width
 
 
 def test_figures_are_shown_whole_and_no_zero_has_a_minus() -> None:

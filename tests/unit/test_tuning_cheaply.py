@@ -17,7 +17,7 @@ from wordframe.encoders import load_clip
 from wordframe.errors import AnnotationError, MissingExtraError, RecipeError
 from wordframe.losses import sigmoid, sigmoid_share
 from wordframe.models import TextVideoModel, load_model
-from wordframe.train import CaptionSplits, Recipe, build_model, load_recipe, make_recipe, train
+from wordframe.train import CaptionSplits, Recipe, TrainingSetup, build_model, load_recipe, make_recipe, train
 from wordframe.train.adapters import has_adapters, merged
 from wordframe.train.averaging import WeightAverage
 from wordframe.train.build import configure, train_mode
@@ -266,6 +266,15 @@ def test_patience_needs_something_to_wait_for(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"validation.patience=2 needs a validation set; give one, .*held_out=0.1"):
         train(recipe, MadeUpFeatures(recipe), model=build_model(recipe, dimension=64), out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_features_without_those_that_a_recipe_validates_on_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"validation.held_out=0.1 is of captions, .* \(--validation\), or say --set"):
+        TrainingSetup.from_features(recipe_of(validation={"held_out": 0.1}), tmp_path)
+    with pytest.raises(
+        RecipeError, match=r"validation.split is test, but there are no features of it; put them beside"
+    ):
+        TrainingSetup.from_features(recipe_of(validation={"split": "test"}), tmp_path)
 
 
 def test_held_out_videos_are_the_same_ones_whatever_is_added(tmp_path: Path) -> None:

@@ -102,7 +102,9 @@ def check(
     benchmark: BenchmarkOption = None,
     annotations: AnnotationsOption = None,
     captions: CaptionsOption = None,
-    split: Annotated[list[str] | None, typer.Option(help="A split to check; may be repeated. Default: all.")] = None,
+    split: Annotated[
+        list[str] | None, typer.Option(help="A split of the benchmark to check; may be repeated. Default: all.")
+    ] = None,
     deep: Annotated[bool, typer.Option("--deep", help="Read every video through, not only its first frame.")] = False,
     to: Annotated[
         Path, typer.Option(help="Where the lists of missing and broken videos are written.", show_default=True)
@@ -120,19 +122,22 @@ def check(
 
         wordframe data check --captions clips/captions.json --videos clips --deep
     """
+    if captions is not None and split:
+        raise typer.BadParameter("--split goes with --benchmark: captions of your own are one split")
     checks = [
         _check(part, videos, deep) for part in read_benchmark(benchmark, annotations, captions, split).splits.values()
     ]
     result = [check.to_json() for check in checks]
-    try:
-        write_whole(to, json_lines.dumps(result, indent=2) + "\n")
-    except OSError as error:
-        raise AnnotationError(f"{to}: cannot be written ({error.strerror}); choose another place with --to") from error
     if json:
         print_json(result)
     else:
         for found in checks:
             typer.echo(_summary(found))
+    try:  # last: hours of reading are not lost for a place that cannot be written
+        write_whole(to, json_lines.dumps(result, indent=2) + "\n")
+    except OSError as error:
+        raise AnnotationError(f"{to}: cannot be written ({error.strerror}); choose another place with --to") from error
+    if not json:
         typer.echo(f"The whole lists are in {one_line(to)}.")
     if any(found.missing or found.broken or found.damaged for found in checks):
         raise typer.Exit(1)
@@ -226,7 +231,7 @@ def frames(
     from wordframe.data import QUALITY, FrameSettings, build_frame_cache, match_videos
     from wordframe.interrupts import interrupts_noted
 
-    chosen, part = _choose(benchmark, annotations, captions, split, hold_out=not all_of_train)
+    chosen, part = _choose(benchmark, annotations, captions, split, all_of_train=all_of_train)
     matched = match_videos(videos, part.captions)
     settings = FrameSettings(
         num_frames=num_frames or chosen.num_frames,
@@ -285,7 +290,12 @@ def features(
 
     if (videos is None) == (frame_cache is None):
         raise typer.BadParameter("give either --videos or --frame-cache")
-    chosen, part = _choose(benchmark, annotations, captions, split, hold_out=not all_of_train)
+    if encoder == "offline" and num_words is not None:
+        raise typer.BadParameter(
+            "--words cuts what an encoder of CLIP's kind reads, and offline reads all; a recipe's model.max_words, or "
+            "evaluate --words, cuts the words that were kept"
+        )
+    chosen, part = _choose(benchmark, annotations, captions, split, all_of_train=all_of_train)
     used = load_cutting(encoder, num_words or chosen.num_words)
     wanted = num_frames or chosen.num_frames
     source = open_frames_of(
@@ -318,10 +328,14 @@ def features(
 
 
 def _choose(
-    benchmark: str | None, annotations: Path | None, captions: Path | None, split: str, *, hold_out: bool
+    benchmark: str | None, annotations: Path | None, captions: Path | None, split: str, *, all_of_train: bool
 ) -> tuple[Benchmark, Split]:
     """What is asked for; a split that is not the authors' own says what it is."""
-    chosen = read_benchmark(benchmark, annotations, captions, [split], hold_out=hold_out)
+    if all_of_train and (benchmark is None or split != "train"):
+        raise typer.BadParameter(
+            "--all-of-train goes with --benchmark and its train: of nothing else is a part held out"
+        )
+    chosen = read_benchmark(benchmark, annotations, captions, [split], hold_out=not all_of_train)
     part = chosen.splits[split]
     if part.note:
         print(f"note: {part}: {part.note}", file=sys.stderr)

@@ -61,8 +61,7 @@ _QbNormOption = Annotated[
         show_default=False,
     ),
 ]
-
-
+_MEMORY_MB = 1024
 _SplitOption = Annotated[
     str | None, typer.Option(help="train, val or test of the benchmark; default: test.", show_default=False)
 ]
@@ -107,7 +106,10 @@ def evaluate(
         Path | None,
         typer.Option(help="New folder for report, ranks, TREC files and a plot.", show_default=False, readable=False),
     ] = None,
-    max_memory: Annotated[int, typer.Option(min=16, metavar="MB", help="Memory for scoring.")] = 1024,
+    max_memory: Annotated[
+        int | None,
+        typer.Option(min=16, metavar="MB", help=f"Memory for scoring; default: {_MEMORY_MB}.", show_default=False),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Measure how well captions find their videos, and videos their captions.
@@ -129,9 +131,8 @@ def evaluate(
 
         wordframe evaluate --moments --benchmark charades_sta --annotations charades --videos charades/videos
     """
-    asked = Asked(
-        model, untrained, frames, cut, words, allow_missing, dsl, qb_norm, to, max_memory, videos, frame_cache
-    )
+    memory_mb = max_memory or _MEMORY_MB
+    asked = Asked(model, untrained, frames, cut, words, allow_missing, dsl, qb_norm, to, memory_mb, videos, frame_cache)
     if cut != "uniform" and benchmark is None:
         raise typer.BadParameter(
             "--cut goes with --benchmark: a cache has made that choice, and of one's own videos "
@@ -142,9 +143,11 @@ def evaluate(
     split = split or "test"
     if library is not None and not moments:
         raise typer.BadParameter("--library goes with --moments")
-    if moments and (dsl or cut != "uniform" or any(x is not None for x in (features, frame_cache, frames, qb_norm))):
+    of_whole_videos = (features, frame_cache, frames, qb_norm, max_memory)
+    if moments and (dsl or cut != "uniform" or any(given is not None for given in of_whole_videos)):
         raise typer.BadParameter(
-            "--moments indexes the videos; leave --features, --frame-cache, --frames, --cut, --dsl and --qb-norm out"
+            "--moments indexes the videos; leave --features, --frame-cache, --frames, --cut, --dsl, --qb-norm and "
+            "--max-memory out"
         )
     with evaluating() as share:
         _refuse_used(to, share)
@@ -220,6 +223,8 @@ def _evaluate_moments(
     )
     with share.failing_together():
         loaded = load_both(encoder, model, untrained, words)
+    if words is not None and loaded[0].name == "offline":
+        raise typer.BadParameter("--moments --words goes with an encoder of CLIP's kind: offline reads sentences whole")
     evaluate_moments(asked, *loaded, share)
 
 

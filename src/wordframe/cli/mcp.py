@@ -40,6 +40,8 @@ def mcp(
     """
     if (url is None) == (library is None):
         raise typer.BadParameter("give either --url of a running server or --library")
+    if url is not None and (untrained or model != "zero-shot"):
+        raise typer.BadParameter("--model and --untrained go with --library: a running server has its model")
     with needs_extra("mcp", "wordframe mcp"):
         from wordframe.mcp import make_server
 

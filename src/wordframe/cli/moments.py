@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from wordframe.cli.options import print_json
-from wordframe.errors import AnnotationError, counted
+from wordframe.errors import AnnotationError, WordframeError, counted
 
 if TYPE_CHECKING:
     from wordframe.data import MatchedVideos, MomentQuery, MomentSet
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from wordframe.evaluate import MomentReport, Share, Skipped
     from wordframe.library import Library
     from wordframe.models import TextVideoModel
+
+_SHOWN = 60
+"""Characters of a sentence that is spoken of."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,11 @@ def _read(asked: MomentsAsked) -> MomentSet:
         assert asked.annotations is not None
         wanted = load_moments(asked.benchmark, asked.annotations, asked.split)
     for query in wanted.queries:  # now, and not after an hour of indexing
-        check_query(query.text)
+        try:
+            check_query(query.text)
+        except WordframeError as error:
+            place = asked.captions or asked.annotations
+            raise AnnotationError(f"{place}: {query.text[:_SHOWN]!r} … of {query.video}: {error}") from error
     return wanted
 
 

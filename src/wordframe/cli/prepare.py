@@ -54,8 +54,8 @@ def prepare(
     """
     if [model is not None, listing, remove is not None].count(True) != 1:
         raise typer.BadParameter("give one of a model, --list and --remove MODEL")
-    if model is None and (ray, ray_actors, ray_cores) != (None, None, None):
-        raise typer.BadParameter("--ray goes with a model")
+    if model is None and (untrained or (ray, ray_actors, ray_cores) != (None, None, None)):
+        raise typer.BadParameter("--ray and --untrained go with a model")
     with ray_executor(ray, ray_actors, ray_cores) as executor:
         from wordframe.library import Library  # loads LanceDB, which a cluster that starts must not fork
 

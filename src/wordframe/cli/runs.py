@@ -64,7 +64,7 @@ def compare(
     else:
         from rich.console import Console
 
-        Console().print(comparison_table(comparison))
+        Console().print(comparison_table(comparison), crop=False)
 
 
 def _groups(runs: list[Path], given: list[str]) -> dict[str, list[Path]]:

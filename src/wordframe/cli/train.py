@@ -96,11 +96,19 @@ def train(
 
         wordframe train my-recipe.yaml --dry-run 3
     """
+    data = (features, validation, frames, videos, annotations, captions, validation_captions)
+    has_data = allow_missing or any(given is not None for given in data)
     if list_:
+        if has_data or set_ or any(given is not None for given in (recipe, out, dry_run)):
+            raise typer.BadParameter("--list trains nothing; leave everything but --json out")
         _list_recipes(as_json=json)
         return
     if recipe is None:
         raise typer.BadParameter("a recipe is missing: a name that wordframe train --list shows, or a YAML file")
+    if dry_run is not None and has_data:
+        raise typer.BadParameter(
+            "--dry-run makes its data up; leave the options that name data, and --allow-missing, out"
+        )
 
     from wordframe.processes import end_process_group, failing_together, start_process_group
     from wordframe.train import TrainingSetup, dry_run_recipe, load_recipe
@@ -189,13 +197,18 @@ def _open(
     if [features, frames, videos].count(None) != 2:
         raise typer.BadParameter("give one of --features, --frames and --videos: what to train on")
     if features is not None:
-        if annotations is not None or captions is not None:
-            raise typer.BadParameter("--features brings its captions; leave --annotations and --captions out")
+        if allow_missing or any(given is not None for given in (annotations, captions, validation_captions)):
+            raise typer.BadParameter(
+                "--features brings its captions; leave --annotations and --captions out, and so --validation-captions "
+                "and --allow-missing (--validation is another cache)"
+            )
         return TrainingSetup.from_features(recipe, features, validation)
     if validation is not None:
         raise typer.BadParameter("--validation is a feature cache and goes with --features")
     if (annotations is None) == (captions is None):
         raise typer.BadParameter("give --annotations of the recipe's benchmark, or --captions of your own")
+    if captions is None and validation_captions is not None:
+        raise typer.BadParameter("--validation-captions goes with --captions: a benchmark has its own")
     if captions is not None:
         found = CaptionSplits.of_files(captions, validation_captions, held_out=recipe.validation.held_out)
     else:
@@ -287,7 +300,7 @@ def _print_plan(plan: TrainingPlan) -> None:
     rows += [
         (
             group.name,
-            f"lr {group.lr:g}, decay {group.weight_decay:g}: {group.numbers:,} numbers in "
+            f"lr {group.lr:g}, decay {group.weight_decay:g}: {counted(group.numbers, 'number')} in "
             f"{counted(group.tensors, 'tensor')}",
         )
         for group in plan.groups

@@ -29,6 +29,8 @@ _CAPTION_KEYS = ("caption", "captions")
 _NAMED_AT_MOST = 5
 _ACTIVITYNET_ID = re.compile(r"v_([\w-]{11})", re.ASCII)
 """An id of YouTube as ActivityNet writes it; its files go around with the ``v_`` and without."""
+_END_OF_LINE = re.compile("[\r\n]")
+"""Of CSV; a lone carriage return ends the lines of spreadsheets that save for the old Macintosh."""
 
 Row = tuple[str, str, str]
 """Where it stands (``line 3``, ``"cat.mp4"``), the video's name, one caption."""
@@ -122,9 +124,9 @@ def _kind(value: Any) -> str:
 
 
 def _csv_rows(text: str) -> Iterator[Row]:
-    first = text.partition("\n")[0]
+    first = _END_OF_LINE.split(text.lstrip("\r\n"), maxsplit=1)[0]
     # a spreadsheet of a country with decimal commas separates by semicolons
-    header_delimiter = next((d for d in ",;\t" if _is_header(first.rstrip("\r").split(d))), None)
+    header_delimiter = next((d for d in ",;\t" if _is_header(first.split(d))), None)
     if header_delimiter is None:
         return _headerless_rows(list(csv_lines(text, ",")))
     return _header_rows(csv_table(text, header_delimiter))
@@ -272,7 +274,8 @@ def _by_name(files: list[Path], names: list[str]) -> dict[str, Path]:
     for name in names:
         last = PurePosixPath(_composed(name.replace("\\", "/")))
         stem = last.stem if last.suffix.lower() in VIDEO_SUFFIXES else last.name
-        fitting = by_name.get(last.name) or by_stem.get(stem) or by_stem.get(_without_prefix(stem)) or []
+        stems = (stem, last.name, _without_prefix(stem))  # the second: cat.avi.mp4, named without its ending
+        fitting = by_name.get(last.name) or next(filter(None, map(by_stem.get, stems)), [])
         if len(fitting) > 1:
             several.append(f"{name!r} could be {_listed(path.as_posix() for path in fitting)}")
         elif fitting:

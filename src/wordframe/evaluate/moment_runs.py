@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from wordframe.evaluate.moment_report import NUMBERS, PREDICTIONS, VALUES
 from wordframe.evaluate.moments import CORPUS, INSIDE
 from wordframe.evaluate.paired_values import compare_values, spread_of
-from wordframe.evaluate.runs import REPORT, Comparison, RunError, least_p, protocol_of, refuse_few
+from wordframe.evaluate.runs import REPORT, Comparison, RunError, least_p, protocol_of, refuse_few, unlike_in
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,7 @@ def compare_moment_folders(
             for name in others
         },
         least_p={name: least_p(groups[first], groups[name]) for name in others},
+        unlike=unlike_in(groups),
     )
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from wordframe.data import Benchmark, CachedFeatures, FeatureDescription, FrameCache, MatchedVideos
+from wordframe.data import Benchmark, CachedFeatures, CacheError, FeatureDescription, FrameCache, MatchedVideos
 from wordframe.disk import content_hash
 from wordframe.encoders import Encoder
 from wordframe.errors import CheckpointError
@@ -192,12 +192,14 @@ def evaluate_cached(
         checkpoint: where the state is kept; the same call goes on from there.
 
     Raises:
-        CacheError: there is no complete feature cache.
+        CacheError: there is no complete feature cache, or it holds fewer frames or words than are asked for.
         CheckpointError: the bank was made by another encoder.
     """
     with share.failing_together():
         cache = CachedFeatures.open(folder)
         stored = cache.description
+        _refuse_more(folder, "frames a video", "--frames", stored.num_frames, (num_frames, model.max_frames))
+        _refuse_more(folder, "words a caption", "--words", stored.max_words, (num_words, model.max_words))
         num_frames = min(limit for limit in (num_frames, stored.num_frames, model.max_frames) if limit is not None)
         num_words = min(limit for limit in (num_words, stored.max_words, model.max_words) if limit is not None)
         gathered = gather_cached(cache, num_frames=num_frames, num_words=num_words)
@@ -219,6 +221,13 @@ def evaluate_cached(
         checkpoint=checkpoint,
         on_progress=on_progress,
     )
+
+
+def _refuse_more(folder: str | Path, what: str, option: str, there: int, limits: tuple[int | None, int | None]) -> None:
+    """limits: what is asked for, and what the model takes at most."""
+    asked, of_model = limits
+    if asked is not None and there < (asked if of_model is None else min(asked, of_model)):
+        raise CacheError(f"{folder}: holds at most {there} {what}, {asked} are wanted; leave {option} out to use all")
 
 
 def _evaluate_gathered(

@@ -12,8 +12,10 @@ Neighbours: ``outcome.py`` makes what is kept, ``compare.py`` computes.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
+import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -23,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from wordframe.disk import replacing, write_whole
+from wordframe.disk import one_line, replacing, write_whole
 from wordframe.errors import MissingExtraError, WordframeError
 from wordframe.evaluate.compare import COMPARED, Difference, Spread, compare_runs, summarize_seeds
 from wordframe.evaluate.outcome import Outcome
@@ -40,6 +42,8 @@ TOP = 100
 """Candidates of a query in a TREC run."""
 SIGNIFICANT = 0.05
 _LABELS = dict(zip(COMPARED, ("R@1 %", "R@5 %", "R@10 %", "MdR", "MRR %"), strict=True))
+_ALSO_TOLD = ("encoder", "frames", "words")
+"""Parts of a report that a comparison does not need alike, but tells."""
 _MUST_AGREE = {"gallery_digest": "gallery", "queries_digest": "queries"}
 
 
@@ -63,9 +67,25 @@ class EvaluationRun:
 
 
 def refuse_used(folder: Path) -> None:
-    """Raise RunError if ``folder`` holds an evaluation: results are never written over."""
+    """Raise RunError if ``folder`` holds an evaluation, which is never written over, or cannot be written at all: asked
+    before the work, which would be lost. Leaves everything as it was."""
     if (folder / REPORT).exists():
         raise RunError(f"{folder} holds an evaluation; choose another folder, or delete this one")
+    if folder.is_file():
+        raise RunError(f"{folder} is a file; give a new folder")
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):  # tried out: permissions do not tell of a disk that is read-only
+            pass
+    except OSError as error:
+        raise RunError(
+            f"{folder}: cannot be written ({(error.strerror or '').lower()}); choose another folder"
+        ) from error
+    finally:
+        for place in made:
+            with contextlib.suppress(OSError):
+                place.rmdir()
 
 
 def write_run(folder: Path, outcome: Outcome) -> str | None:
@@ -136,7 +156,8 @@ class Comparison:
 
     groups: folders by the group's name; sides, labels: titles of the sides and of the numbers, by their keys; spreads:
     ``[group][side][number]``; differences: the same for all groups but the first; least_p: the smallest p that dealing
-    the runs out anew could give, where it was done.
+    the runs out anew could give, where it was done; unlike: what else than the model tells the groups apart, ``[what]
+    [group]`` with each value once: a change may be due to it.
     """
 
     groups: Mapping[str, tuple[str, ...]]
@@ -146,12 +167,14 @@ class Comparison:
     spreads: Mapping[str, Mapping[str, Mapping[str, Spread]]]
     differences: Mapping[str, Mapping[str, Mapping[str, Difference]]]
     least_p: Mapping[str, float | None]
+    unlike: Mapping[str, Mapping[str, tuple[str, ...]]]
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists, dicts and numbers for ``json.dumps``."""
         return {
             "baseline": next(iter(self.groups)),
             "protocol": self.protocol,
+            "unlike": {what: {name: list(told) for name, told in found.items()} for what, found in self.unlike.items()},
             "groups": {
                 name: {"runs": list(folders), **_plain(self.spreads[name])} for name, folders in self.groups.items()
             },
@@ -199,11 +222,13 @@ def compare_folders(
             for name in others
         },
         least_p={name: least_p(groups[first], groups[name]) for name in others},
+        unlike=unlike_in(groups),
     )
 
 
 def comparison_table(comparison: Comparison) -> RenderableType:
-    """Tables for ``rich.console.Console.print``, one for each difference and direction."""
+    """Tables for ``rich.console.Console.print``, one for each difference and direction. Say ``crop=False`` to it: where
+    there is no room for all columns, a line that goes on below is better than numbers that are not there."""
     from rich import box
     from rich.console import Group
     from rich.table import Table
@@ -213,18 +238,29 @@ def comparison_table(comparison: Comparison) -> RenderableType:
     tables: list[RenderableType] = []
     for name in others:
         for side, title in comparison.sides.items():
-            table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-            table.add_column(Text(title), no_wrap=True)
+            table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
             spreads = [comparison.spreads[group][side] for group in (first, name)]
-            for heading, spread in zip((first, name), spreads, strict=True):  # a long name may be folded, no number
-                widest = max(len(_spread_cell(found, key)) for key, found in spread.items())
-                table.add_column(Text(heading), justify="right", overflow="fold", min_width=widest)
-            table.add_column("change", justify="right", no_wrap=True)
-            for heading in ("95 %", "p query", *(["p seed"] if comparison.least_p[name] is not None else [])):
-                table.add_column(heading, justify="right", no_wrap=True)
-            for key, found in comparison.differences[name][side].items():
-                cells = [*(_spread_cell(each[key], key) for each in spreads), *_difference_cells(found, key)]
-                table.add_row(comparison.labels[key], *cells[: len(table.columns) - 1])
+            rows = [
+                [
+                    comparison.labels[key],
+                    *(_spread_cell(each[key], key) for each in spreads),
+                    *_difference_cells(found, key),
+                ]
+                for key, found in comparison.differences[name][side].items()
+            ]
+            dealt = ["p seed"] if comparison.least_p[name] is not None else []
+            for place, heading in enumerate([title, first, name, "change", "95 %", "p query", *dealt]):
+                is_name = place in (1, 2)  # a long name may be folded, no number is cut
+                widest = max([len(row[place]) for row in rows] + ([] if is_name else [len(heading)]))
+                table.add_column(
+                    Text(heading),
+                    justify="left" if place == 0 else "right",
+                    overflow="fold",
+                    no_wrap=not is_name,
+                    min_width=widest,
+                )
+            for row in rows:
+                table.add_row(*row[: len(table.columns)])
             tables.append(table)
     return Group(*tables, *(Text(line) for line in _lines(comparison)))
 
@@ -238,8 +274,23 @@ class _HasFolder(Protocol):
     @property
     def folder(self) -> Path: ...
 
+    @property
+    def report(self) -> Mapping[str, Any]: ...
+
 
 _Run = TypeVar("_Run", bound=_HasFolder)
+
+
+def unlike_in(groups: Mapping[str, Sequence[_Run]]) -> dict[str, dict[str, tuple[str, ...]]]:
+    """What ``Comparison.unlike`` tells; seeds of one training, each an encoder of its own, differ in that alone."""
+    told = {
+        what: {
+            name: tuple(dict.fromkeys(str(run.report[what]) for run in several if what in run.report))
+            for name, several in groups.items()
+        }
+        for what in _ALSO_TOLD
+    }
+    return {what: found for what, found in told.items() if len(set(map(frozenset, found.values()))) > 1}
 
 
 def refuse_few(groups: Mapping[str, Sequence[_Run]]) -> list[_Run]:
@@ -306,10 +357,14 @@ def _difference_cells(found: Difference, name: str) -> list[str]:
 def _lines(comparison: Comparison) -> list[str]:
     several = any(len(folders) > 1 for folders in comparison.groups.values())
     lines = [
-        f"Protocol: {comparison.protocol}. Change: second minus first, with its 95 % interval: Student's t by the",
+        f"Protocol: {comparison.protocol}. Change: second minus first, with its 95 % interval: Student's t by the "
         f"variance over queries, captions of a video together{', and over seeds where there are several' * several}.",
         "p query: what the two sides gave is swapped, video by video. Two-sided, not corrected for many comparisons.",
     ]
+    for what, found in comparison.unlike.items():
+        more = {name: f" and {len(told) - 1} more" if len(told) > 1 else "" for name, told in found.items()}
+        values = "; ".join(f"{name}: {told[0] if told else 'not told'}{more[name]}" for name, told in found.items())
+        lines.append(f"They differ in {what}, too: {one_line(values)}.")
     if several:
         lines.append("Of several runs: mean ± standard deviation over runs; --json has their range and values.")
     for name, least in comparison.least_p.items():

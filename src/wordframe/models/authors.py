@@ -25,7 +25,9 @@ from wordframe.models.families.ea_clip4clip import EaClip4ClipSettings
 from wordframe.models.families.tcmgc import TcmgcSettings
 from wordframe.models.model import TextVideoModel
 
-_HEAD_NAMES = ("vision", "text", "temporal", "cross", "conditional")
+_BACKBONES_HEADS = ("vision", "text")
+_HEAD_NAMES = (*_BACKBONES_HEADS, "temporal", "cross", "conditional")
+_PUBLISHED_LAMBDA = 100.0
 
 # our names → theirs, the first that fits; ``head.`` stands there where an excitation goes before the temporal head
 _EVERYWHERE = (
@@ -132,7 +134,7 @@ def load_authors_checkpoint(
     variant: str = "unity",
     reduction_ratio: float | None = None,
     keep_rate: float | None = None,
-    softmax_lambda: float = 100.0,
+    softmax_lambda: float = _PUBLISHED_LAMBDA,
     mask_padding: bool = False,
     normalize_frames: bool = True,
     drop: Sequence[str] = (),
@@ -183,7 +185,16 @@ def load_authors_checkpoint(
         "mask_padding": mask_padding,
         "normalize_frames": normalize_frames,
     }
-    return _load(tensors, ModelSettings.from_dict(given), heads, drop)  # what has no meaning for the family is left out
+    settings = ModelSettings.from_dict(given)  # what has no meaning for the family is left out
+    _refuse_meaningless(
+        family,
+        sim_header,
+        settings,
+        heads,
+        softmax_lambda=softmax_lambda != _PUBLISHED_LAMBDA,
+        mask_padding=mask_padding,
+    )
+    return _load(tensors, settings, heads, drop)
 
 
 def authors_name(name: str, settings: ModelSettings) -> str:
@@ -240,13 +251,31 @@ def _check_heads(heads: Mapping[str, int], family: str, sim_header: str) -> None
     unknown = sorted(set(heads) - set(_HEAD_NAMES))
     if unknown:
         raise ValueError(f"heads has {unknown[0]!r}; allowed: {', '.join(_HEAD_NAMES)}")
-    needed = {"cross": sim_header == "tightTransf"}
-    needed |= dict.fromkeys(_FILES[family].heads, True)
-    for name, wanted in needed.items():
-        if wanted and name not in heads:
+    for name in _heads_needed(family, sim_header):
+        if name not in heads:
             raise ValueError(
                 f"heads needs {name!r} for family={family!r}, sim_header={sim_header!r}; no tensor tells it"
             )
+
+
+def _heads_needed(family: str, sim_header: str) -> tuple[str, ...]:
+    return (*(["cross"] if sim_header == "tightTransf" else []), *_FILES[family].heads)
+
+
+def _refuse_meaningless(
+    family: str, sim_header: str, settings: ModelSettings, heads: Mapping[str, int], **given: bool
+) -> None:
+    """What ``from_dict`` lets pass, for the sake of old files, although this model has no use for it."""
+    used = {*_BACKBONES_HEADS, *_heads_needed(family, sim_header), *(["temporal"] if sim_header == "seqTransf" else [])}
+    for name in heads:
+        if name not in used:
+            raise ValueError(
+                f"heads has {name!r}, but family={family!r} with sim_header={sim_header!r} has no such attention; "
+                "leave it out"
+            )
+    for name, is_given in given.items():
+        if is_given and not hasattr(settings, name):
+            raise ValueError(f"{name} has no meaning for family={family!r}; leave it out")
 
 
 def _temporal_heads(tensors: Mapping[str, Tensor]) -> int:
@@ -317,6 +346,9 @@ def _refuse_other_model(model: TextVideoModel, drop: Sequence[str]) -> None:
 
     Other leftovers are only told: the released codes save layers that their scoring never uses.
     """
+    for beginning in drop:
+        if not any(name.startswith(beginning) for name in model.leftovers):
+            raise ValueError(f"drop={beginning!r}: no tensor that the model leaves begins so; leave it out")
     changing = [name for name in model.leftovers if _CHANGING.match(name) and not name.startswith(tuple(drop))]
     if changing:
         more = "" if len(changing) <= _NAMED_AT_MOST else f" and {len(changing) - _NAMED_AT_MOST} more"

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from wordframe.data import Batch, TrainingSet
-from wordframe.errors import TrainingError
+from wordframe.errors import TrainingError, counted
 from wordframe.processes import even_shares
 from wordframe.train.optim import Group, warmup_steps
 from wordframe.train.recipe import Recipe
@@ -188,6 +188,6 @@ def _refuse(recipe: Recipe, order: BatchOrder, groups: list[Group]) -> None:
     if not order.steps_per_epoch:
         needed = recipe.batch_size * recipe.gradient_accumulation
         raise TrainingError(
-            f"the training set holds {order.pairs} pairs, a step takes {needed} "
+            f"the training set holds {counted(order.pairs, 'pair')}, a step takes {needed} "
             f"(batch_size {recipe.batch_size} times gradient_accumulation {recipe.gradient_accumulation}); lower them"
         )

@@ -132,6 +132,8 @@ class TrainingSetup:
             folder = train
         folder = feature_folder(folder)
         validation = None if validation is None else feature_folder(validation)
+        if validation is None:
+            _refuse_without_validation(recipe)
         words, frames = recipe.settings.max_words, recipe.settings.max_frames
         train_set = FeatureSet.open(
             folder,
@@ -299,6 +301,20 @@ def _refuse_unused(recipe: Recipe, validation: object | None) -> None:
     if recipe.validation.split == "none" and validation is not None:
         raise RecipeError(
             f"{recipe.name}: validation.split is none, so that nothing is validated; leave the validation set out"
+        )
+
+
+def _refuse_without_validation(recipe: Recipe) -> None:
+    """What a recipe says of a validation set, where there are features of none."""
+    if recipe.validation.held_out > 0:
+        raise RecipeError(
+            f"{recipe.name}: validation.held_out={recipe.validation.held_out:g} is of captions, and features have none "
+            "held out; give a cache of others (--validation), or say --set validation.held_out=0"
+        )
+    if recipe.validation.split == "test":
+        raise RecipeError(
+            f"{recipe.name}: validation.split is test, but there are no features of it; put them beside train, "
+            "as test, or give their cache (--validation)"
         )
 
 
