@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import fnmatch
+import itertools
 import math
 import os
 import re
@@ -72,6 +73,7 @@ def day(number: int) -> datetime.datetime:
         (Filters(path="*/vier ?.mkv"), "3"),
         (Filters(path=os.fsdecode(b"f\xfcnf.mp4")), "4"),
         (Filters(path="[[]6[]]*"), "5"),
+        (Filters(path="[6]*"), "5"),  # as it stands in the name
         (Filters(path="7?.avi"), "6"),
         (Filters(path="nothing", before=day(9)), ""),
         (Filters(path="*[!]"), ""),
@@ -93,15 +95,23 @@ def test_no_filter_is_no_condition() -> None:
     assert Filters().where() is None
 
 
+def _as_it_stands(text: str) -> str:
+    """A glob of a text in which only ``*`` and ``?`` outside of brackets mean something."""
+    special = "[*?" if text.startswith("[") and text.endswith("]") and len(text) > 1 else "["
+    return re.sub(f"[{re.escape(special)}a-zü]", lambda found: f"[{found[0]}{found[0].upper()}]", text)
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     st.one_of(st.text("*?[]!-^&~\\/.ab67üx \n'", max_size=8), st.sampled_from(NAMES[:4]).map(lambda x: x[:-3] + "*"))
 )
 def test_globs_mean_what_fnmatch_says(snapshot: Snapshot, pattern: str) -> None:
     pattern = "*" + pattern
-    # each letter outside brackets small or capital; a bracket that nothing closes stays open whatever comes behind it
-    letter = re.compile(r"(\[!?+.[^\]]*\])|([a-zü[])", re.DOTALL)
-    either = letter.sub(lambda found: found[1] or f"[{found[2]}{found[2].upper()}]", pattern)
-    wanted = [name for name in NAMES if fnmatch.fnmatchcase(name.replace("\udcfc", "�"), either)]
+    # each letter outside brackets small or capital; a bracket that nothing closes stays open whatever comes behind it;
+    # what is in brackets is one of its letters, or stands for itself
+    parts = re.split(r"(\[!?+.[^\]]*\])", pattern, flags=re.DOTALL)
+    ways = [[part, _as_it_stands(part)] if number % 2 else [_as_it_stands(part)] for number, part in enumerate(parts)]
+    eithers = ["".join(way) for way in itertools.product(*ways)]
+    wanted = [name for name in NAMES if any(fnmatch.fnmatchcase(name.replace("\udcfc", "�"), way) for way in eithers)]
     found = [video.path for video in snapshot.videos(Filters(path=pattern).where())]
     assert sorted(found, key=os.fsencode) == sorted(wanted, key=os.fsencode)

@@ -21,7 +21,8 @@ class Filters:
 
     folder: a folder, absolute, or an address, with all below it; path: a glob, matched against the whole path, or
     against its end if it starts with neither ``/`` nor ``*`` nor as an address does (``s3://``); ``*`` crosses folders,
-    letters may be small or capital, and composed or not (macOS stores ``é`` as two characters), as in a folder's name.
+    what is in brackets is any of its letters or the whole as it stands there (``Title [id].mp4``), letters may be small
+    or capital, and composed or not (macOS stores ``é`` as two characters), as in a folder's name.
     min_seconds, max_seconds: length of the video. after, before: date of the file, ``[after, before)`` in local time.
     """
 
@@ -70,8 +71,8 @@ def glob_expression(pattern: str) -> str:
 
     Python's ``fnmatch.translate`` gives atomic groups, which it has not.
 
-    >>> glob_expression("*/a?.4"), glob_expression("[!a]*"), glob_expression("a[")
-    ('(?s)^.*/(?:A|a).\\\\.4$', '(?s)^[^\\\\x{61}-\\\\x{61}].*$', '(?s)^(?:A|a)\\\\[$')
+    >>> glob_expression("*/a?.4"), glob_expression("[!1]*"), glob_expression("a[")
+    ('(?s)^.*/(?:A|a).\\\\.4$', '(?s)^(?:[^\\\\x{31}-\\\\x{31}]|\\\\[!1\\\\]).*$', '(?s)^(?:A|a)\\\\[$')
     """
     parts = re.findall(r"\*|\?|\[!?+.[^\]]*\]|.", unicodedata.normalize("NFC", pattern), re.DOTALL)
     return "(?s)^" + "".join(map(_expression, parts)) + "$"
@@ -84,7 +85,8 @@ def _expression(part: str) -> str:
         return "."
     if len(part) == 1:
         return _letter(part)
-    return _character_class(part[2:-1] if part[1] == "!" else part[1:-1], negated=part[1] == "!")
+    one_of = _character_class(part[2:-1] if part[1] == "!" else part[1:-1], negated=part[1] == "!")
+    return f"(?:{one_of}|{''.join(map(_letter, part))})"
 
 
 def _letter(letter: str) -> str:
