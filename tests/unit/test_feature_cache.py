@@ -121,6 +121,14 @@ def test_a_second_run_encodes_nothing(tmp_path: Path, paths: dict[str, Path]) ->
     assert CachedFeatures.open(tmp_path / "cache").fingerprint == before
 
 
+def test_a_folder_of_several_caches_names_one(tmp_path: Path, paths: dict[str, Path]) -> None:
+    with pytest.raises(CacheError, match="no feature cache; make one with wordframe cache features"):
+        CachedFeatures.open(tmp_path / "features")
+    build(tmp_path / "features" / "train", paths)
+    with pytest.raises(CacheError, match=r"no feature cache; name one of its parts, such as .*features/train$"):
+        CachedFeatures.open(tmp_path / "features")
+
+
 def test_only_a_changed_video_is_encoded_again(tmp_path: Path, paths: dict[str, Path]) -> None:
     build(tmp_path / "cache", paths)
     before = CachedFeatures.open(tmp_path / "cache")

@@ -26,7 +26,7 @@ from safetensors import SafetensorError, safe_open
 from wordframe.addresses import joined
 from wordframe.data._cache_folder import CacheError, checksum, read_description, write_description
 from wordframe.data._copied import address_of, copied, is_there
-from wordframe.data.benchmarks import BENCHMARKS
+from wordframe.data.benchmarks import BENCHMARKS, SPLITS
 from wordframe.disk import short_hash
 from wordframe.encoders import clean_text
 from wordframe.errors import counted
@@ -156,7 +156,9 @@ class CachedFeatures:
         place = feature_folder(folder)
         description = FeatureDescription.read(place)
         if description is None:
-            raise CacheError(f"{folder}: there is no feature cache; make one with wordframe cache features")
+            parts = [part for name in SPLITS if (part := feature_part(folder, name)) is not None]
+            remedy = f"name one of its parts, such as {parts[0]}" if parts else "make one with wordframe cache features"
+            raise CacheError(f"{folder}: there is no feature cache; {remedy}")
         if not description.complete:
             raise CacheError(f"{folder}: is not complete{_because(description)}")
         _refuse_old(place, description)
