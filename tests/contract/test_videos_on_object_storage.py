@@ -24,7 +24,8 @@ from tests.served import problem_of, serving
 from wordframe.cli.main import main
 from wordframe.errors import LibraryError, MissingExtraError
 from wordframe.library import IndexSummary, Library, file_states, find_videos, local_copy
-from wordframe.library._reading import Claims, Settings, VideoJob, read_videos
+from wordframe.library._claims import Claims
+from wordframe.library._reading import Settings, VideoJob, read_videos
 from wordframe.search import Filters, SearchEngine
 
 _DATE = "Sun, 01 Nov 2026 10:00:00 GMT"
