@@ -19,6 +19,8 @@ _SCHEMES = ("s3", "gs", "az")
 _BEGINNINGS = tuple(f"{scheme}://" for scheme in _SCHEMES)
 _SHAPE = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(//?)(.*)", re.DOTALL)  # one letter is a drive of Windows
 _NEVER_IN_A_BUCKET = frozenset("@:?#")
+_SIGNED = re.compile(r"\?(.*&)?[\w-]*(signature|credential|token|sig)=", re.IGNORECASE | re.DOTALL)
+"""What a link has behind its key that lets whoever holds it read the object."""
 
 
 def is_address(place: str | Path) -> bool:
@@ -58,7 +60,7 @@ def parse_address(place: str | Path, lies: str, error: type[WordframeError], *, 
         raise error(f"{found[1]}://: {lies}, or at s3://, gs:// or az:// BUCKET/PREFIX")
     bucket, _, key = rest.partition("/")
     key = key.strip("/")
-    if not bucket or _NEVER_IN_A_BUCKET & set(bucket) or not (is_any_key or {"?", "#"}.isdisjoint(key)):
+    if not bucket or _NEVER_IN_A_BUCKET & set(bucket) or _is_refused(key, is_any_key):
         raise error(
             f"{scheme}://: an address is {scheme}://BUCKET/PREFIX and nothing else; credentials come from the "
             "environment or --storage-option"
@@ -66,6 +68,10 @@ def parse_address(place: str | Path, lies: str, error: type[WordframeError], *, 
     if not key and not is_any_key:
         raise error(f"{scheme}://{bucket}: has no prefix; an address is {scheme}://BUCKET/PREFIX")
     return f"{scheme}://{bucket}/{key}" if key else f"{scheme}://{bucket}"
+
+
+def _is_refused(key: str, is_any_key: bool) -> bool:
+    return _SIGNED.search(key) is not None if is_any_key else not {"?", "#"}.isdisjoint(key)
 
 
 def joined(place: str | Path, name: str) -> str | Path:

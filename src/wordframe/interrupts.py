@@ -1,4 +1,8 @@
-"""Ctrl-C that is noted instead of raised, so that a commit and its bookkeeping are never torn apart."""
+"""Ctrl-C and SIGTERM that are noted instead of ending all, so that a commit and its bookkeeping are never torn apart.
+
+SIGTERM is what a timer, a service or a container ends its programs by: a lease on object storage is given up, copies of
+videos are removed.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from types import FrameType
 
 @contextlib.contextmanager
 def interrupts_noted() -> Iterator[threading.Event]:
-    """Within the block the first Ctrl-C sets the event; a second one raises KeyboardInterrupt as ever.
+    """Within the block the first Ctrl-C or SIGTERM sets the event; a second one raises KeyboardInterrupt.
 
     Outside the main thread, where Python delivers no signals, the event simply stays unset.
     """
@@ -19,15 +23,15 @@ def interrupts_noted() -> Iterator[threading.Event]:
     if threading.current_thread() is not threading.main_thread():
         yield noted
         return
-    before = signal.getsignal(signal.SIGINT)
 
     def note(number: int, frame: FrameType | None) -> None:
         if noted.is_set():
             raise KeyboardInterrupt
         noted.set()
 
-    signal.signal(signal.SIGINT, note)
+    before = [(number, signal.signal(number, note)) for number in (signal.SIGINT, signal.SIGTERM)]
     try:
         yield noted
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before:
+            signal.signal(number, handler)

@@ -12,9 +12,11 @@ import contextlib
 import datetime
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
+from urllib.parse import urlsplit
 
 from wordframe.errors import WordframeError, needs_extra
 
@@ -36,7 +38,22 @@ _OF_CLIENT = frozenset(
     "user_agent http1_only http2_only".split()
 )
 _OF_KIND = {"s3": "aws_", "gs": "google_", "az": "azure_"}
-_ENDPOINTS = ("aws_endpoint", "endpoint", "aws_endpoint_url", "endpoint_url", "azure_storage_endpoint")
+_OF_S3_ALONE = "AWS_ENDPOINT_URL_S3"
+_ENDPOINTS = (
+    "aws_endpoint",
+    "endpoint",
+    "aws_endpoint_url_s3",
+    "aws_endpoint_url",
+    "endpoint_url",
+    "azure_storage_endpoint",
+    "azure_endpoint",
+)
+_SENT_AS_THEY_ARE = frozenset(
+    f"{kind}{name}"
+    for kind in ("aws_", "")
+    for name in ("access_key_id", "secret_access_key", "session_token", "token", "region", "default_region")
+)
+"""A line break in one of these, as of a file from Windows, makes no request."""
 
 # Options -------------------------------------------------------------------------------------------------------------
 
@@ -66,9 +83,38 @@ def _options_of(address: str, options: Mapping[str, str]) -> dict[str, str]:
     others = tuple(kind for scheme, kind in _OF_KIND.items() if scheme != address.partition(":")[0])
     lower = {name.lower(): value for name, value in options.items()}
     mine = {name: value for name, value in lower.items() if not name.startswith(others)}
+    if address.startswith("s3:") and not mine.keys() & set(_ENDPOINTS) and (ours := os.environ.get(_OF_S3_ALONE)):
+        mine["aws_endpoint"] = ours  # Lance does not read it
     endpoints = [mine.get(name) or os.environ.get(name.upper(), "") for name in _ENDPOINTS]
     # who names an endpoint with http:// wants no TLS
     return ({"allow_http": "true"} if any(value.startswith("http://") for value in endpoints) else {}) | mine
+
+
+def _check_options(kind: str, options: Mapping[str, str], error: type[WordframeError]) -> None:
+    """Raise ``error`` for what obstore and Lance would end the program over; its value is not repeated."""
+    usual = {name: value for name, value in os.environ.items() if name.lower().startswith(kind)}
+    for name, value in [*usual.items(), *options.items()]:
+        if name.lower() in _ENDPOINTS and not _is_endpoint(value):
+            raise error(f"{name}: is no address of a store, such as https://store.example; set it anew or unset it")
+        if name.lower() in _SENT_AS_THEY_ARE and not re.fullmatch(r"[ -~]*", value):
+            raise error(f"{name}: holds a line break or a letter that no request can hold; set it anew")
+        if name.lower().endswith("region") and not re.fullmatch(r"[\w-]*", value, re.ASCII):
+            raise error(f"{name}: is no name of a region, such as eu-central-1; set it anew")
+
+
+def _is_endpoint(value: str) -> bool:
+    """Whether requests can be sent there.
+
+    >>> [_is_endpoint(each) for each in ("http://[::1]:9000/a", "https://a.example", "a.example:9000", "", "http://:1")]
+    [True, True, False, False, False]
+    """
+    try:
+        parts = urlsplit(value)
+        has_port = parts.port is None or parts.port > 0
+    except ValueError:  # a port that is none, a bracket that is not closed
+        return False
+    is_plain = re.fullmatch(r"[!-~]+", value) is not None
+    return is_plain and has_port and parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 # Opening and asking --------------------------------------------------------------------------------------------------
@@ -91,6 +137,7 @@ def open_store(address: str, what: str, error: type[WordframeError], options: Ma
         from obstore.exceptions import BaseError
     chosen = _options_of(address, options_of_environment(error) if options is None else options)
     kind = _OF_KIND[address.partition(":")[0]]
+    _check_options(kind, chosen, error)
     usual = tuple(sorted(item for item in os.environ.items() if item[0].lower().startswith(kind)))
     try:
         return _opened(store, address, tuple(sorted(chosen.items())), usual)
@@ -135,10 +182,12 @@ _NO_BUCKET = ("nosuchbucket", "bucketnotfound", "specified bucket does not exist
 _FAULTS = (
     (_NO_BUCKET, "there is no such bucket"),
     (
-        ("invalidaccesskeyid", "signaturedoesnotmatch", "403 forbidden", "accessdenied", "401 unauthorized",
-         "invalidtoken", "expiredtoken", "permissiondenied", "unauthenticated", "status code: 403",
-         "authorizationfailed"),
-        "the store refuses these credentials; check them in the environment or --storage-option, and what they may do",
+        ("incorrectly configured region", "authorizationheadermalformed", "permanentredirect"),
+        "the bucket is in another region; name it in AWS_REGION or with --storage-option aws_region=…",
+    ),
+    (
+        ("requesttimetooskewed", "requestexpired"),
+        "this machine's clock is too far from the store's; set it and run it again",
     ),
     (
         ("missing credentials", "no credentials", "credentials provider", "instance metadata", "169.254.",
@@ -146,10 +195,28 @@ _FAULTS = (
         "no credentials; set them in the environment (AWS_ACCESS_KEY_ID …) or with --storage-option",
     ),
     (
+        ("expiredtoken", "token has expired"),
+        "these credentials have expired; get new ones and set them in the environment or with --storage-option",
+    ),
+    (
+        ("invalidaccesskeyid", "signaturedoesnotmatch", "403 forbidden", "accessdenied", "401 unauthorized",
+         "invalidtoken", "permissiondenied", "unauthenticated", "status code: 403", "authorizationfailed"),
+        "the store refuses these credentials; check them in the environment or --storage-option, and what they may do",
+    ),
+    (
         ("unknown configuration", "unknownconfigurationkey", "configuration key"),
         "a --storage-option that the store does not know",
     ),
-    (("503", "slowdown", "slow down", "service unavailable", "429"), "the store is busy or down; run it again later"),
+    (
+        ("account must be specified",),
+        "no storage account; set AZURE_STORAGE_ACCOUNT_NAME, or --storage-option azure_storage_account_name=…",
+    ),
+    (("service account file",), "the file that GOOGLE_SERVICE_ACCOUNT names cannot be read, or holds no such account"),
+    (("domain character", "domain name"), "no bucket or account can have such a name"),
+    (
+        ("code: 503", "503 s", "slowdown", "slow down", "service unavailable", "code: 429", "429 too"),
+        "the store is busy or down; run it again later",
+    ),
     (("500 internal", "502 ", "504 ", "internalerror"), "the store has an error of its own; run it again later"),
     (
         ("error sending request", "connection refused", "tcp connect", "dns error", "timed out", "connection reset",
@@ -162,6 +229,8 @@ _FAULTS = (
         "a key below it has an empty part, '.' or '..' between slashes, and no listing goes on over that; rename it",
     ),
 )  # fmt: skip
+_ADDRESS = re.compile(r"[a-z0-9]+://(?!169\.254\.|metadata\.)[^\s<>'\"]+")
+"""In a text of small letters: hosts and keys may be called anything. Those kept are asked for credentials."""
 
 
 @contextlib.contextmanager
@@ -177,6 +246,10 @@ def told(address: object, error: type[WordframeError]) -> Iterator[None]:
         raise
     except (BaseError, OSError) as fault:
         raise error(f"{address}: {explain(str(fault)) or 'the object store failed'}") from None
+    except BaseException as fault:
+        if type(fault).__name__ != "PanicException":  # obstore's; no Exception, and nothing that can be imported
+            raise
+        raise error(f"{address}: the object store failed; check its options and the variables that it reads") from None
 
 
 def explain(text: str) -> str | None:
@@ -186,7 +259,7 @@ def explain(text: str) -> str | None:
     'the store cannot be reached, or the connection broke; check the endpoint and run it again'
     >>> explain("Object at location films/wordframe.json not found")
     """
-    lower = text.lower()
+    lower = _ADDRESS.sub("", text.lower())
     return next((told for signs, told in _FAULTS if any(sign in lower for sign in signs)), None)
 
 

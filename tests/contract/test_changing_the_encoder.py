@@ -92,13 +92,14 @@ def test_what_was_done_before_an_end_is_kept(folder: Path, monkeypatch: pytest.M
     check(folder, OtherEncoder())
 
 
-def test_ctrl_c_ends_it_in_order(folder: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_end_it_in_order(folder: Path, number: signal.Signals) -> None:
     looks: list[IndexProgress] = []
 
     def interrupt(progress: IndexProgress) -> None:
         looks.append(progress)
         if len(looks) == 1:  # a second Ctrl-C is the end at once, and of whatever runs this test
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
 
     change = change_encoder(folder, OtherEncoder(delay_seconds=0.05), on_progress=interrupt)
     assert not change.done

@@ -21,7 +21,7 @@ from wordframe.library import Library, indexer
 from wordframe.library._executor import LocalExecutor
 from wordframe.library._files import FoundFile
 from wordframe.library._fragments import TablePlace, write_rows
-from wordframe.library._ray import _batches
+from wordframe.library._ray import _batches, connect_to_ray
 from wordframe.library._reading import Done, Event, Failed, Settings, UnderWay, VideoJob
 
 pytest.importorskip("lance", reason="of the extra ray")
@@ -265,6 +265,25 @@ def test_the_command_indexes_by_a_cluster_of_its_own(tmp_path: Path, videos: Pat
     assert sorted(json.loads(done.stdout)["indexed"]) == sorted(str(path) for path in videos.iterdir())
     assert len(Library.open(tmp_path / "library").videos()) == 5
     assert "Traceback" not in done.stderr
+
+
+def test_workers_of_an_own_cluster_do_not_stand_behind_all_else_on_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray")
+    started: list[dict[str, str]] = []
+    monkeypatch.setattr(ray, "init", lambda **_: started.append(dict(os.environ)))
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    for wanted in ("", "5"):
+        monkeypatch.setattr(os, "environ", {**os.environ, **({"RAY_worker_niceness": wanted} if wanted else {})})
+        connect_to_ray("local")
+    assert [environment["RAY_worker_niceness"] for environment in started] == ["0", "5"]
+
+
+def test_who_keeps_the_claims_of_a_run_loads_nothing_for_it() -> None:
+    """It is a process beside the readers, on the same cores."""
+    heavy = ("torch", "av", "lancedb", "lance", "pyarrow", "numpy", "openvino")
+    told = f"import sys, wordframe.library._claims; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
 def test_batches_keep_all_actors_busy_and_are_small_where_files_are_large() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import sys
 import time
@@ -16,7 +17,8 @@ from tests.object_server import BUCKET, KEY, SECRET, Environ, ObjectServer, stat
 from tests.served import serving
 from wordframe.cli.main import main
 from wordframe.errors import LibraryError, MissingExtraError
-from wordframe.library import Library, change_encoder, place_of, read_status, verify
+from wordframe.library import IndexProgress, Library, change_encoder, place_of, read_status, verify
+from wordframe.object_storage import open_store
 from wordframe.search import SearchEngine
 
 
@@ -96,6 +98,49 @@ def test_what_only_a_folder_can_do_is_said(on_store: str, videos: Path) -> None:
         change_encoder(on_store, ColourEncoder(fingerprint="other"))
     with pytest.raises(LibraryError, match="has no folder"):
         _ = library.folder
+
+
+def test_an_encoder_is_not_fetched_for_a_library_whose_own_is_not_changed(
+    on_store: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wordframe.library._reencode.load_encoder", lambda *_, **__: pytest.fail("was loaded"))
+    assert main(["upgrade", "--library", on_store, "--encoder", "clip-b32"]) == 1
+    assert "index its videos into a new prefix with --encoder" in capsys.readouterr().err
+
+
+def test_what_is_to_be_done_is_what_can_be_done_there(on_store: str, videos: Path) -> None:
+    """Not what works in a folder: the commands that mend, and that change an encoder, refuse an address."""
+    library = Library.open(on_store, encoder=ColourEncoder())
+    library.index(videos)
+    with pytest.raises(LibraryError, match="index its videos into a new prefix with --encoder colours") as other:
+        Library.open(on_store, encoder=ColourEncoder(fingerprint="other"))
+    store = open_store(on_store, "a library", LibraryError)
+    store.delete([entry["path"] for page in store.list("tables/segments.lance/data") for entry in page])
+    with pytest.raises(LibraryError, match="run it again, or bring back older versions of its objects") as tables:
+        SearchEngine(Library.open(on_store, encoder=ColourEncoder())).search("red")
+    library.place.write("wordframe.json", "{half")
+    with pytest.raises(LibraryError, match="damaged; bring back older versions of its objects") as manifest:
+        Library.open(on_store)
+    for told in (other, tables, manifest):
+        assert "wordframe doctor" not in str(told.value)
+        assert "wordframe upgrade" not in str(told.value)
+
+
+def test_who_is_told_to_end_gives_its_lease_up(on_store: str, videos: Path) -> None:
+    """As a service, a timer or a container ends its programs."""
+
+    def stop(progress: IndexProgress) -> None:
+        if len(told) < 1:
+            told.append(progress)
+            signal.raise_signal(signal.SIGTERM)
+
+    told: list[IndexProgress] = []
+    before = signal.signal(signal.SIGTERM, lambda *_: pytest.fail("was not noted"))
+    try:
+        assert Library.open(on_store, encoder=ColourEncoder()).index(videos, on_progress=stop).interrupted
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert not Library.open(on_store, encoder=ColourEncoder()).index(videos).interrupted
 
 
 def test_a_prefix_that_holds_something_else_stays_as_it_is(

@@ -24,7 +24,8 @@ from tests.served import problem_of, serving
 from wordframe.cli.main import main
 from wordframe.errors import LibraryError, MissingExtraError
 from wordframe.library import IndexSummary, Library, file_states, find_videos, local_copy
-from wordframe.library._reading import Claims, Settings, VideoJob, read_videos
+from wordframe.library._claims import Claims
+from wordframe.library._reading import Settings, VideoJob, read_videos
 from wordframe.search import Filters, SearchEngine
 
 _DATE = "Sun, 01 Nov 2026 10:00:00 GMT"
@@ -203,6 +204,17 @@ def test_the_rules_of_folders_hold_for_keys(there: str, store: S3Store, object_s
 
 
 # What goes wrong ------------------------------------------------------------------------------------------------------
+
+
+def test_the_empty_object_that_shows_a_folder_is_none(there: str, object_server: ObjectServer) -> None:
+    """As consoles of stores make them: a key that ends in a slash."""
+    for folder in (there, f"{there}/more", f"{there}/empty"):
+        address = f"{object_server.endpoint}/{BUCKET}/{key(folder)}/"
+        httpx.put(address, content=b"", timeout=60).raise_for_status()
+    found = find_videos([there])
+    assert [os.path.basename(each.path) for each in found.files] == ["sea ä#1.mp4", "red.mp4"]
+    assert found.unreadable == {}
+    assert list(find_videos([f"{there}/empty"]).unreadable) == [f"{there}/empty"]
 
 
 def test_an_object_that_vanishes_after_the_listing_is_its_own_failure(

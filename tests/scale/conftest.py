@@ -14,7 +14,7 @@ STORE_BYTES = 80 << 20
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """Its head has no cores to give; two nodes have one each."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}  # as --ray local
     from ray.cluster_utils import Cluster
 
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": STORE_BYTES})

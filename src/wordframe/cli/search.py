@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from wordframe.addresses import is_address
+from wordframe.addresses import is_address, parse_address
 from wordframe.cli.options import JsonOption, LibraryOption, ModelOption, UntrainedOption, print_json
 from wordframe.disk import in_utf8, one_line
 
@@ -159,6 +159,7 @@ def export(
     from wordframe.library import local_copy
     from wordframe.video import export_moment
 
+    video = parse_address(video, "a video lies in a folder", VideoError, is_any_key=True) or video
     begin, stop = parse_timecode(start), parse_timecode(end)
     if stop <= begin:
         raise typer.BadParameter(f"the end ({end}) must come after the start ({start})")

@@ -83,12 +83,10 @@ def _advice(library: Library) -> str | None:
 
 def _change_encoder(library: str, encoder: str, runtime: str, allow_missing: bool, json: bool) -> None:
     from wordframe.cli._terminal import indexing_progress
-    from wordframe.encoders import load_encoder
     from wordframe.library import change_encoder
 
-    loaded = load_encoder(encoder, runtime=runtime)
     with indexing_progress() as on_progress:
-        change = change_encoder(library, loaded, allow_missing=allow_missing, on_progress=on_progress)
+        change = change_encoder(library, encoder, runtime=runtime, allow_missing=allow_missing, on_progress=on_progress)
     if json:
         print_json(asdict(change))
     _tell(change, library, json)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from wordframe.cores import usable_cores
+from wordframe.library._claims import Claims
 
 if TYPE_CHECKING:
     from wordframe.library._fragments import TablePlace
@@ -51,7 +52,7 @@ class LocalExecutor:
     def read(
         self, jobs: Sequence[VideoJob], settings: Settings, table: TablePlace, should_stop: Callable[[], bool]
     ) -> Generator[Event, None, None]:
-        from wordframe.library._reading import Claims, read_videos  # brings the decoder
+        from wordframe.library._reading import read_videos  # brings the decoder
 
         return read_videos(jobs, settings, claim=Claims().claim, should_stop=should_stop, cores=usable_cores())
 

@@ -13,10 +13,11 @@ import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
+from wordframe.addresses import is_address
 from wordframe.disk import shown_command
 from wordframe.encoders import Encoder
 from wordframe.errors import LibraryError
-from wordframe.library._place import Place
+from wordframe.library._place import IN_A_STORE, Place
 
 MANIFEST_NAME = "wordframe.json"
 ROOTS_NAME = "roots.json"
@@ -50,8 +51,7 @@ class Manifest:
             LibraryError: the file is damaged, unreadable, or of a format that is not among ``formats``.
         """
         path = f"{place}{os.sep}{MANIFEST_NAME}"
-        command = shown_command("wordframe", "doctor", "--library", str(place), "--verify", "--mend")
-        damaged = f"{path}: damaged; put it back with: {command}"
+        damaged = f"{path}: damaged; {_how_to_mend(place)}"
         try:
             values = json.loads(place.read(MANIFEST_NAME))
         except (FileNotFoundError, NotADirectoryError):
@@ -76,14 +76,22 @@ class Manifest:
         """Raise LibraryError unless ``encoder`` is the one whose features the library holds."""
         if encoder.fingerprint == self.fingerprint:
             return
-        command = shown_command("wordframe", "upgrade", "--encoder", encoder.name, "--library", str(place))
+        if is_address(str(place)):
+            remedy = f"index its videos into a new prefix with --encoder {encoder.name}"
+        else:
+            command = shown_command("wordframe", "upgrade", "--encoder", encoder.name, "--library", str(place))
+            remedy = f"make them anew with: {command}"
         if encoder.name == self.encoder:
             made = f"another version of the encoder {self.encoder!r} (fingerprint {self.fingerprint}) than is here"
         else:
             made = f"the encoder {self.encoder!r} (fingerprint {self.fingerprint}), not with {encoder.name!r}"
-        raise LibraryError(
-            f"{place}: its features were made with {made} ({encoder.fingerprint}); make them anew with: {command}"
-        )
+        raise LibraryError(f"{place}: its features were made with {made} ({encoder.fingerprint}); {remedy}")
+
+
+def _how_to_mend(place: Place) -> str:
+    if is_address(str(place)):
+        return IN_A_STORE
+    return f"put it back with: {shown_command('wordframe', 'doctor', '--library', str(place), '--verify', '--mend')}"
 
 
 def _other_format(place: Place, version: object) -> str:

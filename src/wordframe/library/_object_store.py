@@ -19,6 +19,7 @@ from typing import Any
 
 from wordframe.errors import LibraryError
 from wordframe.library._lease import LEASE_NAME, Lease, Tag
+from wordframe.library._place import IN_A_STORE
 from wordframe.object_storage import explain, open_store, options_for_lance, put_if, told
 
 LEASE_SECONDS = "WORDFRAME_LEASE_SECONDS"
@@ -149,7 +150,7 @@ class ObjectPrefix:
 
     def explain(self, text: str) -> str | None:
         """See ``Place``; never the text itself, in which a store may quote what it was sent."""
-        return explain(text) or "the object store failed, or the tables are damaged"
+        return explain(text) or f"the object store failed, or they are damaged; run it again, or {IN_A_STORE}"
 
 
 def _tag(found: Any) -> Tag:

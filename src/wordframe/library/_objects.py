@@ -37,6 +37,8 @@ class StoppedError(Exception):
 def list_objects(prefix: str, options: Mapping[str, str] | None = None) -> Iterator[FoundFile]:
     """All objects below an address, a request for a thousand; none if nothing lies there.
 
+    The empty object by which consoles show an empty folder (``videos/``) has the address's own name, and is left out.
+
     Raises:
         LibraryError: there is no such bucket, or the store cannot be reached or refuses.
     """
@@ -45,7 +47,8 @@ def list_objects(prefix: str, options: Mapping[str, str] | None = None) -> Itera
     with _told(prefix):
         for page in store.list(key or None):
             for meta in page:
-                yield _found(f"{bucket}/{meta['path']}", meta)
+                if meta["path"] != key:
+                    yield _found(f"{bucket}/{meta['path']}", meta)
 
 
 def look_at(address: str, options: Mapping[str, str] | None = None) -> FoundFile:

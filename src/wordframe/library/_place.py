@@ -18,6 +18,9 @@ from wordframe.addresses import parse_address
 from wordframe.errors import LibraryError
 from wordframe.object_storage import options_of_environment
 
+IN_A_STORE = "bring back older versions of its objects, if the bucket keeps them, or index its videos into a new prefix"
+"""What to do about damage on object storage, where nothing is kept twice."""
+
 
 class Place(Protocol):
     """Where one library lies.

@@ -157,6 +157,8 @@ def connect_to_ray(
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nobody is told anything
     if address == "local":  # read when Ray loads: the default on other systems, by which all ports are the loopback's
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        # they do this command's work; Ray's 15 lets everything else on the machine go before
+        os.environ.setdefault("RAY_worker_niceness", "0")
     with needs_extra(extra, feature):
         import ray
 

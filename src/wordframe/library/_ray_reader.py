@@ -16,8 +16,9 @@ import ray
 
 from wordframe.cores import limit_cores
 from wordframe.errors import EncoderError, WordframeError
+from wordframe.library._claims import Claims
 from wordframe.library._fragments import TablePlace, write_rows
-from wordframe.library._reading import Claims, Done, Event, ReadVideo, Settings, VideoJob, read_videos
+from wordframe.library._reading import Done, Event, ReadVideo, Settings, VideoJob, read_videos
 
 WRITE_SECONDS = 4.0
 """Rows wait in memory for so long; a fragment for each of many short videos would be as many files."""

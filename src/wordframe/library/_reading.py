@@ -105,19 +105,6 @@ class Twin:
 Event = UnderWay | Done | Failed | Twin
 
 
-class Claims:
-    """Who reads a content: the first file of a run that has it. May be asked by many threads."""
-
-    def __init__(self) -> None:
-        self._readers: dict[str, str] = {}
-        self._lock = threading.Lock()
-
-    def claim(self, digest: str, path: str) -> bool:
-        """Whether the file at ``path`` is the one to be read for that content; asked again, it still is."""
-        with self._lock:
-            return self._readers.setdefault(digest, path) == path
-
-
 def read_videos(
     jobs: Sequence[VideoJob],
     settings: Settings,

@@ -50,6 +50,7 @@ def change_encoder(
     folder: str | Path,
     encoder: Encoder | str,
     *,
+    runtime: str = "auto",
     allow_missing: bool = False,
     on_progress: Callable[[IndexProgress], None] | None = None,
 ) -> EncoderChange:
@@ -58,7 +59,8 @@ def change_encoder(
     Ctrl-C ends it in order, and the same call goes on; until it is done the library stays as it is.
 
     Args:
-        encoder: an encoder or its name.
+        encoder: an encoder or its name, which is fetched if need be once the library has been found.
+        runtime: of an encoder by name.
         allow_missing: leave out videos whose files are gone, instead of refusing.
         on_progress: as for ``Library.index``.
 
@@ -71,7 +73,7 @@ def change_encoder(
     )
     Library.upgrade(folder)
     old = Library.open(folder)
-    loaded = load_encoder(encoder) if isinstance(encoder, str) else encoder
+    loaded = load_encoder(encoder, runtime=runtime) if isinstance(encoder, str) else encoder
     before = old.manifest.encoder
     if loaded.fingerprint == old.manifest.fingerprint:
         return EncoderChange(before, loaded.name, done=True)

@@ -7,12 +7,10 @@ step; when to validate, to save and to stop is decided here.
 
 from __future__ import annotations
 
-import contextlib
-import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,7 +122,7 @@ def train(
                 on_start(trainer.plan)
                 if trainer.done < trainer.plan.total_steps and not trainer.exhausted:
                     log = stack.enter_context(RunLog(out, done=trainer.done))
-        stop = stack.enter_context(_stops_noted())
+        stop = stack.enter_context(interrupts_noted())
         if not trainer.exhausted:
             _go_on(trainer, log, stop, workers, save_every_seconds, on_progress)
         result = _result(trainer, out)
@@ -239,21 +237,6 @@ def _result(trainer: Trainer, out: Path) -> TrainingResult:
         best=trainer.best,
         seconds=trainer.seconds,
     )
-
-
-@contextlib.contextmanager
-def _stops_noted() -> Iterator[threading.Event]:
-    """Within the block the first Ctrl-C or SIGTERM sets the event, so that the step is finished and its state written.
-    A second one raises KeyboardInterrupt."""
-    with interrupts_noted() as noted:
-        if threading.current_thread() is not threading.main_thread():
-            yield noted
-            return
-        before = signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
-        try:
-            yield noted
-        finally:
-            signal.signal(signal.SIGTERM, before)
 
 
 class _Clock:
