@@ -3,7 +3,7 @@
     python benchmarks/runtime.py [CLIPS] [--towers offline clip-b32 clip-b16] [--rounds 15]
 
 Where CLIPS has ``captions.json``, ``average`` of ``offline_encoder.py`` by each runtime's frame features as well, and
-what it gains over torch's, with the 95 % interval of a paired bootstrap over videos.
+what it gains over torch's, with the 95 % interval of a paired bootstrap over videos, and how far features moved.
 
 One thread, by the processor's own clock, so that other work on the machine counts for little; what is left of it falls
 on both alike, since they take turns, and the ratio is the median of the rounds' ratios. ``offline`` is the shipped
@@ -131,13 +131,17 @@ def averages(folder: Path, frames: int = 12) -> dict[str, dict[str, Any]]:
     pixels = [plain.preprocess(sampled(pair.path, frames)) for pair in matched.pairs]
     found: dict[str, dict[str, Any]] = {}
     values: dict[str, np.ndarray] = {}
+    exact = torch.empty(0)
     for runtime, encoder in encoders.items():
         rows = torch.stack([encoder.encode_pixels(video) for video in pixels])
         scores = ZeroShotAttention()(
             texts, VideoFeatures(rows, rows, torch.ones(rows.shape[:2], dtype=torch.bool))
         ).logits
         values[runtime] = per_video(*both_ranks(scores, owner_of, num_videos=len(rows)), owner_of)
+        exact = rows.double() if runtime == "torch" else exact
+        apart = (1 - torch.cosine_similarity(rows.double(), exact, dim=-1)).clamp(min=0)
         found[runtime] = {"average": values[runtime].mean(), **gained(values[runtime], values["torch"])}
+        found[runtime] |= {"median_in_cosine": apart.median().item(), "farthest_in_cosine": apart.max().item()}
     return found
 
 
