@@ -156,7 +156,7 @@ def _load(authors_file: Path, **settings: Any) -> TextVideoModel:
     from wordframe.models import load_authors_checkpoint
 
     try:
-        return load_authors_checkpoint(authors_file, **settings)
+        return load_authors_checkpoint(authors_file, strict=True, **settings)
     except ValueError as error:  # settings that do not go together
         raise typer.BadParameter(str(error)) from error
 

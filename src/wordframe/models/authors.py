@@ -138,6 +138,7 @@ def load_authors_checkpoint(
     mask_padding: bool = False,
     normalize_frames: bool = True,
     drop: Sequence[str] = (),
+    strict: bool = False,
 ) -> TextVideoModel:
     """A model with the weights of an authors' checkpoint, in eval mode.
 
@@ -154,6 +155,8 @@ def load_authors_checkpoint(
         mask_padding: False reproduces the released codes, where padding takes part.
         normalize_frames: False reproduces EA-CLIP4Clip's released code, which skips the normalisation of each frame.
         drop: beginnings of names that may be left out although the file's own model scores otherwise.
+        strict: refuse what this model has no use for (heads, softmax_lambda, mask_padding, drop), instead of passing
+            over it.
 
     Raises:
         ValueError: settings that do not go together.
@@ -186,15 +189,17 @@ def load_authors_checkpoint(
         "normalize_frames": normalize_frames,
     }
     settings = ModelSettings.from_dict(given)  # what has no meaning for the family is left out
-    _refuse_meaningless(
-        family,
-        sim_header,
-        settings,
-        heads,
-        softmax_lambda=softmax_lambda != _PUBLISHED_LAMBDA,
-        mask_padding=mask_padding,
-    )
-    return _load(tensors, settings, heads, drop)
+    model = _load(tensors, settings, heads, drop)
+    if strict:
+        _refuse_meaningless(
+            model,
+            sim_header,
+            heads,
+            drop,
+            softmax_lambda=softmax_lambda != _PUBLISHED_LAMBDA,
+            mask_padding=mask_padding,
+        )
+    return model
 
 
 def authors_name(name: str, settings: ModelSettings) -> str:
@@ -263,9 +268,10 @@ def _heads_needed(family: str, sim_header: str) -> tuple[str, ...]:
 
 
 def _refuse_meaningless(
-    family: str, sim_header: str, settings: ModelSettings, heads: Mapping[str, int], **given: bool
+    model: TextVideoModel, sim_header: str, heads: Mapping[str, int], drop: Sequence[str], **given: bool
 ) -> None:
     """What ``from_dict`` lets pass, for the sake of old files, although this model has no use for it."""
+    family = model.settings.family
     used = {*_BACKBONES_HEADS, *_heads_needed(family, sim_header), *(["temporal"] if sim_header == "seqTransf" else [])}
     for name in heads:
         if name not in used:
@@ -274,8 +280,11 @@ def _refuse_meaningless(
                 "leave it out"
             )
     for name, is_given in given.items():
-        if is_given and not hasattr(settings, name):
+        if is_given and not hasattr(model.settings, name):
             raise ValueError(f"{name} has no meaning for family={family!r}; leave it out")
+    for beginning in drop:
+        if not any(name.startswith(beginning) for name in model.leftovers):
+            raise ValueError(f"drop={beginning!r}: no tensor that the model leaves begins so; leave it out")
 
 
 def _temporal_heads(tensors: Mapping[str, Tensor]) -> int:
@@ -346,9 +355,6 @@ def _refuse_other_model(model: TextVideoModel, drop: Sequence[str]) -> None:
 
     Other leftovers are only told: the released codes save layers that their scoring never uses.
     """
-    for beginning in drop:
-        if not any(name.startswith(beginning) for name in model.leftovers):
-            raise ValueError(f"drop={beginning!r}: no tensor that the model leaves begins so; leave it out")
     changing = [name for name in model.leftovers if _CHANGING.match(name) and not name.startswith(tuple(drop))]
     if changing:
         more = "" if len(changing) <= _NAMED_AT_MOST else f" and {len(changing) - _NAMED_AT_MOST} more"
