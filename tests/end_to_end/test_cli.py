@@ -490,7 +490,7 @@ def test_the_runtime_is_a_choice_that_changes_no_library(
     assert scores["torch"] == pytest.approx(scores["openvino"], abs=1e-3)
     capsys.readouterr()
     assert main(["index", str(place / "videos"), "--library", str(tmp_path / "a"), "--runtime", "onnx"]) == 2
-    assert "'onnx' is not one of 'auto', 'torch', 'openvino'" in capsys.readouterr().err
+    assert "for '--runtime': 'onnx' is not one of 'auto', 'torch', 'openvino'" in capsys.readouterr().err
 
 
 def test_a_runtime_that_is_not_installed_names_the_line_that_installs_it(

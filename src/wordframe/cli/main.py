@@ -134,7 +134,10 @@ def _run(arguments: list[str]) -> int:
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         name = context.command_path if context is not None else "wordframe"
-        tell(f"{error.format_message()} ({name} --help shows the usage)")
+        told = error.format_message().replace(
+            ": Value error, ", ": "
+        )  # what checks an option's values says that of all
+        tell(f"{told} ({name} --help shows the usage)")
         return error.exit_code
     except WordframeError as error:
         tell(str(error))
