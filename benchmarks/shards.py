@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +41,15 @@ def ask(kept: Path, number: int, shards: int, answers: Path) -> None:
         shard = Shard(library.place, number, shards)
         shard.warm()
         rows = shard.num_rows(version)
-        look: Any = lambda query: shard.nearest(Look(fingerprint, version, query, CANDIDATES, None, effort))  # noqa: E731
+
+        def look(query: Any) -> Any:
+            return shard.nearest(Look(fingerprint, version, query, CANDIDATES, None, effort))
+
     else:
         index = library.snapshot().disk_index
         assert index is not None
         rows = library.snapshot().num_segments
-        look = lambda query: index.nearest(query, CANDIDATES)  # noqa: E731
+        look = partial(index.nearest, limit=CANDIDATES)
         look(queries[0])
     times, found = [], []
     for query in queries:

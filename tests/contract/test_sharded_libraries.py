@@ -61,8 +61,7 @@ def opened(folder: Path, shards: int) -> tuple[Library, Shards]:
 def test_an_index_is_made_of_a_part_for_each_so_many_rows(folder: Path) -> None:
     index = Library.open(folder, encoder=NoEncoder()).snapshot().disk_index
     assert index is not None
-    rows = {group.fragment_id: group.count_rows() for group in index.table.to_lance().get_fragments()}
-    parts = parts_of(index.table.to_lance(), rows)
+    parts = parts_of(index.table.to_lance())
     assert [(len(part.parts), part.num_rows) for part in parts] == [(1, EACH)] * BATCHES
     check(Library.open(folder, encoder=NoEncoder()).snapshot(), list(range(SIZE)))  # who is not cut reads all parts
 

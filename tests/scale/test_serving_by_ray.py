@@ -6,10 +6,8 @@ One cluster of two cores for all; the tests go from its start to its end, in the
 from __future__ import annotations
 
 import json
-import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +17,7 @@ import psutil
 import pytest
 
 from tests.colours import write_scenes
-from tests.scale.under_load import TOKEN, answers_while_one_is_killed, two_films, wait_until
+from tests.scale.under_load import TOKEN, answers_while_one_is_killed, served_on_ray, two_films, wait_until
 from wordframe.cli import main
 from wordframe.library import Library
 
@@ -35,16 +33,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(place: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """The address of two replicas, and the command that started them."""
-    command = [sys.executable, "-m", "wordframe", "serve", "--library", str(place / "library"), "--port", "0"]
-    command += ["--ray", "local", "--replicas", "2", "--allow-index", "--token", TOKEN]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    found = re.search(r"http://\S+?/", line)
-    assert found, line or process.communicate()[1]
-    yield found[0] + "api/v1", process
-    process.kill()
-    process.wait()
+    with served_on_ray(place / "library", "--replicas", "2", "--allow-index") as started:
+        yield started
 
 
 def replicas(command: subprocess.Popen[str]) -> list[psutil.Process]:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.colours import write_scenes
 from tests.scale.test_serving_by_ray import ask, shown
-from tests.scale.under_load import TOKEN, answers_while_one_is_killed
+from tests.scale.under_load import answers_while_one_is_killed, served_on_ray
 from wordframe.cli import main
 from wordframe.library import Library
 from wordframe.search import Query, encode, search
@@ -41,16 +41,8 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(library: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    command = [sys.executable, "-m", "wordframe", "serve", "--library", str(library), "--port", "0", "--ray", "local"]
-    command += ["--shards", "2", "--token", TOKEN]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    found = re.search(r"http://\S+?/", line)
-    assert found, line or process.communicate()[1]
-    yield found[0] + "api/v1", process
-    process.kill()
-    process.wait()
+    with served_on_ray(library, "--shards", "2") as started:
+        yield started
 
 
 def shards(command: subprocess.Popen[str]) -> list[psutil.Process]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -22,6 +26,23 @@ def two_films(folder: Path) -> Path:
         write_scenes(folder / "videos" / f"{colour}.mp4", (colour, 3))
     assert main(["index", str(folder / "videos"), "--library", str(folder / "library")]) == 0
     return folder
+
+
+@contextlib.contextmanager
+def served_on_ray(library: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """The API's address of ``wordframe serve --ray local``, and the command; it is killed at the end of the block."""
+    command = [sys.executable, "-m", "wordframe", "serve", "--library", str(library), "--port", "0", "--ray", "local"]
+    command += [*options, "--token", TOKEN]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        found = re.search(r"http://\S+?/", line)
+        assert found, line or process.communicate()[1]
+        yield found[0] + "api/v1", process
+    finally:
+        process.kill()
+        process.wait()
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:

@@ -164,9 +164,14 @@ def rows_by_group(table: Any) -> dict[int, int]:
     """The file groups of a table by number, and how many rows each has: as Lance notes it, or counted without its
     package. New rows are always in groups with higher numbers; a row's id has its group's in the upper 32 bits."""
     if find_spec("lance") is not None:
-        return {group.fragment_id: group.count_rows() for group in table.to_lance().get_fragments()}
+        return rows_of_data_set(table.to_lance())
     numbers, counts = np.unique(row_ids_of(table) >> 32, return_counts=True)
     return dict(zip(numbers.tolist(), counts.tolist(), strict=True))
+
+
+def rows_of_data_set(data_set: Any) -> dict[int, int]:
+    """The same, of a table as Lance's package opens it."""
+    return {group.fragment_id: group.count_rows() for group in data_set.get_fragments()}
 
 
 def num_groups(table: Any) -> int:

@@ -20,7 +20,7 @@ from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from wordframe.errors import LibraryError, counted
-from wordframe.library._lance_index import LARGE_SEGMENTS, Effort, LanceIndex, effort_of, rows_by_group
+from wordframe.library._lance_index import LARGE_SEGMENTS, Effort, LanceIndex, effort_of, rows_of_data_set
 from wordframe.library._manifest import Manifest
 from wordframe.library._place import Place
 from wordframe.library._segment_table import library_errors
@@ -67,11 +67,11 @@ class Part:
         return Part(self.groups + other.groups, self.parts + other.parts, self.num_rows + other.num_rows)
 
 
-def parts_of(dataset: Any, rows: dict[int, int], column: str = VECTORS) -> list[Part]:
-    """The parts of the index over ``column``, and each group that is in none, of a table with ``rows`` by group."""
-    left, found = dict(rows), []
-    for index in dataset.describe_indices():
-        for part in index.segments if list(index.field_names) == [column] else ():
+def parts_of(data_set: Any) -> list[Part]:
+    """The parts of the index of a table, and each group that is in none."""
+    left, found = rows_of_data_set(data_set), []
+    for index in data_set.describe_indices():
+        for part in index.segments if list(index.field_names) == [VECTORS] else ():
             groups = tuple(sorted(group for group in part.fragment_ids if group in left))
             if groups:  # rows of a part that are all gone are no part of the table
                 found.append(Part(groups, (str(part.uuid),), sum(left.pop(group) for group in groups)))
@@ -107,7 +107,7 @@ class Shard:
     def nearest(self, look: Look) -> Found:
         """The ``look.limit`` nearest of the shard's own rows, or fewer."""
         with library_errors(self._place, "read"):
-            dataset, part = self._state(look.fingerprint, look.version)
+            data_set, part = self._state(look.fingerprint, look.version)
             if not part.num_rows:
                 return Found(np.empty(0, np.int64), np.empty(0, np.float32))
             nearest: dict[str, Any] = {"column": VECTORS, "q": look.query, "k": look.limit, "metric": "cosine"}
@@ -115,10 +115,10 @@ class Shard:
                 nearest |= {"nprobes": look.effort.partitions, "refine_factor": look.effort.refine}
             else:
                 nearest["use_index"] = False
-            found = dataset.scanner(
+            found = data_set.scanner(
                 columns=["_distance"],
                 nearest=nearest,
-                fragments=[dataset.get_fragment(group) for group in part.groups],
+                fragments=[data_set.get_fragment(group) for group in part.groups],
                 index_segments=list(part.parts) or None,
                 filter=look.where,
                 prefilter=True,
@@ -155,9 +155,8 @@ class Shard:
                     raise LibraryError(f"{self._place}: was made anew with another encoder; ask again")
             known = self._states.get(version)
             if known is None:
-                dataset = self._newest.checkout_version(version)
-                rows = {group.fragment_id: group.count_rows() for group in dataset.get_fragments()}
-                known = dataset, cut(parts_of(dataset, rows), self._shards)[self._number]
+                data_set = self._newest.checkout_version(version)
+                known = data_set, cut(parts_of(data_set), self._shards)[self._number]
                 self._states[version] = known
             return known
 
@@ -192,7 +191,7 @@ def check_shards(index: LanceIndex | None, shards: int, name: str) -> None:
             f"{name}: is small enough that each replica has its codes in memory; leave --shards out, and it is for "
             f"libraries of {LARGE_SEGMENTS:,} segments and more"
         )
-    most = sum(bool(part.parts) for part in parts_of(index.table.to_lance(), rows_by_group(index.table)))
+    most = sum(bool(part.parts) for part in parts_of(index.table.to_lance()))
     if shards > most:
         raise LibraryError(
             f"{name}: its index has {counted(most, 'part')}, one for each shard at least; say --shards {most}"

@@ -82,8 +82,9 @@ class Snapshot:
         self._index: VectorIndex | LanceIndex
         if is_large(table.table):
             effort = effort_of(table.table)
-            self._index = LanceIndex(table.table, effort)
-            if ask_shards is not None:
+            if ask_shards is None:
+                self._index = LanceIndex(table.table, effort)
+            else:
                 self._index = ShardedIndex(table.table, effort, manifest.fingerprint, ask_shards)
         else:
             earlier = before._index if before is not None and isinstance(before._index, VectorIndex) else None

@@ -11,7 +11,6 @@ shards no replica reads the index of a large library: all ask the same shards, e
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import logging
 import math
@@ -44,6 +43,7 @@ _END_SECONDS = 30.0
 """An indexing run that a replica started has 20 to commit what is finished."""
 _SHARD_SECONDS = 60.0
 """So long a search waits for a shard that is started anew, and loads its part of the index."""
+_AGAIN_SECONDS = 0.1
 
 
 class Replica:
@@ -114,16 +114,17 @@ def _ask(shards: Sequence[Any], look: Look) -> list[Found]:
     while len(found) < len(shards):
         asked = {number: shards[number].nearest.remote(look) for number in range(len(shards)) if number not in found}
         for number, answer in asked.items():
-            with contextlib.suppress(RayActorError):
-                try:
-                    found[number] = answer.result(timeout_s=max(0.0, until - time.monotonic()))
-                except TimeoutError:
-                    raise ProblemError(503, "a part of the library's index is being loaded; ask again soon") from None
+            try:
+                found[number] = answer.result(timeout_s=max(0.0, until - time.monotonic()))
+            except RayActorError:
+                time.sleep(_AGAIN_SECONDS)
+            except TimeoutError:
+                raise ProblemError(503, "a part of the library's index is being loaded; ask again soon") from None
     return list(found.values())
 
 
 @dataclass(frozen=True)
-class Running:
+class Condition:
     """How an application gets on. running: replicas and shards that are ready; problem: why it cannot begin."""
 
     running: int
@@ -204,7 +205,7 @@ class Serving:
         target = serve.RunTarget(_bound(served, replicas, shards, cores, options), name=_NAME)
         serve.run_many([target], wait_for_applications_running=False)
 
-    def look(self) -> Running:
+    def look(self) -> Condition:
         """How it gets on.
 
         Raises:
@@ -222,7 +223,7 @@ class Serving:
         running = sum(deployment.replica_states.get("RUNNING", 0) for deployment in told.deployments.values())
         reasons = [deployment.message for deployment in told.deployments.values() if deployment.message]
         failed = told.status == "DEPLOY_FAILED"
-        return Running(running, told.status == "RUNNING", _last_line("\n".join(reasons)) if failed else None)
+        return Condition(running, told.status == "RUNNING", _last_line("\n".join(reasons)) if failed else None)
 
     def close(self) -> None:
         """End the application, and the cluster if it is its own."""
@@ -293,8 +294,7 @@ def _bound(served: ServedLibrary, replicas: int, shards: int, cores: float, opti
     if shards:
         from wordframe.library import check_shards
 
-        snapshot = served.need_snapshot()
-        check_shards(snapshot.disk_index, shards, str(served.place))
+        check_shards(served.need_snapshot().disk_index, shards, str(served.place))
     parts = [
         serve.deployment(IndexShard, name=f"shard-{number}", **of_each).bind(
             str(served.place), number, shards, _environment(), cores
