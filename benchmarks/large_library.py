@@ -4,13 +4,14 @@
     python benchmarks/large_library.py --clips CLIPS --captions MSRVTT_JSFUSION_test.csv ...
 
 The made-up world of ``two_stage.py``, with the three scenes of a segment as its frames and eight or twelve segments a
-video, 7.5 GB a million; ``--share 0.75`` is the hard one, 1.5 the easy one. With ``--clips`` and ``--captions`` the
-picture side of the offline encoder: scenes are mixtures of the frames of real clips and of drawn classes, and queries
-are captions that people wrote, of other films. Every library is given the index on disk, whatever its size. With
-``--model`` it is prepared for one with one vector a video, too (``clip4clip-mean`` needs no training).
+video, 7.5 GB a million, or half of that with ``--dimension 256``; ``--share 0.75`` is the hard one, 1.5 the easy one.
+With ``--clips`` and ``--captions`` the picture side of the offline encoder: scenes are mixtures of the frames of real
+clips and of drawn classes, and queries are captions that people wrote, of other films. Every library is given the index
+on disk, whatever its size. With ``--model`` it is prepared for one with one vector a video, too (``clip4clip-mean``
+needs no training).
 
 Printed: how long that took and how large it is; the share of the exact top 10 (every scene compared in float32) within
-300 candidates, and the median of a look, for codes alone and with twice and four times as many rows compared exactly;
+300 candidates, and the median of a look, for codes alone and with two to sixteen times as many rows compared exactly;
 the first answer, the median of a whole search and the memory of a new process; how long each look-up takes, asked of
 all libraries in turn, and its ratio between the largest library and the smallest.
 """
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import datetime
 import hashlib
 import json
 import subprocess
@@ -32,6 +34,7 @@ from typing import Any
 import numpy as np
 import psutil
 import torch
+import two_stage
 from numpy.typing import NDArray
 from results import save
 from torch.nn import functional as F
@@ -39,18 +42,21 @@ from two_stage import BLOCK, SCENES, TOP, Best, NoEncoder, World, places
 
 from wordframe.encoders import Encoder, load_directions, load_encoder
 from wordframe.features import TextFeatures
-from wordframe.library import Effort, Library, SegmentEntry, SegmentFacts, Snapshot, VideoEntry, ids_clause
+from wordframe.library import Effort, Library, SegmentEntry, SegmentFacts, Snapshot, VideoEntry, _store, ids_clause
 from wordframe.models import TextVideoModel, load_model
 from wordframe.search import EncodedQuery, search
 
 CANDIDATES = 300
+REFINES = (1, 2, 4, 8, 16)
 TIMES = 41
+NUMBERS = two_stage.D
 A_PAIR = 20
 """Segments of two videos, of which the first has eight: Lance opens a column of one value all over more slowly than any
 that occurs."""
 SHORTER, SECONDS = 8, 12.0
 HEIGHTS = (240, 360, 480, 720, 1080)
 VIDEOS_A_COMMIT = 2_000
+COMMITS_A_MERGE = 50
 
 
 class MadeUp(World):
@@ -113,6 +119,7 @@ def build(folder: Path, world: MadeUp | OfflinePictures, num_queries: int) -> tu
         sentence = F.normalize(world.queries(num_queries).sentence, dim=-1)
         best = Best(num_queries, TOP)
         waiting: list[tuple[VideoEntry, list[SegmentEntry]]] = []
+        commits = 0
         for start in world.starts():
             scenes = world.scenes(start)
             flat = sentence @ F.normalize(torch.from_numpy(scenes).flatten(0, 1), dim=-1).T
@@ -120,7 +127,9 @@ def build(folder: Path, world: MadeUp | OfflinePictures, num_queries: int) -> tu
             waiting += videos_of(scenes, start)
             if len(waiting) >= VIDEOS_A_COMMIT or start + BLOCK >= world.count:
                 library.add_videos(waiting)
-                waiting = []
+                waiting, commits = [], commits + 1
+                if commits % COMMITS_A_MERGE == 0:  # a million segments, so that merging never writes all anew
+                    library.tidy(large_from=world.count + 1)
         np.savez(answers, truth=best.columns.numpy(), sentence=sentence.numpy())
     kept = np.load(answers)
     return library, kept["sentence"], kept["truth"]
@@ -179,7 +188,7 @@ def found_by(snapshot: Snapshot, queries: Any, truth: Any) -> list[dict[str, flo
     index = snapshot.disk_index
     assert index is not None
     rows = []
-    for refine in (1, 2, 4):
+    for refine in REFINES:
         shares, times = [], []
         for query, exact in zip(queries, truth, strict=True):
             started = time.perf_counter()
@@ -252,7 +261,8 @@ def ask_once(folder: Path) -> None:
 
 def asked_in_a_new_process(folder: Path) -> dict[str, float]:
     """Seconds from the start of a process to its first answer, the median of a search, memory beyond the imports'."""
-    told = subprocess.run([sys.executable, __file__, "--ask", str(folder)], check=True, capture_output=True, text=True)
+    command = [sys.executable, __file__, "--ask", str(folder), "--dimension", str(two_stage.D)]
+    told = subprocess.run(command, check=True, capture_output=True, text=True)
     found: dict[str, float] = json.loads(told.stdout)
     print(
         f"  a new process: first answer after {found['first_answer_s']:.1f} s, then {found['median_ms']:.0f} ms a "
@@ -297,12 +307,15 @@ def main() -> None:
     parser.add_argument("--segments", type=int, nargs="+", default=[1000, 1_000_000])
     parser.add_argument("--queries", type=int, default=100)
     parser.add_argument("--share", type=float, default=0.75)
+    parser.add_argument("--dimension", type=int, default=two_stage.D, help="of the made-up features")
     parser.add_argument("--clips", type=Path, help="real clips, for the picture side of the offline encoder")
     parser.add_argument("--captions", type=Path, help="a CSV of captions (column sentence), the queries with --clips")
     parser.add_argument("--model", help="a preset with one vector a video, for which the libraries are prepared, too")
     parser.add_argument("--keep", type=Path)
     parser.add_argument("--ask", type=Path, help=argparse.SUPPRESS)
     wanted = parser.parse_args()
+    two_stage.D = NoEncoder.dimension = wanted.dimension
+    _store._KEPT_VERSIONS = datetime.timedelta(0)  # nobody reads an earlier state, and twice the disk is much
     if wanted.ask is not None:
         return ask_once(wanted.ask)
     if (wanted.clips is None) != (wanted.captions is None):
@@ -310,6 +323,7 @@ def main() -> None:
     worlds = worlds_of(wanted)
     name = f"large_library_{wanted.share:g}" if wanted.clips is None else "large_library_offline"
     name += "" if wanted.model is None else f"_{wanted.model}"
+    name += "" if wanted.dimension == NUMBERS else f"_{wanted.dimension}"
     folders = places(wanted.keep, [f"{name}_{world.count}" for world in worlds])
     model = None if wanted.model is None else load_model(wanted.model, dimension=worlds[0].encoder.dimension)
     found = [measured(place, world, wanted.queries, model) for place, world in zip(folders, worlds, strict=True)]

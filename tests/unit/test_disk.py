@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -52,6 +54,40 @@ def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path: Path) -
     assert left.exists()
     remove_all_unfinished(tmp_path)
     assert sorted(os.listdir(tmp_path)) == [".mine.part.json", "a.json"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="nothing there can be killed so")
+def test_what_a_killed_process_left_among_temporary_files_goes_with_the_next_and_nothing_else(tmp_path: Path) -> None:
+    """One that is still held stays however old it is, and one that was made a moment ago, and what is not ours."""
+    killed = (
+        "import os, signal; from wordframe.disk import scratch_file\n"
+        "with scratch_file('.mp4') as (handle, name):\n"
+        "    os.write(handle, b'much'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    waits = (
+        "from wordframe.disk import scratch_file\n"
+        "with scratch_file() as (handle, name):\n    print(name, flush=True); input()"
+    )
+    with_folder = os.environ | {"TMPDIR": str(tmp_path)}
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", killed], env=with_folder, check=False)
+    (tmp_path / "mine.mp4").touch()
+    with subprocess.Popen(
+        [sys.executable, "-c", waits], env=with_folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as waiting:
+        assert waiting.stdout is not None
+        held = waiting.stdout.readline().strip()
+        left = [path for path in tmp_path.glob("*.mp4") if path.name != "mine.mp4"]
+        assert len(left) == 2
+        for old in (held, left[0], tmp_path / "mine.mp4"):
+            os.utime(old, (1e9, 1e9))
+        told = subprocess.run(
+            [sys.executable, "-c", waits], env=with_folder, input="\n", capture_output=True, text=True, check=True
+        )
+        assert sorted(map(str, tmp_path.iterdir())) == sorted([held, str(left[1]), str(tmp_path / "mine.mp4")])
+        assert not os.path.exists(told.stdout.strip())
+        waiting.communicate("\n")
+    assert not os.path.exists(held)
 
 
 def test_content_and_name_are_synced_around_the_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

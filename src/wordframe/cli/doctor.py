@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from wordframe.addresses import is_address
 from wordframe.cli.options import JsonOption, library_option, print_json
 from wordframe.errors import EXTRAS, WordframeError
 
@@ -61,6 +62,8 @@ def doctor(
         raise typer.BadParameter("--recall goes with --library")
     if verify and library is None:
         raise typer.BadParameter("--verify goes with --library")
+    if verify and is_address(str(library)):
+        raise typer.BadParameter("--verify is for a library in a folder: an object store checks what it holds itself")
     if mend and not verify:
         raise typer.BadParameter("--mend goes with --verify")
     findings: dict[str, Any] = {

@@ -104,6 +104,10 @@ class LanceIndex:
         return rows
 
 
+OpenIndex = Callable[[Any, Effort, str], LanceIndex]
+"""Gives the index over a column of a table at its version."""
+
+
 def rows_clause(row_ids: Sequence[int]) -> str:
     """An SQL condition: a row is one of these.
 

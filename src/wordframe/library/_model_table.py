@@ -26,6 +26,7 @@ from wordframe.features import VideoFeatures
 from wordframe.library._lance_index import (
     Effort,
     LanceIndex,
+    OpenIndex,
     index_vectors,
     make_look_ups,
     note_groups,
@@ -119,9 +120,12 @@ class ModelTable:
 
     Args:
         before: the same table at an earlier version, whose index is used again.
+        open_index: gives the index on disk of a large library's.
     """
 
-    def __init__(self, place: Place, table: Any, before: ModelTable | None = None) -> None:
+    def __init__(
+        self, place: Place, table: Any, before: ModelTable | None = None, open_index: OpenIndex = LanceIndex
+    ) -> None:
         self._place, self._table = place, table
         self.version = int(table.version)
         self._columns = [name for name in table.schema.names if name == "vector" or name in _BINARY]
@@ -131,7 +135,7 @@ class ModelTable:
             earlier = before._index if before is not None and isinstance(before._index, VectorIndex) else None
             self._index: VectorIndex | LanceIndex = VectorIndex(table, "code", dimension, earlier)
             if self.is_on_disk:
-                self._index = LanceIndex(table, Effort(), "vector")
+                self._index = open_index(table, Effort(), "vector")
 
     @property
     def schema(self) -> pa.Schema:
@@ -143,13 +147,13 @@ class ModelTable:
 
     @property
     def is_on_disk(self) -> bool:
-        """Whether it is that of a large library: found by indexes on disk, and complete up to ``first_unknown``."""
+        """Whether it is that of a large library: found by indexes on disk, and complete up to ``complete_groups``."""
         return self._num_groups is not None
 
     @property
-    def first_unknown(self) -> int:
-        """A row id: what each segment below it needs was here when the table was last filled."""
-        return (self._num_groups or 0) << 32
+    def complete_groups(self) -> int:
+        """What each segment needs that is in a file group of a lower number was here when the table was last filled."""
+        return self._num_groups or 0
 
     def count(self) -> int:
         """How many rows there are."""

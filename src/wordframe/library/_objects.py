@@ -13,12 +13,11 @@ import hashlib
 import io
 import os
 import re
-import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from wordframe.addresses import bucket_and_key, is_address
-from wordframe.disk import content_hash, one_line, short_hash
+from wordframe.disk import content_hash, one_line, scratch_file, short_hash
 from wordframe.errors import LibraryError, VideoError
 from wordframe.library._files import FoundFile, is_below
 from wordframe.object_storage import explain, open_store, told
@@ -122,21 +121,18 @@ def local_copy(
         yield path, None
         return
     suffix = os.path.splitext(path)[1]
-    handle, copy = tempfile.mkstemp(prefix="wordframe-", suffix=suffix if _SUFFIX.fullmatch(suffix) else "")
-    try:
+    with scratch_file(suffix if _SUFFIX.fullmatch(suffix) else "") as (handle, copy):
         digest = _copy(path, handle, options, should_stop)
         try:
             yield copy, digest
         except VideoError as error:
             raise VideoError(str(error).replace(one_line(copy), one_line(path))) from None
-    finally:
-        os.unlink(copy)
 
 
 def _copy(path: str, handle: int, options: Mapping[str, str] | None, should_stop: Callable[[], bool]) -> str:
-    """Copy an object into an open file, which is closed; gives its content hash."""
+    """Copy an object into an open file; gives its content hash."""
     digest = hashlib.blake2b(digest_size=16)
-    with open(handle, "wb", buffering=0) as file, contextlib.closing(read_whole(path, options)) as parts:
+    with open(handle, "wb", buffering=0, closefd=False) as file, contextlib.closing(read_whole(path, options)) as parts:
         for part in parts:
             if should_stop():
                 raise StoppedError

@@ -40,12 +40,13 @@ class PreparedOnDisk(Prepared):
     def _missing(self) -> list[int]:
         """Once, since neither table changes. After a loss of power either may have gone back; then too many are held
         to be there, and all are looked at."""
-        missing = self._missing_from(self._stored.first_unknown)
+        missing = self._missing_from(self._stored.complete_groups)
         is_complete = self._stored.count() >= self._table.count() - len(missing)
         return missing if is_complete else self._missing_from(0)
 
     def _missing_from(self, first: int) -> list[int]:
-        found = self._table.select(f"_rowid >= {first}", KEY_COLUMNS, row_ids=True)
+        unknown = [number for number in self._table.groups() if number >= first]
+        found = self._table.select_in_groups(unknown, "true", KEY_COLUMNS)
         if not len(found):
             return []
         keys = keys_of(found)

@@ -11,7 +11,7 @@ Neighbours: ``_verify.py`` finds the damage, and asks what would be lost by the 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from wordframe.library._durable import HINT_NAME, newest_version
 from wordframe.library._local import LocalFolder
 from wordframe.library._rows import VIDEO_NAMES, VideoEntry
-from wordframe.library._segment_table import SegmentTable, ids_clause
+from wordframe.library._segment_table import SegmentTable, groups_clause, ids_clause
 from wordframe.library._vector_index import row_ids_of
 
 SEGMENTS = "segments"
@@ -131,15 +131,6 @@ def _delete_groups(handle: Any, groups: list[int]) -> int:
     for start in range(0, len(groups), _AT_ONCE):
         handle.delete(groups_clause(groups[start : start + _AT_ONCE]))
     return before - int(handle.count_rows())
-
-
-def groups_clause(groups: Sequence[int]) -> str:
-    """An SQL condition: a row lies in one of these groups.
-
-    >>> groups_clause([1])
-    '(_rowid >= 4294967296 AND _rowid < 8589934592)'
-    """
-    return " OR ".join(f"(_rowid >= {group << 32} AND _rowid < {(group + 1) << 32})" for group in groups)
 
 
 def _delete_partial_videos(segments: SegmentTable) -> list[VideoEntry]:

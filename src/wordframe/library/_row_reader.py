@@ -18,16 +18,22 @@ from wordframe.library._segments import FACT_COLUMNS, KeptRows, SegmentFacts, Se
 
 CACHE_MB = 256
 """For candidates of earlier searches: some 17,000 segments of 12 frames at D = 512."""
+CACHE_MB_OF_LARGE = 128
+"""In a large library few segments are candidates twice, and its index wants memory, too."""
 MOST_KEPT_AT_ONCE = 1024
 CellsOf: TypeAlias = Callable[[Sequence[int], Sequence[str]], list[Cells]]
 
 
 class RowReader:
-    """The rows of ``table``, whose frames have ``dimension`` numbers. Any number of threads may ask."""
+    """The rows of ``table``, whose frames have ``dimension`` numbers. Any number of threads may ask.
 
-    def __init__(self, table: SegmentTable, dimension: int) -> None:
+    Args:
+        cache_mb: so much of what was read last is kept.
+    """
+
+    def __init__(self, table: SegmentTable, dimension: int, cache_mb: int = CACHE_MB) -> None:
         self._table, self._dimension = table, dimension
-        self._kept = KeptRows(CACHE_MB * 2**20)
+        self._kept = KeptRows(cache_mb * 2**20)
 
     def facts(self, row_ids: Sequence[int]) -> list[SegmentFacts]:
         """What a search shows of some segments, from memory where they were read before."""

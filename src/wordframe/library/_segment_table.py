@@ -9,6 +9,7 @@ import contextlib
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from wordframe.disk import shown_command
 from wordframe.errors import LibraryError
-from wordframe.library._lance_index import num_groups
+from wordframe.library._lance_index import num_groups, rows_by_group
 from wordframe.library._place import Place
 from wordframe.library._rows import SEGMENT_SCHEMA, VIDEO_NAMES, VideoEntry
 from wordframe.library._vector_index import row_ids_of
@@ -103,6 +104,25 @@ class SegmentTable:
         with self._reading():
             return num_groups(self.table)
 
+    def groups(self) -> dict[int, str]:
+        """The file groups by number, and a text of each that is another as soon as one of its rows or cells is."""
+        with self._reading():
+            if find_spec("lance") is None:
+                return dict.fromkeys(rows_by_group(self.table), str(self.version))
+            return {group.fragment_id: str(group.metadata) for group in self.table.to_lance().get_fragments()}
+
+    def select_in_groups(self, groups: Collection[int], where: str, columns: Sequence[str]) -> pa.Table:
+        """As ``select`` with ``_rowid``, of some file groups alone: no other is looked at."""
+        if not groups:
+            return self.select("false", columns, row_ids=True)
+        if find_spec("lance") is None:
+            return self.select(f"({groups_clause(groups)}) AND ({where})", columns, row_ids=True)
+        with self._reading():
+            data_set = self.table.to_lance()
+            read = [data_set.get_fragment(number) for number in sorted(groups)]
+            scanner = data_set.scanner(fragments=read, columns=[*columns], filter=where, with_row_id=True)
+            return scanner.to_table().select([*columns, "_rowid"])
+
     def row_blocks(self, size: int) -> Iterator[NDArray[np.int64]]:
         """Row ids of all segments, at most ``size`` at a time."""
         with self._reading():
@@ -150,12 +170,21 @@ class SegmentTable:
         entries = [VideoEntry.of_row(row) for row in self.select(first_segments(where), VIDEO_NAMES).to_pylist()]
         return sorted(entries, key=lambda entry: os.fsencode(entry.path))
 
-    def videos_by_path(self, where: str | None = None) -> NDArray[np.int64]:
-        """Row ids of the first segments of the videos, or of those that ``where`` lets through, by path."""
+    def videos_by_path(self, where: str) -> NDArray[np.int64]:
+        """Row ids of the first segments of the videos that ``where`` lets through, by path; of all: ``VideoList``."""
         found = self.select(first_segments(where), ["path_bytes"], row_ids=True)
         rows: NDArray[np.int64] = found["_rowid"].to_numpy().astype(np.int64)
         order: NDArray[np.uint64] = pc.array_sort_indices(found["path_bytes"].combine_chunks()).to_numpy()
         return rows[order]
+
+
+def groups_clause(groups: Iterable[int]) -> str:
+    """An SQL condition: a row lies in one of these file groups.
+
+    >>> groups_clause([1])
+    '(_rowid >= 4294967296 AND _rowid < 8589934592)'
+    """
+    return " OR ".join(f"(_rowid >= {group << 32} AND _rowid < {(group + 1) << 32})" for group in groups)
 
 
 def first_segments(where: str | None) -> str:

@@ -1,9 +1,10 @@
 """The index on disk of a large library cut into shards, each read by a process of its own, and their answers merged.
 
 The index consists of parts, each over some groups of rows. A shard has whole parts, and groups that no part covers yet.
-Which ones follows from the state of the library and its own number, so nobody hands them out, and two states may be
-asked in turn. Each shard compares exactly what it gives, so the best of all shards are the best of the library: cutting
-loses nothing, and each holds the codes of its own parts alone.
+Which ones follows from the state of the table and its own number, so nobody hands them out, and two states may be asked
+in turn. So it is with what a model with one vector a video keeps, too: a shard has a part of each table. Each compares
+exactly what it gives, so the best of all shards are the best of the library: cutting loses nothing, and each holds the
+codes of its own parts alone.
 Neighbours: ``_lance_index.py`` makes the index; ``server/on_ray.py`` runs a shard in each process; ``snapshot.py`` asks
 them.
 """
@@ -27,8 +28,11 @@ from wordframe.library._segment_table import library_errors
 from wordframe.library._store import connect
 from wordframe.library._vectors import VECTORS, is_large
 
+_SEGMENTS = "segments"
 _KEPT_STATES = 3
 """A new state is asked for while searches of the one before still run."""
+_KEPT_TABLES = 2
+"""A server asks for the segments, and for what its model keeps."""
 
 
 class Found(NamedTuple):
@@ -40,11 +44,13 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class Look:
-    """A question to all shards. fingerprint: of the library's encoder; version: of its state; the rest is that of
-    ``LanceIndex.nearest``."""
+    """A question to all shards. fingerprint: of the library's encoder; table, version, column: the name of a table, its
+    state, and what rows are found by; the rest is that of ``LanceIndex.nearest``."""
 
     fingerprint: str
+    table: str
     version: int
+    column: str
     query: NDArray[np.float32]
     limit: int
     where: str | None
@@ -67,11 +73,11 @@ class Part:
         return Part(self.groups + other.groups, self.parts + other.parts, self.num_rows + other.num_rows)
 
 
-def parts_of(data_set: Any) -> list[Part]:
-    """The parts of the index of a table, and each group that is in none."""
+def parts_of(data_set: Any, column: str = VECTORS) -> list[Part]:
+    """The parts of the index over a column of a table, and each group that is in none."""
     left, found = rows_of_data_set(data_set), []
     for index in data_set.describe_indices():
-        for part in index.segments if list(index.field_names) == [VECTORS] else ():
+        for part in index.segments if list(index.field_names) == [column] else ():
             groups = tuple(sorted(group for group in part.fragment_ids if group in left))
             if groups:  # rows of a part that are all gone are no part of the table
                 found.append(Part(groups, (str(part.uuid),), sum(left.pop(group) for group in groups)))
@@ -101,16 +107,17 @@ class Shard:
     def __init__(self, place: Place, number: int, shards: int) -> None:
         self._place, self._number, self._shards = place, number, shards
         self._opening = threading.Lock()
-        self._states: LRUCache[int, tuple[Any, Part]] = LRUCache(_KEPT_STATES)
+        self._tables: dict[str, Any] = {}
+        self._states: LRUCache[tuple[str, int], tuple[Any, Part]] = LRUCache(_KEPT_STATES * _KEPT_TABLES)
         self._open()
 
     def nearest(self, look: Look) -> Found:
         """The ``look.limit`` nearest of the shard's own rows, or fewer."""
         with library_errors(self._place, "read"):
-            data_set, part = self._state(look.fingerprint, look.version)
+            data_set, part = self._state(look)
             if not part.num_rows:
                 return Found(np.empty(0, np.int64), np.empty(0, np.float32))
-            nearest: dict[str, Any] = {"column": VECTORS, "q": look.query, "k": look.limit, "metric": "cosine"}
+            nearest: dict[str, Any] = {"column": look.column, "q": look.query, "k": look.limit, "metric": "cosine"}
             if part.parts:
                 nearest |= {"nprobes": look.effort.partitions, "refine_factor": look.effort.refine}
             else:
@@ -127,50 +134,56 @@ class Shard:
         return Found(found["_rowid"].to_numpy().astype(np.int64), found["_distance"].to_numpy())
 
     def warm(self) -> None:
-        """Read the codes, so that no search waits for them."""
-        dimension = self._newest.schema.field(VECTORS).type.value_type.list_size
-        ones = np.ones(dimension, np.float32)
-        self.nearest(Look(self._fingerprint, int(self._newest.version), ones, 1, None, effort_of(self._table)))
+        """Read the codes of the segments, so that no search waits for them."""
+        newest = self._tables[_SEGMENTS]
+        dimension = newest.schema.field(VECTORS).type.value_type.list_size
+        version, ones = int(newest.version), np.ones(dimension, np.float32)
+        self.nearest(Look(self._fingerprint, _SEGMENTS, version, VECTORS, ones, 1, None, self._effort))
 
-    def num_rows(self, version: int) -> int:
-        """How many of the library's segments it reads in a state."""
+    def num_rows(self, look: Look) -> int:
+        """How many rows it reads for a question."""
         with library_errors(self._place, "read"):
-            return self._state(self._fingerprint, version)[1].num_rows
+            return self._state(look)[1].num_rows
 
     def _open(self) -> None:
         manifest = Manifest.read(self._place)
         self._fingerprint = "" if manifest is None else manifest.fingerprint
         with library_errors(self._place, "read"):
-            self._table = connect(self._place).open_table("segments")
-            if not is_large(self._table):
+            table = connect(self._place).open_table(_SEGMENTS)
+            if not is_large(table):
                 raise LibraryError(f"{self._place}: has no index on disk, so there is nothing to cut into shards")
-            self._newest = self._table.to_lance()  # what it has read of the index serves all states
+            self._effort, self._tables = effort_of(table), {_SEGMENTS: table.to_lance()}
         self._states.clear()
 
-    def _state(self, fingerprint: str, version: int) -> tuple[Any, Part]:
+    def _state(self, look: Look) -> tuple[Any, Part]:
         with self._opening:
-            if fingerprint != self._fingerprint:
+            if look.fingerprint != self._fingerprint:
                 self._open()  # wordframe upgrade --encoder put another in its place
-                if fingerprint != self._fingerprint:
+                if look.fingerprint != self._fingerprint:
                     raise LibraryError(f"{self._place}: was made anew with another encoder; ask again")
-            known = self._states.get(version)
+            known = self._states.get((look.table, look.version))
             if known is None:
-                data_set = self._newest.checkout_version(version)
-                known = data_set, cut(parts_of(data_set), self._shards)[self._number]
-                self._states[version] = known
+                if look.table not in self._tables:  # kept, since what it has read of the index serves all states
+                    self._tables[look.table] = connect(self._place).open_table(look.table).to_lance()
+                data_set = self._tables[look.table].checkout_version(look.version)
+                known = data_set, cut(parts_of(data_set, look.column), self._shards)[self._number]
+                self._states[look.table, look.version] = known
             return known
 
 
 class ShardedIndex(LanceIndex):
-    """A library's index on disk, looked into by its shards."""
+    """An index on disk of a library, looked into by its shards. fingerprint: of the library's encoder."""
 
-    def __init__(self, table: Any, effort: Effort, fingerprint: str, ask: AskShards) -> None:
-        super().__init__(table, effort)
+    def __init__(self, fingerprint: str, ask: AskShards, table: Any, effort: Effort, column: str = VECTORS) -> None:
+        super().__init__(table, effort, column)
         self._fingerprint, self._ask = fingerprint, ask
 
     def nearest(self, query: NDArray[np.float32], limit: int, where: str | None = None) -> list[int]:
         """See ``LanceIndex``."""
-        found = self._ask(Look(self._fingerprint, int(self.table.version), query, limit, where, self.effort))
+        version = int(self.table.version)
+        found = self._ask(
+            Look(self._fingerprint, self.table.name, version, self._column, query, limit, where, self.effort)
+        )
         rows = np.concatenate([one.rows for one in found])
         order = np.lexsort((rows, np.concatenate([one.distances for one in found])))
         best: list[int] = rows[order[:limit]].tolist()

@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from cachetools import LRUCache
 
+from wordframe.library._lance_index import OpenIndex
 from wordframe.library._model_table import ModelTable, columns_of, table_name
 from wordframe.library._place import Place
 from wordframe.library._segment_table import SegmentTable
@@ -25,10 +26,11 @@ Make: TypeAlias = Callable[[SegmentTable, ModelTable | None, Snapshot | None], S
 
 
 class Snapshots:
-    """Those of the library at ``place``, whose tables ``store`` opens. Any number of threads may ask."""
+    """Those of the library at ``place``, whose tables ``store`` opens, and ``open_index`` their indexes on disk. Any
+    number of threads may ask."""
 
-    def __init__(self, place: Place, store: Callable[[], Store]) -> None:
-        self._place, self._store = place, store
+    def __init__(self, place: Place, store: Callable[[], Store], open_index: OpenIndex) -> None:
+        self._place, self._store, self._open_index = place, store, open_index
         self._last: LRUCache[TextVideoModel | None, tuple[object, Snapshot]] = LRUCache(_MODELS_AT_ONCE)
         self._table_names: LRUCache[TextVideoModel, str] = LRUCache(_MODELS_AT_ONCE)
         self._looking = threading.Lock()
@@ -59,5 +61,6 @@ class Snapshots:
         for name in self._names_of_tables(model):
             table = self._store().open_model_table(name)
             if table is not None:
-                return ModelTable(self._place, table, None if before is None else before.model_table)
+                earlier = None if before is None else before.model_table
+                return ModelTable(self._place, table, earlier, self._open_index)
         return None

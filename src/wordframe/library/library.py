@@ -17,12 +17,13 @@ import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from wordframe.addresses import is_address
 from wordframe.encoders import Encoder, load_encoder
 from wordframe.errors import LibraryError
 from wordframe.library._known_models import forget_model, prepare, prepare_known
-from wordframe.library._lance_index import LARGE_SEGMENTS, Effort
+from wordframe.library._lance_index import LARGE_SEGMENTS, Effort, LanceIndex
 from wordframe.library._manifest import (
     FORMAT,
     MANIFEST_NAME,
@@ -37,7 +38,7 @@ from wordframe.library._place import Place, local_folder, place_of
 from wordframe.library._rows import SegmentEntry, VideoEntry, segment_rows
 from wordframe.library._sampling import keep_sampling
 from wordframe.library._segment_table import SegmentTable
-from wordframe.library._shards import AskShards
+from wordframe.library._shards import AskShards, ShardedIndex
 from wordframe.library._snapshots import Snapshots
 from wordframe.library._store import FailureEntry, ModelEntry, Store
 from wordframe.library.snapshot import Snapshot
@@ -65,7 +66,7 @@ class Library:
         self._manifest = manifest
         self._encoder, self._runtime = encoder, runtime
         self._ask_shards = ask_shards
-        self._snapshots = Snapshots(place, lambda: self._store)
+        self._snapshots = Snapshots(place, lambda: self._store, self._open_index)
 
     @classmethod
     def open(
@@ -197,10 +198,15 @@ class Library:
                 roots=self.roots,
                 model_table=model_table,
                 before=before,
-                ask_shards=self._ask_shards,
+                open_index=self._open_index,
             )
 
         return self._snapshots.now(model, make)
+
+    def _open_index(self, table: Any, effort: Effort, column: str) -> LanceIndex:
+        if self._ask_shards is None:
+            return LanceIndex(table, effort, column)
+        return ShardedIndex(self.manifest.fingerprint, self._ask_shards, table, effort, column)
 
     @cached_property
     def _default_model(self) -> TextVideoModel:
@@ -285,7 +291,8 @@ class Library:
         places = expanded(paths)
         there = those_there(places)
         if not there and not (prune and force):
-            raise LibraryError(f"{', '.join(places) or 'no path'}: no such file or folder; name what is to be indexed")
+            what = "no such object, and none below it" if any(map(is_address, places)) else "no such file or folder"
+            raise LibraryError(f"{', '.join(places) or 'no path'}: {what}; name what is to be indexed")
         with self.locked():
             self._open_for_writing()
             add_roots(self.place, there)

@@ -33,19 +33,19 @@ from wordframe.encoders import Encoder
 from wordframe.errors import NotFoundError
 from wordframe.features import VideoFeatures
 from wordframe.library._files import is_below
-from wordframe.library._lance_index import LOOSE_ROWS, LanceIndex, effort_of, rows_clause, widened
+from wordframe.library._lance_index import LOOSE_ROWS, LanceIndex, OpenIndex, effort_of, rows_clause, widened
 from wordframe.library._manifest import Manifest
 from wordframe.library._model_table import KEY_COLUMNS, ModelTable, keys_of
 from wordframe.library._place import Place
 from wordframe.library._prepared import Prepared
 from wordframe.library._prepared_on_disk import PreparedOnDisk
-from wordframe.library._row_reader import RowReader
+from wordframe.library._row_reader import CACHE_MB, CACHE_MB_OF_LARGE, RowReader
 from wordframe.library._rows import VIDEO_NAMES, VideoEntry
 from wordframe.library._segment_table import SegmentTable, first_segments, ids_clause, library_errors
 from wordframe.library._segments import FACT_COLUMNS, SegmentFacts, SegmentRow, Segments, facts_of, video_of
-from wordframe.library._shards import AskShards, ShardedIndex
 from wordframe.library._vector_index import VectorIndex
-from wordframe.library._vectors import is_large
+from wordframe.library._vectors import VECTORS, is_large
+from wordframe.library._video_list import VideoList, list_videos
 from wordframe.models import TextVideoModel, fit_frames
 
 KEPT_ORDERS, KEPT_COPIES = 4, 4096
@@ -73,7 +73,7 @@ class Snapshot:
         roots: Callable[[], list[str]],
         model_table: ModelTable | None = None,
         before: Snapshot | None = None,
-        ask_shards: AskShards | None = None,
+        open_index: OpenIndex = LanceIndex,
     ) -> None:
         self.place, self.manifest = place, manifest
         self.version = table.version
@@ -81,18 +81,17 @@ class Snapshot:
         self._load_model, self._load_encoder, self._read_roots = model, encoder, roots
         self._index: VectorIndex | LanceIndex
         if is_large(table.table):
-            effort = effort_of(table.table)
-            if ask_shards is None:
-                self._index = LanceIndex(table.table, effort)
-            else:
-                self._index = ShardedIndex(table.table, effort, manifest.fingerprint, ask_shards)
+            self._index = open_index(table.table, effort_of(table.table), VECTORS)
         else:
             earlier = before._index if before is not None and isinstance(before._index, VectorIndex) else None
             self._index = VectorIndex(table.table, "centroids", manifest.dimension, earlier)
-        self._reader = RowReader(table, manifest.dimension)
-        self._orders: LRUCache[str | None, NDArray[np.int64]] = LRUCache(KEPT_ORDERS)
+        is_small = isinstance(self._index, VectorIndex)
+        self._reader = RowReader(table, manifest.dimension, CACHE_MB if is_small else CACHE_MB_OF_LARGE)
+        self._listed: VideoList | None = None
+        self._earlier_list: VideoList | None = None if before is None else before._listed or before._earlier_list
+        self._orders: LRUCache[str, NDArray[np.int64]] = LRUCache(KEPT_ORDERS)
         self._copies: LRUCache[str, list[tuple[str, str]]] = LRUCache(KEPT_COPIES)
-        self._ordering, self._looking = threading.Lock(), threading.Lock()
+        self._ordering, self._listing, self._looking = threading.Lock(), threading.Lock(), threading.Lock()
 
     def is_of(self, table: SegmentTable, model_table: ModelTable | None) -> bool:
         """Whether these tables are at the versions that the snapshot reads."""
@@ -160,23 +159,28 @@ class Snapshot:
 
         Their order is found once for each condition, and kept for the last few.
         """
+        order = self._list.rows if where is None else self._order(where)
+        found = self._table.take(order[offset : offset + limit].tolist(), VIDEO_NAMES)
+        return [VideoEntry.of_row(row) for row in found.to_pylist()], len(order)
+
+    def _order(self, where: str) -> NDArray[np.int64]:
         with self._ordering:
             order = self._orders.get(where)
             if order is None:
                 order = self._orders[where] = self._table.videos_by_path(where)
-        found = self._table.take(order[offset : offset + limit].tolist(), VIDEO_NAMES)
-        return [VideoEntry.of_row(row) for row in found.to_pylist()], len(order)
+            return order
 
-    @cached_property
+    @property
+    def _list(self) -> VideoList:
+        with self._listing:  # many may ask at once, one reads
+            if self._listed is None:
+                self._listed, self._earlier_list = list_videos(self._table, self._earlier_list), None
+            return self._listed
+
+    @property
     def folders(self) -> dict[str, tuple[int, float]]:
         """The folders that videos lie in, by name: how many do, and their seconds in all."""
-        found = self._table.select(first_segments(None), ["path_bytes", "duration_seconds"])
-        totals: dict[str, tuple[int, float]] = {}
-        for path, seconds in zip(found["path_bytes"].to_pylist(), found["duration_seconds"].to_pylist(), strict=True):
-            folder = os.path.dirname(os.fsdecode(path))
-            count, total = totals.get(folder, (0, 0.0))
-            totals[folder] = (count + 1, total + seconds)
-        return dict(sorted(totals.items()))
+        return self._list.folders
 
     def videos_by_id(self, video_ids: Sequence[str]) -> dict[str, VideoEntry]:
         """Some videos; those that are not here are left out."""
