@@ -107,7 +107,7 @@ def test_rows_for_a_large_library_have_its_vectors_before_it_is_tidied(
         library.index(videos / "red.mp4")
         library.tidy(large_from=1)
         with monkeypatch.context() as patch:
-            patch.setattr("wordframe.library._store.Store.tidy", lambda self: None)
+            patch.setattr("wordframe.library._store.Store.tidy", lambda self, **_: None)
             library.index(videos, executor=executor)
     here, there = ({row["segment_id"]: row["vectors"] for row in vectors_of(library)} for library in libraries)
     assert len(here) == len(rows_of(libraries[0]))

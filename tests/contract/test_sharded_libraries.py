@@ -7,6 +7,7 @@ import pickle
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from torch.nn.functional import normalize
 from tests.contract.test_large_libraries import D, NoEncoder, check, queries, video
 from wordframe.errors import LibraryError
 from wordframe.library import Effort, Found, Library, Look, Shard, check_shards, ids_clause, place_of
+from wordframe.library._lance_index import IndexPart, make_part
 from wordframe.library._shards import Part, cut, parts_of
 from wordframe.library._store import Store
 from wordframe.library._vectors import VECTORS
@@ -67,6 +69,24 @@ def test_an_index_is_made_of_a_part_for_each_so_many_rows(folder: Path) -> None:
     parts = parts_of(index.table.to_lance())
     assert [(len(part.parts), part.num_rows) for part in parts] == [(1, EACH)] * BATCHES
     check(Library.open(folder, encoder=NoEncoder()).snapshot(), list(range(SIZE)))  # who is not cut reads all parts
+
+
+def test_parts_may_be_made_by_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever makes one is sent what it needs, and sends back what is committed: both through pickles."""
+    monkeypatch.setattr("wordframe.library._lance_index._SEGMENTS_A_PART", EACH)
+    monkeypatch.setattr("wordframe.library._store.wants_merging", lambda *_: False)
+    library = Library.open(tmp_path / "library", encoder=NoEncoder())
+    for first in range(0, SIZE, EACH):
+        library.add_videos(video(number) for number in range(first, first + EACH))
+
+    def make(parts: Sequence[IndexPart]) -> list[Any]:
+        return [pickle.loads(pickle.dumps(make_part(pickle.loads(pickle.dumps(part))))) for part in parts]
+
+    Store(library.place).tidy(large_from=SIZE, make_parts=make)
+    index = library.snapshot().disk_index
+    assert index is not None
+    assert [part.num_rows for part in parts_of(index.table.to_lance())] == [EACH] * BATCHES
+    check(library.snapshot(), list(range(SIZE)))
 
 
 @pytest.mark.parametrize("shards", [1, 2, 3, 4])

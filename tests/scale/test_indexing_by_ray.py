@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,17 @@ import psutil
 import pytest
 
 from tests.colours import ColourEncoder, write_scenes
+from tests.contract.test_large_libraries import NoEncoder, check
+from tests.contract.test_large_libraries import video as made_up
 from tests.object_server import ObjectServer
 from tests.scale.conftest import add_node
 from tests.scale.worlds import DEADLY, DeadlyEncoder, readers, rows_of, write_videos
+from wordframe.errors import WordframeError
 from wordframe.library import IndexProgress, Library, RayExecutor
+from wordframe.library._fragments import TablePlace
+from wordframe.library._lance_index import IndexPart
+from wordframe.library._shards import parts_of
+from wordframe.library._store import Store
 
 pytestmark = pytest.mark.scale
 ROOT = Path(__file__).parents[2]
@@ -171,11 +178,52 @@ def test_actors_write_the_vectors_of_a_large_library(
     library = Library.open(tmp_path / "library", encoder=ColourEncoder())
     library.index(videos / "000.mp4")
     library.tidy(large_from=1)
-    monkeypatch.setattr("wordframe.library._store.Store.tidy", lambda self: None)
+    monkeypatch.setattr("wordframe.library._store.Store.tidy", lambda self, **_: None)
     library.index([videos / f"{number:03d}.mp4" for number in range(9)], executor=executor)
     rows = library.snapshot().select("true", ["vectors", "path"])
     assert len({row["path"] for row in rows}) == 9
     assert all(row["vectors"] for row in rows)
+
+
+def test_the_parts_of_an_index_on_disk_are_made_by_the_cluster(
+    executor: RayExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each by a task; a process that is killed meanwhile costs nothing but time."""
+    monkeypatch.setattr("wordframe.library._lance_index._SEGMENTS_A_PART", 200)
+    monkeypatch.setattr("wordframe.library._store.wants_merging", lambda *_: False)  # files as small as that
+    library = Library.open(tmp_path / "library", encoder=NoEncoder())
+    for first in range(0, 600, 200):
+        library.add_videos(made_up(number) for number in range(first, first + 200))
+    killed = []
+
+    def make(parts: Sequence[IndexPart]) -> list[Any]:
+        kill = threading.Timer(0.2, lambda: killed.append(kill_a_worker()))
+        kill.start()
+        try:
+            return executor.make_index(parts)
+        finally:
+            kill.join()
+
+    Store(library.place).tidy(large_from=600, make_parts=make)
+    snapshot = library.snapshot()
+    assert snapshot.disk_index is not None
+    parts = parts_of(snapshot.disk_index.table.to_lance())
+    assert [(len(part.parts), part.num_rows) for part in parts] == [(1, 200)] * 3
+    check(snapshot, list(range(600)))
+    with pytest.raises(WordframeError, match=r"^a reader on the Ray cluster failed: .*nothing"):
+        executor.make_index([IndexPart(TablePlace(str(tmp_path / "nothing")), 1, "vectors", (0,), 200)])
+
+
+def kill_a_worker() -> int:
+    """One of Ray's processes that do its tasks, if one does; how many did."""
+    found = [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if "ray::_make" in " ".join(process.info["cmdline"] or [])
+    ]
+    for process in found[:1]:
+        process.kill()
+    return len(found)
 
 
 def test_videos_on_object_storage_need_no_shared_folder_and_the_same_options_everywhere(

@@ -7,13 +7,14 @@ summary and the status are the indexer's, and those of ``_preparing.py``.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from wordframe.cores import usable_cores
 from wordframe.library._claims import Claims
 
 if TYPE_CHECKING:
     from wordframe.library._fragments import TablePlace
+    from wordframe.library._lance_index import IndexPart
     from wordframe.library._preparing import Block, Made, Preparing
     from wordframe.library._reading import Event, Settings, VideoJob
 
@@ -43,6 +44,10 @@ class Executor(Protocol):
         """The rows of each block, in any order."""
         ...
 
+    def make_index(self, parts: Sequence[IndexPart]) -> list[Any]:
+        """Parts of an index on disk, in the order in which they are given."""
+        ...
+
 
 class LocalExecutor:
     """Reads in this process, on all cores that it may use."""
@@ -62,3 +67,8 @@ class LocalExecutor:
         from wordframe.library._preparing import prepare_blocks
 
         return prepare_blocks(blocks, asked, should_stop)
+
+    def make_index(self, parts: Sequence[IndexPart]) -> list[Any]:
+        from wordframe.library._lance_index import make_parts_here
+
+        return make_parts_here(parts)

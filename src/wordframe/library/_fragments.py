@@ -30,8 +30,8 @@ class TablePlace:
     uri: str
     storage_options: Mapping[str, str] | None = None
 
-    def open(self) -> Any:
-        """Lance's data set, at its newest version.
+    def open(self, version: int | None = None) -> Any:
+        """Lance's data set, at its newest version or at another.
 
         Raises:
             MissingExtraError: Lance's own package is not installed.
@@ -39,7 +39,7 @@ class TablePlace:
         with needs_extra("ray", "writing from many machines"):
             import lance
         options = None if self.storage_options is None else dict(self.storage_options)
-        return lance.dataset(self.uri, storage_options=options)
+        return lance.dataset(self.uri, version=version, storage_options=options)
 
 
 def write_rows(place: TablePlace, rows: Sequence[Mapping[str, Any]]) -> list[Any]:

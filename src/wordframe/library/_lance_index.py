@@ -24,6 +24,7 @@ import pyarrow as pa
 from lancedb.index import Bitmap, BTree, IvfRq
 from numpy.typing import NDArray
 
+from wordframe.library._fragments import TablePlace
 from wordframe.library._vector_index import row_ids_of
 from wordframe.library._vectors import VECTORS, is_large, vectors_type, with_vectors
 
@@ -186,13 +187,46 @@ def num_groups(table: Any) -> int:
 # Writing -------------------------------------------------------------------------------------------------------------
 
 
-def keep_indexes(table: Any, large_from: int) -> None:
+@dataclass(frozen=True)
+class IndexPart:
+    """A part of an index that is to be made, anywhere: over a column of some groups of rows of a table's version."""
+
+    table: TablePlace
+    version: int
+    column: str
+    groups: tuple[int, ...]
+    num_rows: int
+
+
+MakeParts = Callable[[Sequence[IndexPart]], list[Any]]
+"""Makes parts of an index, in any order of time; what it gives for each can be pickled, and is committed together."""
+
+
+def make_part(part: IndexPart) -> Any:
+    """Make a part, as files beside the table that nobody sees before they are committed."""
+    return part.table.open(part.version).create_index_uncommitted(
+        part.column,
+        "IVF_RQ",
+        name=f"{part.column}_idx",
+        metric="cosine",
+        num_bits=1,
+        num_partitions=_partitions(part.num_rows),
+        fragment_ids=list(part.groups),
+    )
+
+
+def make_parts_here(parts: Sequence[IndexPart]) -> list[Any]:
+    """Make them in this process, one after the other."""
+    return [make_part(part) for part in parts]
+
+
+def keep_indexes(table: Any, large_from: int, make_parts: MakeParts = make_parts_here) -> None:
     """Give a table the indexes that its size asks for, as far as it has them not."""
     count = table.count_rows()
     if count >= min(LOOKED_UP_SEGMENTS, large_from):
         make_look_ups(table)
     if is_large(table) or (count >= large_from and can_be_large() and takes(_dimension(table))):
-        make_large(table)
+        make_large(table, make_parts)
 
 
 def takes(dimension: int) -> bool:
@@ -214,7 +248,7 @@ def make_look_ups(table: Any) -> None:
             table.create_index(column, config=kind)
 
 
-def index_vectors(table: Any, column: str) -> None:
+def index_vectors(table: Any, column: str, make_parts: MakeParts = make_parts_here) -> None:
     """Make the index over a column of vectors unless there is one: of one part, or of one for each so many rows."""
     if any(config.columns == [column] for config in table.list_indices()):
         return
@@ -223,20 +257,9 @@ def index_vectors(table: Any, column: str) -> None:
         config = IvfRq(distance_type="cosine", num_bits=1, num_partitions=_partitions(table.count_rows()))
         table.create_index(column, config=config)
         return
-    dataset = table.to_lance()
-    made = [
-        dataset.create_index_uncommitted(
-            column,
-            "IVF_RQ",
-            name=f"{column}_idx",
-            metric="cosine",
-            num_bits=1,
-            num_partitions=_partitions(sum(part.values())),
-            fragment_ids=list(part),
-        )
-        for part in parts
-    ]
-    dataset.commit_existing_index_segments(f"{column}_idx", column, made)
+    place = TablePlace(table.uri, table.latest_storage_options())
+    wanted = [IndexPart(place, int(table.version), column, tuple(part), sum(part.values())) for part in parts]
+    table.to_lance().commit_existing_index_segments(f"{column}_idx", column, make_parts(wanted))
     table.checkout_latest()
 
 
@@ -250,12 +273,12 @@ def _parts(groups: Mapping[int, int]) -> list[dict[int, int]]:
     return parts
 
 
-def make_large(table: Any) -> None:
+def make_large(table: Any, make_parts: MakeParts = make_parts_here) -> None:
     """Give a table the index on disk, as far as it is missing. What was cut short goes on from there."""
     if not is_large(table):
         _add_vectors(table)
     _fill(table)
-    index_vectors(table, VECTORS)
+    index_vectors(table, VECTORS, make_parts)
 
 
 def _partitions(rows: int) -> int:

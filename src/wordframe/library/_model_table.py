@@ -26,6 +26,7 @@ from wordframe.features import VideoFeatures
 from wordframe.library._lance_index import (
     Effort,
     LanceIndex,
+    MakeParts,
     OpenIndex,
     index_vectors,
     make_look_ups,
@@ -238,19 +239,20 @@ class ModelTable:
         """Merge small files, and drop old versions."""
         store.tidy_table(self._table, is_indexed=self.is_on_disk and "vector" in self._columns)
 
-    def keep_on_disk(self, store: Store, num_groups: int) -> None:
+    def keep_on_disk(self, store: Store, num_groups: int, make_parts: MakeParts) -> None:
         """Make the indexes of a large library, as far as they are missing, and note what is here. Vectors that no such
         index takes stay in memory.
 
         Args:
             num_groups: of the segments' table; of each segment in one of them there is a row.
+            make_parts: who makes the parts of an index over vectors.
         """
         if "vector" in self._columns and not takes(self._table.schema.field("vector").type.list_size):
             return
         with store.commit(self._table):
             make_look_ups(self._table)
             if "vector" in self._columns:
-                index_vectors(self._table, "vector")
+                index_vectors(self._table, "vector", make_parts)
             note_groups(self._table, "key", num_groups)
 
 

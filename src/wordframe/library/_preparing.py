@@ -121,11 +121,11 @@ def fill(
         table.place_of(store),
         table.schema,
     )
-    if executor is None or len(blocks) <= _FEW_BLOCKS:
-        executor = LocalExecutor()
-    if executor.writes_fragments:
+    executor = executor or LocalExecutor()
+    maker = LocalExecutor() if len(blocks) <= _FEW_BLOCKS else executor
+    if maker.writes_fragments:
         store.drop_unfinished(asked.table)
-    with contextlib.closing(executor.prepare(blocks, asked, should_stop)) as all_made:
+    with contextlib.closing(maker.prepare(blocks, asked, should_stop)) as all_made:
         for made in all_made:
             waiting.append(made)
             done += made.count
@@ -136,5 +136,5 @@ def fill(
     table.add_made(store, waiting)
     table.tidy(store)
     if snapshot.disk_index is not None and done == len(missing):
-        table.keep_on_disk(store, snapshot.num_groups)
+        table.keep_on_disk(store, snapshot.num_groups, executor.make_index)
     return done

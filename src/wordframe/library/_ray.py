@@ -22,10 +22,11 @@ from wordframe.cores import usable_cores
 from wordframe.disk import one_line
 from wordframe.errors import WordframeError, counted, needs_extra
 from wordframe.library._fragments import TablePlace
-from wordframe.library._ray_pool import Pool
+from wordframe.library._ray_pool import Pool, own_error
 from wordframe.library._reading import Done, Event, Failed, Settings, Twin, VideoJob
 
 if TYPE_CHECKING:  # it loads LanceDB
+    from wordframe.library._lance_index import IndexPart
     from wordframe.library._preparing import Block, Made, Preparing
 
 _BATCH_FILES = 16
@@ -133,6 +134,23 @@ class RayExecutor:
             yield from pool.run(should_stop)
         finally:
             pool.close()
+
+    def make_index(self, parts: Sequence[IndexPart]) -> list[Any]:
+        """As ``Executor.make_index``: a task of the cluster for each part, tried again where its machine is lost.
+
+        Raises:
+            WordframeError: a part cannot be made.
+        """
+        import ray
+
+        from wordframe.library._ray_index import remote_part
+
+        _, cores, _ = _shares(self._actors, self._cores, 0.0)
+        try:
+            made: list[Any] = ray.get([remote_part(cores).remote(part, cores) for part in parts])
+        except ray.exceptions.RayError as error:
+            raise own_error(error) from None
+        return made
 
 
 def connect_to_ray(

@@ -151,7 +151,7 @@ class Pool(Generic[AJob, AnEvent]):
             self._failed_starts += 1
             is_hopeless = self._failed_starts >= _STARTS and not any(other.node for other in self._actors)
             if is_hopeless or isinstance(error, ray.exceptions.RayTaskError):
-                raise _own_error(error) from None
+                raise own_error(error) from None
 
     def _hear_batch(self, batch: _Batch) -> Iterator[AnEvent]:
         import ray
@@ -162,7 +162,7 @@ class Pool(Generic[AJob, AnEvent]):
             batch.actor.under_way.remove(batch)
             return
         except ray.exceptions.RayTaskError as error:
-            raise _own_error(error) from None
+            raise own_error(error) from None
         except ray.exceptions.RayError:
             yield from self._bury(batch.actor)
             return
@@ -203,7 +203,7 @@ def _told_before(batch: _Batch) -> Iterator[Any]:
             yield ray.get(next(batch.events))
 
 
-def _own_error(error: Exception) -> WordframeError:
+def own_error(error: Exception) -> WordframeError:
     """What an actor raised, in one line: wordframe's own errors are complete by themselves."""
     cause = getattr(error, "cause", None)
     if isinstance(cause, WordframeError):

@@ -28,9 +28,11 @@ from wordframe.library._lance_index import (
     LARGE_SEGMENTS,
     LOOSE_ROWS,
     Effort,
+    MakeParts,
     keep_effort,
     keep_indexes,
     lacks_index,
+    make_parts_here,
     rows_by_group,
 )
 from wordframe.library._local import LocalFolder
@@ -266,13 +268,14 @@ class Store:
         with self.commit():
             self._database.drop_table(name, ignore_missing=True)
 
-    def tidy(self, *, large_from: int = LARGE_SEGMENTS) -> None:
+    def tidy(self, *, large_from: int = LARGE_SEGMENTS, make_parts: MakeParts = make_parts_here) -> None:
         """Merge small files, and drop versions older than an hour, which no reader still holds.
 
         With it a library gets the indexes that its size asks for, and keeps them (``_lance_index.py``).
 
         Args:
             large_from: so many segments are found by an index on disk, fewer by codes in memory.
+            make_parts: who makes the parts of that index.
         """
         with self._errors("write"):
             self._segments.checkout_latest()
@@ -280,7 +283,7 @@ class Store:
         for table in (self._failures, self._models):
             self.tidy_table(table)
         with self.commit(self._segments):
-            keep_indexes(self._segments, large_from)
+            keep_indexes(self._segments, large_from, make_parts)
 
     def tidy_table(self, table: Any, *, is_indexed: bool = False) -> None:
         """Merge a table's small files where that pays, and then drop its old versions.

@@ -102,7 +102,7 @@ class Indexer:
         self._write_failures(findings, plan)
         self._summary.interrupted = self._should_stop()
         if not self._summary.interrupted:  # merging files may take a while, and the next run does it
-            self._store.tidy()
+            self._store.tidy(make_parts=self._executor.make_index)
             if self._store.lacks_index():
                 self._summary.advice.append(_FOR_LARGE)
         self._summary.seconds_taken = time.monotonic() - started
