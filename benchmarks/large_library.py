@@ -13,7 +13,8 @@ needs no training).
 Printed: how long that took and how large it is; the share of the exact top 10 (every scene compared in float32) within
 300 candidates, and the median of a look, for codes alone and with two to sixteen times as many rows compared exactly;
 the first answer, the median of a whole search and the memory of a new process; how long each look-up takes, asked of
-all libraries in turn, and its ratio between the largest library and the smallest.
+all libraries in turn, and its ratio between the largest library and the smallest; and what the list of videos costs a
+reader after each commit.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +50,7 @@ from wordframe.search import EncodedQuery, search
 
 CANDIDATES = 300
 REFINES = (1, 2, 4, 8, 16)
-TIMES = 41
+TIMES, COMMITS = 41, 7
 NUMBERS = two_stage.D
 A_PAIR = 20
 """Segments of two videos, of which the first has eight: Lance opens a column of one value all over more slowly than any
@@ -227,6 +229,37 @@ def look_ups(folder: Path, snapshot: Snapshot, model: TextVideoModel | None) -> 
     return asked
 
 
+def after_a_commit(library: Library, world: MadeUp | OfflinePictures) -> dict[str, float]:
+    """Medians of what a reader asks of a state with ten videos more than the one that it knew, and of one with none."""
+    more = [
+        (replace(entry, video_id=f"more-{entry.video_id}", path=f"/more{entry.path}"), segments)
+        for entry, segments in videos_of(world.scenes(0)[: 5 * A_PAIR], 0)
+    ]
+    store = _store.Store(library.place)
+    reader = Library.open(library.place, encoder=library.encoder)
+    asked: dict[str, Callable[[], object]] = {
+        "twenty videos from the middle": lambda: reader.snapshot().video_page(
+            None, reader.snapshot().num_videos // 2, 20
+        ),
+        "folders": lambda: reader.snapshot().folders,
+    }
+    times: dict[str, list[float]] = {name: [] for name in asked}
+    for number in range(COMMITS + 1):
+        if number:
+            library.add_videos(more)
+        for name, ask in asked.items():
+            started = time.perf_counter()
+            ask()
+            times[name].append(1000 * (time.perf_counter() - started))
+        store.delete([entry.video_id for entry, _ in more])
+        for ask in asked.values():
+            ask()
+    found = {name: float(np.median(each[1:])) for name, each in times.items()}
+    for name, median in found.items():
+        print(f"  {name}: {times[name][0]:.0f} ms first, {median:.1f} ms in a state that follows", flush=True)
+    return found
+
+
 def medians_ms(asked: Sequence[Callable[[], object]]) -> list[float]:
     """Of the same question to several libraries, asked in turn, so that what else the machine does meets all alike."""
     times = np.empty((TIMES, len(asked)))
@@ -290,6 +323,8 @@ def measured(
     snapshot = library.snapshot()
     figures["found"] = found_by(snapshot, queries, truth)
     figures["new_process"] = asked_in_a_new_process(folder)
+    figures["ms_after_a_commit"] = after_a_commit(library, world)
+    snapshot = library.snapshot()
     return figures, look_ups(library.folder, snapshot, model)
 
 
@@ -324,9 +359,16 @@ def main() -> None:
     name = f"large_library_{wanted.share:g}" if wanted.clips is None else "large_library_offline"
     name += "" if wanted.model is None else f"_{wanted.model}"
     name += "" if wanted.dimension == NUMBERS else f"_{wanted.dimension}"
-    folders = places(wanted.keep, [f"{name}_{world.count}" for world in worlds])
     model = None if wanted.model is None else load_model(wanted.model, dimension=worlds[0].encoder.dimension)
-    found = [measured(place, world, wanted.queries, model) for place, world in zip(folders, worlds, strict=True)]
+    with tempfile.TemporaryDirectory() as temporary:  # all at once: the same is asked of all in turn
+        folders = places(wanted.keep or Path(temporary), [f"{name}_{world.count}" for world in worlds])
+        found = [measured(place, world, wanted.queries, model) for place, world in zip(folders, worlds, strict=True)]
+        figures = compared(found)
+    save(name, {"dimension": worlds[0].encoder.dimension, "share": worlds[0].share, "libraries": figures})
+
+
+def compared(found: Sequence[tuple[dict[str, Any], dict[str, Callable[[], object]]]]) -> list[dict[str, Any]]:
+    """The figures of all libraries, with how long each look-up takes in each."""
     figures = [each for each, _ in found]
     print("\nms in each, and the last by the first")
     for name_of_look in found[0][1]:
@@ -335,7 +377,7 @@ def main() -> None:
             each.setdefault("ms", {})[name_of_look] = value
         row = "  ".join(f"{value:8.1f}" for value in times)
         print(f"{name_of_look:>30} {row}  {times[-1] / times[0]:6.2f}")
-    save(name, {"dimension": worlds[0].encoder.dimension, "share": worlds[0].share, "libraries": figures})
+    return figures
 
 
 if __name__ == "__main__":

@@ -251,6 +251,6 @@ def test_the_doctor_measures_and_keeps_how_much_is_read(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["doctor", "--library", str(library.folder), "--recall", "--json"])
     assert result.exit_code == 0, result.output
     found = json.loads(result.output)["library"]["effort"]
-    assert {way["effort"]["refine"] for way in found["measured"]} == {1, 2, 4}
+    assert {way["effort"]["refine"] for way in found["measured"]} == {1, 2, 4, 8, 16}
     assert found["kept"]["recall"] >= 0.99  # 300 candidates of 400
     assert effort_of(Library.open(library.folder)) == Effort(**found["kept"]["effort"])

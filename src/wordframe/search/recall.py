@@ -1,8 +1,8 @@
 """How much stage one of a search loses: recall of the shortlist against scoring everything.
 
 For each query the model's exact top segments are the truth; the recall is the share of them among the candidates that
-the vector index hands over. Below 1 a search can miss what ``--exact`` finds. Of
-an index on disk it also tells how much must be read, which ``wordframe doctor --recall`` keeps with the library.
+the vector index hands over. Below 1 a search can miss what ``--exact`` finds. Of an index on disk it also tells how much
+must be read, which ``wordframe doctor --recall`` keeps with the library.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from wordframe.search.search import BLOCK_SEGMENTS, SHORTLIST, candidates, score
 
 ENOUGH = 0.99
 """A search may lose one of a hundred of the exact answers to be faster."""
+_REFINES = (1, 2, 4, 8, 16)
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def measured_efforts(
 ) -> list[MeasuredEffort]:
     """The share of the exact top ``top`` segments in the shortlist for each way of reading; [] without such an index.
 
-    A tenth, a third and all of the index's partitions are read, and nothing, twice or four times the shortlist is
+    A tenth, a third and all of the index's partitions are read, and nothing, or two to sixteen times the shortlist, is
     compared exactly.
     """
     index = snapshot.disk_index
@@ -75,7 +76,7 @@ def measured_efforts(
     return [
         _measured(index, snapshot, queries, best, Effort(partitions, refine), shortlist)
         for partitions in parts
-        for refine in (1, 2, 4)
+        for refine in _REFINES
     ]
 
 
