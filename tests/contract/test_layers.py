@@ -30,6 +30,7 @@ ALONE = {
         "library/_ray.py",
         "library/_ray_pool.py",
         "library/_ray_preparer.py",
+        "library/_ray_index.py",
         "library/_ray_reader.py",
         "server/on_ray.py",
     },

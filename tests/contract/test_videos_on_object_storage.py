@@ -167,7 +167,7 @@ def test_what_lies_below_an_empty_prefix_is_kept_unless_forced(there: str, store
     library.index(there)
     for name in ("red.mp4", "more/sea ä#1.mp4"):
         obstore.delete(store, key(f"{there}/{name}"))
-    with pytest.raises(LibraryError, match="videos: no such file or folder"):
+    with pytest.raises(LibraryError, match="videos: no such object, and none below it"):
         library.index(there, prune=True)
     assert len(library.videos()) == 2
     assert len(library.index(there, prune=True, force=True).pruned) == 2

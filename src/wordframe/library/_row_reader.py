@@ -25,15 +25,11 @@ CellsOf: TypeAlias = Callable[[Sequence[int], Sequence[str]], list[Cells]]
 
 
 class RowReader:
-    """The rows of ``table``, whose frames have ``dimension`` numbers. Any number of threads may ask.
+    """The rows of ``table``, whose frames have ``dimension`` numbers. Any number of threads may ask."""
 
-    Args:
-        cache_mb: so much of what was read last is kept.
-    """
-
-    def __init__(self, table: SegmentTable, dimension: int, cache_mb: int = CACHE_MB) -> None:
+    def __init__(self, table: SegmentTable, dimension: int, *, is_large: bool = False) -> None:
         self._table, self._dimension = table, dimension
-        self._kept = KeptRows(cache_mb * 2**20)
+        self._kept = KeptRows((CACHE_MB_OF_LARGE if is_large else CACHE_MB) * 2**20)
 
     def facts(self, row_ids: Sequence[int]) -> list[SegmentFacts]:
         """What a search shows of some segments, from memory where they were read before."""

@@ -39,7 +39,7 @@ from wordframe.library._model_table import KEY_COLUMNS, ModelTable, keys_of
 from wordframe.library._place import Place
 from wordframe.library._prepared import Prepared
 from wordframe.library._prepared_on_disk import PreparedOnDisk
-from wordframe.library._row_reader import CACHE_MB, CACHE_MB_OF_LARGE, RowReader
+from wordframe.library._row_reader import RowReader
 from wordframe.library._rows import VIDEO_NAMES, VideoEntry
 from wordframe.library._segment_table import SegmentTable, first_segments, ids_clause, library_errors
 from wordframe.library._segments import FACT_COLUMNS, SegmentFacts, SegmentRow, Segments, facts_of, video_of
@@ -85,8 +85,7 @@ class Snapshot:
         else:
             earlier = before._index if before is not None and isinstance(before._index, VectorIndex) else None
             self._index = VectorIndex(table.table, "centroids", manifest.dimension, earlier)
-        is_small = isinstance(self._index, VectorIndex)
-        self._reader = RowReader(table, manifest.dimension, CACHE_MB if is_small else CACHE_MB_OF_LARGE)
+        self._reader = RowReader(table, manifest.dimension, is_large=isinstance(self._index, LanceIndex))
         self._listed: VideoList | None = None
         self._earlier_list: VideoList | None = None if before is None else before._listed or before._earlier_list
         self._orders: LRUCache[str, NDArray[np.int64]] = LRUCache(KEPT_ORDERS)
