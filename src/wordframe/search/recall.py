@@ -1,8 +1,8 @@
 """How much stage one of a search loses: recall of the shortlist against scoring everything.
 
 For each query the model's exact top segments are the truth; the recall is the share of them among the candidates that
-the vector index hands over. Below 1 a search can miss what ``--exact`` finds. Of an index on disk it also tells how much
-must be read, which ``wordframe doctor --recall`` keeps with the library.
+the vector index hands over. Below 1 a search can miss what ``--exact`` finds. Of an index on disk it also tells how
+much must be read, which ``wordframe doctor --recall`` keeps with the library.
 """
 
 from __future__ import annotations
