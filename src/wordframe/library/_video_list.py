@@ -34,31 +34,19 @@ class VideoList:
 
     groups: the groups of rows by number, and what each consists of.
     rows: ids of the first segments ``(N,)``, by path; paths, micros: of these videos.
-    before: the list that this one follows, with what went and what came; for the folders.
+    totals: videos and microseconds of each folder.
     """
 
     groups: Mapping[int, str]
     rows: NDArray[np.int64]
     paths: pa.Array
     micros: NDArray[np.int64]
-    before: tuple[Totals, Totals, Totals] | None = None
-
-    @cached_property
-    def _totals(self) -> Totals:
-        if self.before is None:
-            return _added_up(self.paths, self.micros)
-        known, gone, new = self.before
-        totals = dict(known)
-        for changes, sign in ((gone, -1), (new, 1)):
-            for folder, (count, micros) in changes.items():
-                had = totals.get(folder, (0, 0))
-                totals[folder] = (had[0] + sign * count, had[1] + sign * micros)
-        return {folder: total for folder, total in totals.items() if total[0]}
+    totals: Totals
 
     @cached_property
     def folders(self) -> dict[str, tuple[int, float]]:
         """The folders that videos lie in, by name: how many do, and their seconds in all."""
-        found = {os.fsdecode(folder): (count, micros / _MICROS) for folder, (count, micros) in self._totals.items()}
+        found = {os.fsdecode(folder): (count, micros / _MICROS) for folder, (count, micros) in self.totals.items()}
         return dict(sorted(found.items()))
 
 
@@ -71,12 +59,11 @@ def list_videos(table: SegmentTable, before: VideoList | None = None) -> VideoLi
     groups = table.groups()
     same = [] if before is None else [number for number, what in before.groups.items() if groups.get(number) == what]
     if before is None or not same:
-        return VideoList(groups, *_by_path(table.select(first_segments(None), _COLUMNS, row_ids=True)))
+        rows, paths, micros = _by_path(table.select(first_segments(None), _COLUMNS, row_ids=True))
+        return VideoList(groups, rows, paths, micros, _added_up(paths, micros))
     stays = np.isin(before.rows >> 32, same)
-    came = table.select_in_groups(groups.keys() - same, first_segments(None), _COLUMNS)
-    rows, paths, micros = _by_path(came)
+    rows, paths, micros = _by_path(table.select_in_groups(groups.keys() - same, first_segments(None), _COLUMNS))
     gone = _added_up(before.paths.filter(pa.array(~stays)), before.micros[~stays])
-    changes = before._totals, gone, _added_up(paths, micros)
     kept = before.paths if stays.all() else before.paths.filter(pa.array(stays))
     order = _merged(kept, paths)
     return VideoList(
@@ -84,7 +71,7 @@ def list_videos(table: SegmentTable, before: VideoList | None = None) -> VideoLi
         np.concatenate([before.rows[stays], rows])[order],
         pa.concat_arrays([kept, paths]).take(pa.array(order)),
         np.concatenate([before.micros[stays], micros])[order],
-        changes,
+        _changed(before.totals, gone, _added_up(paths, micros)),
     )
 
 
@@ -112,3 +99,12 @@ def _added_up(paths: pa.Array, micros: Iterable[int]) -> Totals:
         count, total = totals.get(folder, (0, 0))
         totals[folder] = (count + 1, total + of_video)
     return totals
+
+
+def _changed(totals: Totals, gone: Totals, new: Totals) -> Totals:
+    found = dict(totals)
+    for changes, sign in ((gone, -1), (new, 1)):
+        for folder, (count, micros) in changes.items():
+            had = found.get(folder, (0, 0))
+            found[folder] = (had[0] + sign * count, had[1] + sign * micros)
+    return {folder: total for folder, total in found.items() if total[0]}
