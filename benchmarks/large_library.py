@@ -57,6 +57,7 @@ A_PAIR = 20
 that occurs."""
 SHORTER, SECONDS = 8, 12.0
 HEIGHTS = (240, 360, 480, 720, 1080)
+CODECS, CONTAINERS = ("h264", "hevc", "vp9", "mpeg2video"), ("mp4", "mkv", "webm", "mpegts")
 VIDEOS_A_COMMIT = 2_000
 COMMITS_A_MERGE = 50
 
@@ -163,8 +164,8 @@ def video(number: int, scenes: NDArray[np.float32]) -> tuple[VideoEntry, list[Se
         float(end),
         640 + 2 * int(chance.integers(640)),
         int(chance.choice(HEIGHTS)),
-        "h264",
-        "mp4",
+        str(chance.choice(CODECS)),
+        str(chance.choice(CONTAINERS)),
         None,
         len(scenes),
     )
