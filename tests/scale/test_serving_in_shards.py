@@ -79,6 +79,21 @@ def test_a_shard_that_is_killed_under_load_costs_no_request(server: tuple[str, s
     assert len(shards(command)) == 2
 
 
+def test_what_a_model_with_one_vector_a_video_keeps_is_found_by_shards(library: Path) -> None:
+    model = "clip4clip-mean"
+    assert main(["prepare", model, "--untrained", "--library", str(library)]) == 0
+    opened = Library.open(library)
+    snapshot = opened.snapshot(opened.load_model(model, untrained=True))
+    assert snapshot.model_table is not None
+    assert snapshot.model_table.is_on_disk
+    with served_on_ray(library, "--shards", "2", "--model", model, "--untrained") as (address, command):
+        assert len(shards(command)) == 2
+        for text in QUERIES:
+            hits = search(snapshot, encode(snapshot, Query(text=text)), top=10)
+            found = ask(address, f"/search?text={text.replace(' ', '+')}&limit=10").json()["items"]
+            assert [item["score"] for item in found] == pytest.approx([hit.score for hit in hits[:10]], abs=1e-5)
+
+
 def test_more_shards_than_parts_are_refused(library: Path) -> None:
     command = [sys.executable, "-m", "wordframe", "serve", "--library", str(library), "--port", "0", "--shards", "99"]
     done = subprocess.run([*command, "--ray", "local"], capture_output=True, text=True)
