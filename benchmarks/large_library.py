@@ -4,7 +4,7 @@
     python benchmarks/large_library.py --clips CLIPS --captions MSRVTT_JSFUSION_test.csv ...
 
 The made-up world of ``two_stage.py``, with the three scenes of a segment as its frames and eight or twelve segments a
-video, 7.5 GB a million, or half of that with ``--dimension 256``; ``--share 0.75`` is the hard one, 1.5 the easy one.
+video, 7.5 GB a million, or 2.9 with ``--scenes 1``; ``--share 0.75`` is the hard one, 1.5 the easy one.
 With ``--clips`` and ``--captions`` the picture side of the offline encoder: scenes are mixtures of the frames of real
 clips and of drawn classes, and queries are captions that people wrote, of other films. Every library is given the index
 on disk, whatever its size. With ``--model`` it is prepared for one with one vector a video, too (``clip4clip-mean``
@@ -51,7 +51,6 @@ from wordframe.search import EncodedQuery, search
 CANDIDATES = 300
 REFINES = (1, 2, 4, 8, 16)
 TIMES, COMMITS = 41, 7
-NUMBERS = two_stage.D
 A_PAIR = 20
 """Segments of two videos, of which the first has eight: Lance opens a column of one value all over more slowly than any
 that occurs."""
@@ -92,9 +91,12 @@ class OfflinePictures:
         """``(N, 3, D)`` of the block of at most BLOCK videos from number ``start`` on."""
         chance = np.random.default_rng((2, start))
         N = min(BLOCK, self.count - start)
-        common, own = chance.integers(0, len(self._frames), (N, 1)), chance.integers(0, len(self._frames), (N, SCENES))
-        drawn = self._classes[chance.integers(0, len(self._classes), (N, SCENES, 3))].mean(axis=2)
-        part = chance.uniform(0.0, 0.9, (N, SCENES, 1)).astype(np.float32)
+        common, own = (
+            chance.integers(0, len(self._frames), (N, 1)),
+            chance.integers(0, len(self._frames), (N, two_stage.SCENES)),
+        )
+        drawn = self._classes[chance.integers(0, len(self._classes), (N, two_stage.SCENES, 3))].mean(axis=2)
+        part = chance.uniform(0.0, 0.9, (N, two_stage.SCENES, 1)).astype(np.float32)
         mixed: NDArray[np.float32] = part * self._frames[common] + (0.9 - part) * self._frames[own] + 0.1 * drawn
         return mixed / np.linalg.norm(mixed, axis=-1, keepdims=True)
 
@@ -126,7 +128,7 @@ def build(folder: Path, world: MadeUp | OfflinePictures, num_queries: int) -> tu
         for start in world.starts():
             scenes = world.scenes(start)
             flat = sentence @ F.normalize(torch.from_numpy(scenes).flatten(0, 1), dim=-1).T
-            best.add(flat.unflatten(1, (len(scenes), SCENES)).amax(dim=2), start)
+            best.add(flat.unflatten(1, scenes.shape[:2]).amax(dim=2), start)
             waiting += videos_of(scenes, start)
             if len(waiting) >= VIDEOS_A_COMMIT or start + BLOCK >= world.count:
                 library.add_videos(waiting)
@@ -169,7 +171,7 @@ def video(number: int, scenes: NDArray[np.float32]) -> tuple[VideoEntry, list[Se
         None,
         len(scenes),
     )
-    times = np.arange(SCENES, dtype=np.float32)
+    times = np.arange(two_stage.SCENES, dtype=np.float32)
     return entry, [
         SegmentEntry(SECONDS * n, min(SECONDS * (n + 1), end), each.astype(np.float16), SECONDS * n + times, each, b"")
         for n, each in enumerate(scenes)
@@ -295,8 +297,7 @@ def ask_once(folder: Path) -> None:
 
 def asked_in_a_new_process(folder: Path) -> dict[str, float]:
     """Seconds from the start of a process to its first answer, the median of a search, memory beyond the imports'."""
-    command = [sys.executable, __file__, "--ask", str(folder), "--dimension", str(two_stage.D)]
-    told = subprocess.run(command, check=True, capture_output=True, text=True)
+    told = subprocess.run([sys.executable, __file__, "--ask", str(folder)], check=True, capture_output=True, text=True)
     found: dict[str, float] = json.loads(told.stdout)
     print(
         f"  a new process: first answer after {found['first_answer_s']:.1f} s, then {found['median_ms']:.0f} ms a "
@@ -343,14 +344,14 @@ def main() -> None:
     parser.add_argument("--segments", type=int, nargs="+", default=[1000, 1_000_000])
     parser.add_argument("--queries", type=int, default=100)
     parser.add_argument("--share", type=float, default=0.75)
-    parser.add_argument("--dimension", type=int, default=two_stage.D, help="of the made-up features")
+    parser.add_argument("--scenes", type=int, default=SCENES, help="of a segment: its frames, and its directions")
     parser.add_argument("--clips", type=Path, help="real clips, for the picture side of the offline encoder")
     parser.add_argument("--captions", type=Path, help="a CSV of captions (column sentence), the queries with --clips")
     parser.add_argument("--model", help="a preset with one vector a video, for which the libraries are prepared, too")
     parser.add_argument("--keep", type=Path)
     parser.add_argument("--ask", type=Path, help=argparse.SUPPRESS)
     wanted = parser.parse_args()
-    two_stage.D = NoEncoder.dimension = wanted.dimension
+    two_stage.SCENES = wanted.scenes
     _store._KEPT_VERSIONS = datetime.timedelta(0)  # nobody reads an earlier state, and twice the disk is much
     if wanted.ask is not None:
         return ask_once(wanted.ask)
@@ -359,7 +360,7 @@ def main() -> None:
     worlds = worlds_of(wanted)
     name = f"large_library_{wanted.share:g}" if wanted.clips is None else "large_library_offline"
     name += "" if wanted.model is None else f"_{wanted.model}"
-    name += "" if wanted.dimension == NUMBERS else f"_{wanted.dimension}"
+    name += "" if wanted.scenes == SCENES else f"_{wanted.scenes}_scene"
     model = None if wanted.model is None else load_model(wanted.model, dimension=worlds[0].encoder.dimension)
     with tempfile.TemporaryDirectory() as temporary:  # all at once: the same is asked of all in turn
         folders = places(wanted.keep or Path(temporary), [f"{name}_{world.count}" for world in worlds])
