@@ -17,10 +17,11 @@ import pytest
 
 from tests.colours import ColourEncoder, write_scenes
 from tests.scale.worlds import rows_of
+from wordframe.errors import LibraryError
 from wordframe.library import Library, indexer
 from wordframe.library._executor import LocalExecutor
 from wordframe.library._files import FoundFile
-from wordframe.library._fragments import TablePlace, write_rows
+from wordframe.library._fragments import TablePlace, need_table, write_rows
 from wordframe.library._ray import _batches, connect_to_ray
 from wordframe.library._reading import Done, Event, Failed, Settings, UnderWay, VideoJob
 
@@ -132,6 +133,30 @@ def test_what_a_dead_run_wrote_beside_the_table_goes_with_the_next(tmp_path: Pat
     assert len(held) == len({row["segment_id"] for row in held})
     assert {video.path for video in library.videos()} == {str(path) for path in videos.iterdir()}
     assert not left.exists()
+
+
+def test_a_machine_with_another_folder_at_the_librarys_path_breaks_nothing(tmp_path: Path, videos: Path) -> None:
+    library = open_library(tmp_path / "library")
+    library.index(videos / "red.mp4")
+    before = rows_of(library)
+    shutil.copytree(tmp_path / "library", tmp_path / "elsewhere")
+    place = open_library(tmp_path / "elsewhere")._store.segments_place()
+
+    class Elsewhere(FragmentExecutor):
+        def _write(self, waiting: list[Done], table: TablePlace) -> Done:
+            return super()._write(waiting, place)
+
+    with pytest.raises(LibraryError, match=r"segments\.lance: rows that another machine wrote are not here"):
+        library.index(videos, executor=Elsewhere())
+    assert rows_of(library) == before
+
+
+def test_a_machine_without_the_library_says_where_and_what_to_do(tmp_path: Path) -> None:
+    missing = str(tmp_path / "library" / "segments.lance")
+    with pytest.raises(LibraryError) as told:
+        need_table(TablePlace(missing))
+    assert str(told.value).startswith(f"{missing} cannot be read on {socket.gethostname()}: a library must be at the")
+    assert "\n" not in str(told.value)
 
 
 def test_two_libraries_give_a_file_the_same_id(tmp_path: Path, videos: Path) -> None:

@@ -209,4 +209,5 @@ def _own_error(error: Exception) -> WordframeError:
     if isinstance(cause, WordframeError):
         return type(cause)(str(cause))
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return WordframeError(f"a reader on the Ray cluster failed: {one_line(lines[-1])}")
+    where = f" on {error.ip}" if hasattr(error, "ip") else ""
+    return WordframeError(f"a reader on the Ray cluster failed{where}: {one_line(lines[-1])}")
