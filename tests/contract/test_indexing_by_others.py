@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -23,6 +24,7 @@ from wordframe.library._executor import LocalExecutor
 from wordframe.library._files import FoundFile
 from wordframe.library._fragments import TablePlace, need_table, write_rows
 from wordframe.library._ray import _batches, connect_to_ray
+from wordframe.library._ray_pool import _own_error
 from wordframe.library._reading import Done, Event, Failed, Settings, UnderWay, VideoJob
 
 pytest.importorskip("lance", reason="of the extra ray")
@@ -156,7 +158,13 @@ def test_a_machine_without_the_library_says_where_and_what_to_do(tmp_path: Path)
     with pytest.raises(LibraryError) as told:
         need_table(TablePlace(missing))
     assert str(told.value).startswith(f"{missing} cannot be read on {socket.gethostname()}: a library must be at the")
-    assert "\n" not in str(told.value)
+    assert not re.search(r"\n|\.rs:", str(told.value))
+
+
+def test_what_fails_on_the_cluster_is_told_with_its_machine() -> None:
+    raised = "ray::Reader.read() (pid=7, ip=10.0.0.2)\n  File …\nOSError: [Errno 28] No space left on device"
+    told = "a reader on the Ray cluster failed on 10.0.0.2: OSError: [Errno 28] No space left on device"
+    assert str(_own_error(RuntimeError(raised))) == told
 
 
 def test_two_libraries_give_a_file_the_same_id(tmp_path: Path, videos: Path) -> None:

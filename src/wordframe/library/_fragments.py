@@ -8,6 +8,7 @@ not pass on: the extra ``ray`` brings it.
 from __future__ import annotations
 
 import datetime
+import re
 import socket
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,7 @@ from wordframe.errors import LibraryError, needs_extra
 from wordframe.library._rows import SEGMENT_SCHEMA
 from wordframe.library._vectors import as_stored
 
+_RUST_PLACE = re.compile(r"lance error: |LanceError\(\w+\): |,? ?/\S+\.rs:\d+(:\d+)?")
 _KEPT_VERSIONS = datetime.timedelta(hours=1)
 
 
@@ -46,6 +48,15 @@ class TablePlace:
         return lance.dataset(self.uri, storage_options=options)
 
 
+def without_rust_place(error: BaseException) -> str:
+    """What Lance says, in one line, but for where in its own code it arose, which tells a user nothing.
+
+    >>> without_rust_place(OSError("Not found: a.lance, /build/lance/src/io/commit.rs:653:26"))
+    'Not found: a.lance'
+    """
+    return _RUST_PLACE.sub("", " ".join(str(error).split()))
+
+
 def need_table(place: TablePlace) -> None:
     """Look for the table from a machine that is to write beside it.
 
@@ -57,7 +68,7 @@ def need_table(place: TablePlace) -> None:
     except (OSError, ValueError) as error:
         raise LibraryError(
             f"{one_line(place.uri)} cannot be read on {socket.gethostname()}: a library must be at the same path on "
-            f"all machines, and those of a store need its credentials ({one_line(str(error))})"
+            f"all machines, and those of a store need its credentials ({one_line(without_rust_place(error))})"
         ) from None
 
 
