@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -17,11 +18,13 @@ import pytest
 
 from tests.colours import ColourEncoder, write_scenes
 from tests.scale.worlds import rows_of
+from wordframe.errors import LibraryError
 from wordframe.library import Library, indexer
 from wordframe.library._executor import LocalExecutor
 from wordframe.library._files import FoundFile
-from wordframe.library._fragments import TablePlace, write_rows
+from wordframe.library._fragments import TablePlace, need_table, write_rows
 from wordframe.library._ray import _batches, connect_to_ray
+from wordframe.library._ray_pool import _own_error
 from wordframe.library._reading import Done, Event, Failed, Settings, UnderWay, VideoJob
 
 pytest.importorskip("lance", reason="of the extra ray")
@@ -132,6 +135,36 @@ def test_what_a_dead_run_wrote_beside_the_table_goes_with_the_next(tmp_path: Pat
     assert len(held) == len({row["segment_id"] for row in held})
     assert {video.path for video in library.videos()} == {str(path) for path in videos.iterdir()}
     assert not left.exists()
+
+
+def test_a_machine_with_another_folder_at_the_librarys_path_breaks_nothing(tmp_path: Path, videos: Path) -> None:
+    library = open_library(tmp_path / "library")
+    library.index(videos / "red.mp4")
+    before = rows_of(library)
+    shutil.copytree(tmp_path / "library", tmp_path / "elsewhere")
+    place = open_library(tmp_path / "elsewhere")._store.segments_place()
+
+    class Elsewhere(FragmentExecutor):
+        def _write(self, waiting: list[Done], table: TablePlace) -> Done:
+            return super()._write(waiting, place)
+
+    with pytest.raises(LibraryError, match=r"segments\.lance: rows that another machine wrote are not here"):
+        library.index(videos, executor=Elsewhere())
+    assert rows_of(library) == before
+
+
+def test_a_machine_without_the_library_says_where_and_what_to_do(tmp_path: Path) -> None:
+    missing = str(tmp_path / "library" / "segments.lance")
+    with pytest.raises(LibraryError) as told:
+        need_table(TablePlace(missing))
+    assert str(told.value).startswith(f"{missing} cannot be read on {socket.gethostname()}: a library must be at the")
+    assert not re.search(r"\n|\.rs:", str(told.value))
+
+
+def test_what_fails_on_the_cluster_is_told_with_its_machine() -> None:
+    raised = "ray::Reader.read() (pid=7, ip=10.0.0.2)\n  File …\nOSError: [Errno 28] No space left on device"
+    told = "a reader on the Ray cluster failed on 10.0.0.2: OSError: [Errno 28] No space left on device"
+    assert str(_own_error(RuntimeError(raised))) == told
 
 
 def test_two_libraries_give_a_file_the_same_id(tmp_path: Path, videos: Path) -> None:

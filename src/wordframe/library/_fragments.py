@@ -8,18 +8,24 @@ not pass on: the extra ``ray`` brings it.
 from __future__ import annotations
 
 import datetime
+import re
+import socket
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from wordframe.errors import needs_extra
+from wordframe.addresses import is_address
+from wordframe.disk import one_line
+from wordframe.errors import LibraryError, needs_extra
 from wordframe.library._rows import SEGMENT_SCHEMA
 from wordframe.library._vectors import as_stored
 
+_RUST_PLACE = re.compile(r"lance error: |LanceError\(\w+\): |,? ?/\S+\.rs:\d+(:\d+)?")
 _KEPT_VERSIONS = datetime.timedelta(hours=1)
 
 
@@ -40,6 +46,30 @@ class TablePlace:
             import lance
         options = None if self.storage_options is None else dict(self.storage_options)
         return lance.dataset(self.uri, version=version, storage_options=options)
+
+
+def without_rust_place(error: BaseException) -> str:
+    """What Lance says, in one line, but for where in its own code it arose, which tells a user nothing.
+
+    >>> without_rust_place(OSError("Not found: a.lance, /build/lance/src/io/commit.rs:653:26"))
+    'Not found: a.lance'
+    """
+    return _RUST_PLACE.sub("", " ".join(str(error).split()))
+
+
+def need_table(place: TablePlace) -> None:
+    """Look for the table from a machine that is to write beside it.
+
+    Raises:
+        LibraryError: it cannot be read here.
+    """
+    try:
+        place.open()
+    except (OSError, ValueError) as error:
+        raise LibraryError(
+            f"{one_line(place.uri)} cannot be read on {socket.gethostname()}: a library must be at the same path on "
+            f"all machines, and those of a store need its credentials ({one_line(without_rust_place(error))})"
+        ) from None
 
 
 def write_rows(place: TablePlace, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
@@ -66,9 +96,13 @@ def commit_fragments(dataset: Any, fragments: Sequence[Any], replaced: str | Non
 
     Args:
         dataset: as ``TablePlace.open`` gives it, opened before it was asked who may write.
+
+    Raises:
+        LibraryError: files of a fragment are not there.
     """
     from lance import LanceOperation
 
+    _need_files(dataset.uri, fragments)
     operation: Any
     if replaced is None:
         operation = LanceOperation.Append(list(fragments))
@@ -78,6 +112,19 @@ def commit_fragments(dataset: Any, fragments: Sequence[Any], replaced: str | Non
             removed_fragment_ids=removed, updated_fragments=updated, new_fragments=list(fragments)
         )
     dataset.commit(dataset, operation, read_version=dataset.version)
+
+
+def _need_files(uri: str, fragments: Sequence[Any]) -> None:
+    """A machine that has another folder at the library's path writes there, and says that all is well."""
+    if is_address(uri):  # of a store there is one
+        return
+    for fragment in fragments:
+        for file in fragment.files:
+            if not (Path(uri) / "data" / file.path).exists():
+                raise LibraryError(
+                    f"{one_line(uri)}: rows that another machine wrote are not here, so its folder of this name is "
+                    "another; give all machines the same one, by a network file system or object storage"
+                )
 
 
 def _without(dataset: Any, condition: str) -> tuple[list[int], list[Any]]:

@@ -8,6 +8,7 @@ blames no job. Neighbours: ``_ray.py`` says what the jobs are.
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -209,4 +210,6 @@ def own_error(error: Exception) -> WordframeError:
     if isinstance(cause, WordframeError):
         return type(cause)(str(cause))
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return WordframeError(f"a reader on the Ray cluster failed: {one_line(lines[-1])}")
+    place = re.search(r"\bip=([^,)\s]+)", lines[0])  # Ray says it in its first line alone
+    where = f" on {place[1]}" if place else ""
+    return WordframeError(f"a reader on the Ray cluster failed{where}: {one_line(lines[-1])}")

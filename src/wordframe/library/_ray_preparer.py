@@ -17,7 +17,7 @@ import ray
 
 from wordframe.cores import limit_cores
 from wordframe.errors import CheckpointError
-from wordframe.library._fragments import write_table
+from wordframe.library._fragments import need_table, write_table
 from wordframe.library._preparing import Block, Made, Preparing, prepare_blocks
 
 WRITE_SECONDS = 4.0
@@ -36,6 +36,7 @@ class Preparer:
 
         Raises:
             CheckpointError: it is another here than where it was sent from.
+            LibraryError: the library is not on this machine.
         """
         import torch
 
@@ -47,6 +48,7 @@ class Preparer:
                 "the model is another on a machine of the cluster than here; give all machines the same version of "
                 "wordframe"
             )
+        need_table(self._asked.table)
         return str(ray.get_runtime_context().get_node_id())
 
     def stop(self) -> None:

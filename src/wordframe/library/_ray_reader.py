@@ -17,7 +17,7 @@ import ray
 from wordframe.cores import limit_cores
 from wordframe.errors import EncoderError, WordframeError
 from wordframe.library._claims import Claims
-from wordframe.library._fragments import TablePlace, write_rows
+from wordframe.library._fragments import TablePlace, need_table, write_rows
 from wordframe.library._reading import Done, Event, ReadVideo, Settings, VideoJob, read_videos
 
 WRITE_SECONDS = 4.0
@@ -37,7 +37,9 @@ class Reader:
 
         Raises:
             EncoderError: it cannot be loaded, or is another than the library's.
+            LibraryError: the library is not on this machine.
         """
+        need_table(self._place)
         limit_cores(self._cores)  # first: an encoder may make a thread a core
         try:
             self._settings: Settings = pickle.loads(self._sent)

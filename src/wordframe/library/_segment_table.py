@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from typing import Any
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from wordframe.disk import shown_command
 from wordframe.errors import LibraryError
+from wordframe.library._fragments import without_rust_place
 from wordframe.library._lance_index import num_groups, rows_by_group
 from wordframe.library._place import Place
 from wordframe.library._rows import SEGMENT_SCHEMA, VIDEO_NAMES, VideoEntry
@@ -42,10 +42,6 @@ def ids_clause(column: str, values: Iterable[str]) -> str:
     return f"{column} IN ({listed})" if listed else "false"
 
 
-_RUST_PLACE = re.compile(r"lance error: |LanceError\(\w+\): |,? ?/\S+\.rs:\d+(:\d+)?")
-"""Where in LanceDB's own code an error arose, which tells a user nothing."""
-
-
 @contextlib.contextmanager
 def library_errors(place: Place, doing: str) -> Iterator[None]:
     """What LanceDB, Arrow and the disk raise within the block becomes a LibraryError in one line; ``doing``: a verb."""
@@ -55,7 +51,7 @@ def library_errors(place: Place, doing: str) -> Iterator[None]:
         is_panic = type(error).__module__.startswith("pyo3")
         if not is_panic and not isinstance(error, (OSError, RuntimeError, ValueError)):
             raise
-        text = "they are damaged" if is_panic else _RUST_PLACE.sub("", " ".join(str(error).split()))
+        text = "they are damaged" if is_panic else without_rust_place(error)
         lower = text.lower()
         for sign, reason in _DISK_LIMITS.items():
             if sign in lower:
