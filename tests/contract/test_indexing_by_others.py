@@ -24,7 +24,7 @@ from wordframe.library._executor import LocalExecutor
 from wordframe.library._files import FoundFile
 from wordframe.library._fragments import TablePlace, need_table, write_rows
 from wordframe.library._ray import _batches, connect_to_ray
-from wordframe.library._ray_pool import _own_error
+from wordframe.library._ray_pool import own_error
 from wordframe.library._reading import Done, Event, Failed, Settings, UnderWay, VideoJob
 
 pytest.importorskip("lance", reason="of the extra ray")
@@ -148,7 +148,7 @@ def test_a_machine_with_another_folder_at_the_librarys_path_breaks_nothing(tmp_p
         def _write(self, waiting: list[Done], table: TablePlace) -> Done:
             return super()._write(waiting, place)
 
-    with pytest.raises(LibraryError, match=r"segments\.lance: rows that another machine wrote are not here"):
+    with pytest.raises(LibraryError, match=r"segments\.lance: what another machine wrote is not here"):
         library.index(videos, executor=Elsewhere())
     assert rows_of(library) == before
 
@@ -164,7 +164,7 @@ def test_a_machine_without_the_library_says_where_and_what_to_do(tmp_path: Path)
 def test_what_fails_on_the_cluster_is_told_with_its_machine() -> None:
     raised = "ray::Reader.read() (pid=7, ip=10.0.0.2)\n  File …\nOSError: [Errno 28] No space left on device"
     told = "a reader on the Ray cluster failed on 10.0.0.2: OSError: [Errno 28] No space left on device"
-    assert str(_own_error(RuntimeError(raised))) == told
+    assert str(own_error(RuntimeError(raised))) == told
 
 
 def test_two_libraries_give_a_file_the_same_id(tmp_path: Path, videos: Path) -> None:

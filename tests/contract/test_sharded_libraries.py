@@ -89,6 +89,26 @@ def test_parts_may_be_made_by_others(tmp_path: Path, monkeypatch: pytest.MonkeyP
     check(library.snapshot(), list(range(SIZE)))
 
 
+def test_parts_that_were_made_in_another_folder_of_that_name_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wordframe.library._lance_index._SEGMENTS_A_PART", EACH)
+    monkeypatch.setattr("wordframe.library._store.wants_merging", lambda *_: False)
+    library = Library.open(tmp_path / "library", encoder=NoEncoder())
+    for first in range(0, 2 * EACH, EACH):
+        library.add_videos(video(number) for number in range(first, first + EACH))
+
+    def make(parts: Sequence[IndexPart]) -> list[Any]:
+        made = [make_part(part) for part in parts]
+        shutil.rmtree(Path(parts[0].table.uri) / "_indices" / str(made[1].uuid))
+        return made
+
+    with pytest.raises(LibraryError, match="what another machine wrote is not here"):
+        Store(library.place).tidy(large_from=EACH, make_parts=make)
+    library.tidy(large_from=EACH)
+    check(library.snapshot(), list(range(2 * EACH)))
+
+
 @pytest.mark.parametrize("shards", [1, 2, 3, 4])
 def test_shards_together_find_what_the_whole_finds(folder: Path, shards: int) -> None:
     library, asked = opened(folder, shards)

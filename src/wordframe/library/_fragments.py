@@ -11,7 +11,7 @@ import datetime
 import re
 import socket
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,7 +102,7 @@ def commit_fragments(dataset: Any, fragments: Sequence[Any], replaced: str | Non
     """
     from lance import LanceOperation
 
-    _need_files(dataset.uri, fragments)
+    need_files(dataset.uri, [f"data/{file.path}" for fragment in fragments for file in fragment.files])
     operation: Any
     if replaced is None:
         operation = LanceOperation.Append(list(fragments))
@@ -114,17 +114,20 @@ def commit_fragments(dataset: Any, fragments: Sequence[Any], replaced: str | Non
     dataset.commit(dataset, operation, read_version=dataset.version)
 
 
-def _need_files(uri: str, fragments: Sequence[Any]) -> None:
-    """A machine that has another folder at the library's path writes there, and says that all is well."""
+def need_files(uri: str, paths: Iterable[str]) -> None:
+    """Look for what others wrote beside a table: a machine that has another folder at the library's path writes there,
+    and says that all is well.
+
+    Raises:
+        LibraryError: a file is not there.
+    """
     if is_address(uri):  # of a store there is one
         return
-    for fragment in fragments:
-        for file in fragment.files:
-            if not (Path(uri) / "data" / file.path).exists():
-                raise LibraryError(
-                    f"{one_line(uri)}: rows that another machine wrote are not here, so its folder of this name is "
-                    "another; give all machines the same one, by a network file system or object storage"
-                )
+    if not all((Path(uri) / path).exists() for path in paths):
+        raise LibraryError(
+            f"{one_line(uri)}: what another machine wrote is not here, so its folder of this name is another; give all "
+            "machines the same one, by a network file system or object storage"
+        )
 
 
 def _without(dataset: Any, condition: str) -> tuple[list[int], list[Any]]:

@@ -24,7 +24,7 @@ import pyarrow as pa
 from lancedb.index import Bitmap, BTree, IvfRq
 from numpy.typing import NDArray
 
-from wordframe.library._fragments import TablePlace
+from wordframe.library._fragments import TablePlace, need_files
 from wordframe.library._vector_index import row_ids_of
 from wordframe.library._vectors import VECTORS, is_large, vectors_type, with_vectors
 
@@ -259,7 +259,9 @@ def index_vectors(table: Any, column: str, make_parts: MakeParts = make_parts_he
         return
     place = TablePlace(table.uri, table.latest_storage_options())
     wanted = [IndexPart(place, int(table.version), column, tuple(part), sum(part.values())) for part in parts]
-    table.to_lance().commit_existing_index_segments(f"{column}_idx", column, make_parts(wanted))
+    made = make_parts(wanted)
+    need_files(table.uri, [f"_indices/{part.uuid}/{file.path}" for part in made for file in part.files or ()])
+    table.to_lance().commit_existing_index_segments(f"{column}_idx", column, made)
     table.checkout_latest()
 
 
