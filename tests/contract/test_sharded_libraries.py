@@ -148,7 +148,7 @@ def test_a_library_that_is_made_anew_with_another_encoder_is_opened_again(folder
     new = Library.open(folder, encoder=Another(), ask_shards=asked).snapshot()
     check(new, list(range(SIZE)))
     with pytest.raises(LibraryError, match="was made anew with another encoder; ask again"):
-        asked(Look("made-up", "segments", new.version, VECTORS, queries(1)[0], 5, None, Effort()))
+        asked(Look("made-up", "segments", new.lineage, new.version, VECTORS, queries(1)[0], 5, None, Effort()))
 
 
 def test_a_shard_is_warm_before_it_is_asked(folder: Path) -> None:
