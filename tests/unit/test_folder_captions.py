@@ -220,6 +220,25 @@ def test_missing_and_uncaptioned_are_listed(tmp_path: Path) -> None:
     assert complete.missing == ()
 
 
+def test_a_name_in_other_capitals_is_told(tmp_path: Path) -> None:
+    folder = videos(tmp_path, "red.mp4", "b.mp4")
+    told = r"not in the folder: 'RED.MP4' \('RED.MP4' is there as 'red.mp4': capitals must agree, too\); "
+    with pytest.raises(AnnotationError, match=told):
+        match_videos(folder, {"RED.MP4": ["x"], "b.mp4": ["y"]}).refuse_missing()
+
+
+def test_videos_at_an_address_are_told_to_be_no_folder() -> None:
+    with pytest.raises(AnnotationError, match="s3://films/odd: captioned videos are read from a folder; copy them"):
+        match_videos(Path("s3://films/odd"), {"a.mp4": ["x"]})
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_csv_without_a_header_may_be_separated_as_one_with(tmp_path: Path, separator: str) -> None:
+    content = f'"a.mp4"{separator}"a dog, brown; fast"\nb.mp4{separator}a cat\n'
+    expected = {"a.mp4": ["a dog, brown; fast"], "b.mp4": ["a cat"]}
+    assert read_captions(written(tmp_path, "c.csv", content)) == expected
+
+
 def test_one_missing_video_is_one_in_the_message(tmp_path: Path) -> None:
     with pytest.raises(AnnotationError, match="1 of 1 captioned video is not in the folder: 'gone'"):
         match_videos(tmp_path, {"gone": ["a"]}).refuse_missing()
