@@ -225,7 +225,7 @@ def check_shards(index: LanceIndex | None, shards: int, name: str) -> None:
             f"{name}: is small enough that each replica has its codes in memory; leave --shards out, and it is for "
             f"libraries of {LARGE_SEGMENTS:,} segments and more"
         )
-    most = sum(bool(part.parts) for part in parts_of(index.table.to_lance()))
+    most = max(1, sum(bool(part.parts) for part in parts_of(index.table.to_lance())))  # none: all rows came in since
     if shards > most:
         raise LibraryError(
             f"{name}: its index has {counted(most, 'part')}, one for each shard at least; say --shards {most}"
