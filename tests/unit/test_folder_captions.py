@@ -77,6 +77,7 @@ def test_a_caption_may_hold_line_breaks(tmp_path: Path) -> None:
         ("c.json", '{"a.mp4": ["x", 3]}', "'a.mp4': captions must be a string or a list of strings, found a number"),
         ("c.json", '{"a.mp4": null}', "'a.mp4': captions must be a string or a list of strings, found a null"),
         ("c.json", '{"a.mp4": " "}', "'a.mp4': the caption of 'a.mp4' is empty; write one or remove the entry"),
+        ("c.json", '{"a.mp4": ". …"}', "'a.mp4': the caption of 'a.mp4' is punctuation alone; write words or remove"),
         ("c.json", '{"": "x"}', "'': the video's name is empty; name the video or remove the entry"),
         ("c.jsonl", '\n{"file": "a.mp4", "caption": "x"}\n{"file": ', "line 3, column 10: is not JSON"),
         ("c.jsonl", "[1]", "line 1: must be an object with 'file' and 'caption', got a list"),

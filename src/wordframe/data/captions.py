@@ -63,6 +63,10 @@ def read_captions(captions_file: str | os.PathLike[str]) -> dict[str, list[str]]
                 raise AnnotationError(f"{place}: the video's name is empty; name the video or remove the entry")
             if not caption.strip():
                 raise AnnotationError(f"{place}: the caption of {video!r} is empty; write one or remove the entry")
+            if all(unicodedata.category(character)[0] in "PZC" for character in caption):
+                raise AnnotationError(
+                    f"{place}: the caption of {video!r} is punctuation alone; write words or remove the entry"
+                )
             captions.setdefault(video, []).append(caption.strip())
     except AnnotationError as error:
         raise AnnotationError(f"{file}: {error}") from error
