@@ -36,11 +36,11 @@ def ask(kept: Path, number: int, shards: int, answers: Path) -> None:
     process = psutil.Process()
     before = process.memory_info().rss
     library = Library.open(kept / "library", encoder=NoEncoder())
-    version = library.snapshot().version
+    version, lineage = library.snapshot().version, library.snapshot().lineage
 
     def asked(query: Any) -> Look:
         fingerprint = library.manifest.fingerprint
-        return Look(fingerprint, "segments", version, "vectors", query, CANDIDATES, None, Effort())
+        return Look(fingerprint, "segments", lineage, version, "vectors", query, CANDIDATES, None, Effort())
 
     if shards:
         shard = Shard(library.place, number, shards)

@@ -141,7 +141,8 @@ def scratch_file(suffix: str = "") -> Iterator[tuple[int, str]]:
         yield handle, name
     finally:
         os.close(handle)
-        os.unlink(name)
+        with contextlib.suppress(FileNotFoundError):  # systems clear the folder of what is old
+            os.unlink(name)
 
 
 def _lock_scratch(handle: int) -> None:

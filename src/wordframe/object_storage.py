@@ -221,7 +221,7 @@ _FAULTS = (
     (
         ("error sending request", "connection refused", "tcp connect", "dns error", "timed out", "connection reset",
          "connection closed", "hyper error", "incompletemessage", "operation timed out", "client error (connect)",
-         "error decoding response body"),
+         "error decoding response body", "response body error"),
         "the store cannot be reached, or the connection broke; check the endpoint and run it again",
     ),
     (

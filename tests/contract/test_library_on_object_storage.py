@@ -228,6 +228,19 @@ def test_options_reach_the_store_and_not_the_environment_after(
     assert "WORDFRAME_STORAGE_OPTIONS" not in os.environ
 
 
+def test_options_of_a_store_without_an_address_are_refused(
+    object_server: ObjectServer, on_store: str, videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    library = Library.open(tmp_path / "library", encoder=ColourEncoder())
+    library.index(videos)
+    listed = ["prepare", "--list", "--library", str(tmp_path / "library"), "--storage-option", "aws_region=eu"]
+    assert main(listed) == 2
+    assert "no address (s3://…) is given here, nor does the library know any; leave it out" in capsys.readouterr().err
+    object_server.put(f"{on_store}-of/red.mp4", (videos / "red.mp4").read_bytes())
+    library.index(f"{on_store}-of")  # whoever serves it asks the store
+    assert main(listed) == 0
+
+
 def test_without_what_object_storage_needs_the_install_line_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "obstore", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'wordframe\[cloud\]'"):

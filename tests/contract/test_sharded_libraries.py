@@ -188,7 +188,7 @@ def test_a_library_that_is_made_anew_with_another_encoder_is_opened_again(folder
     new = Library.open(folder, encoder=Another(), ask_shards=asked).snapshot()
     check(new, list(range(SIZE)))
     with pytest.raises(LibraryError, match="was made anew with another encoder; ask again"):
-        asked(Look("made-up", "segments", new.version, VECTORS, queries(1)[0], 5, None, Effort()))
+        asked(Look("made-up", "segments", new.lineage, new.version, VECTORS, queries(1)[0], 5, None, Effort()))
 
 
 def test_a_shard_is_warm_before_it_is_asked(folder: Path) -> None:
@@ -202,6 +202,13 @@ def test_what_cannot_be_cut_is_refused(folder: Path, tmp_path: Path) -> None:
         LibraryError, match=r"^films: its index has 4 parts, one for each shard at least; say --shards 4"
     ):
         check_shards(index, 5, "films")
+    writer = Library.open(folder, encoder=NoEncoder())
+    writer.add_videos([video(SIZE)])
+    Store(writer.place).delete([f"{number:06d}" for number in range(SIZE)])  # all that the index is over
+    index = Library.open(folder, encoder=NoEncoder()).snapshot().disk_index
+    check_shards(index, 1, "films")
+    with pytest.raises(LibraryError, match="has 1 part, one for each shard at least; say --shards 1"):
+        check_shards(index, 2, "films")
     small = Library.open(tmp_path / "small", encoder=NoEncoder())
     small.add_videos([video(1)])
     with pytest.raises(LibraryError, match=r"films: is small enough that each replica .*; leave --shards out"):

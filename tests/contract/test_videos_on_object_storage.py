@@ -134,6 +134,30 @@ def test_a_changed_object_is_read_again_though_size_and_second_are_the_same(
     assert summary.unchanged == [f"{there}/more/sea ä#1.mp4"]
 
 
+def test_an_object_that_is_replaced_amid_its_copy_is_never_half_of_each(
+    there: str, videos: Path, tmp_path: Path, object_server: ObjectServer
+) -> None:
+    new = (videos / "more" / "sea ä#1.mp4").read_bytes()
+
+    def replaced(environ: Environ, usual: Callable[..., Iterable[bytes]]) -> Iterable[bytes] | None:
+        if environ["REQUEST_METHOD"] != "GET" or not environ["PATH_INFO"].endswith("red.mp4"):
+            return None
+        object_server.fault = None  # the first answer alone breaks
+        body = b"".join(usual(environ["start"]))
+
+        def parts() -> Iterator[bytes]:
+            yield body[: len(body) // 2]
+            object_server.put(f"{there}/red.mp4", new)
+            environ["cut"]()
+
+        return parts()
+
+    with object_server.failing(replaced):
+        summary = index(tmp_path / "library", f"{there}/red.mp4")
+    assert "the connection broke; check the endpoint and run it again" in summary.failed[f"{there}/red.mp4"]
+    assert index(tmp_path / "library", f"{there}/red.mp4").indexed == [f"{there}/red.mp4"]
+
+
 def test_a_moved_object_is_recognised(there: str, store: S3Store, tmp_path: Path) -> None:
     index(tmp_path / "library", there)
     obstore.rename(store, key(f"{there}/red.mp4"), key(f"{there}/elsewhere/rot.mp4"))

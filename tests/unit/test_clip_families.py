@@ -142,7 +142,7 @@ def test_refusals(tmp_path: Path) -> None:
     save("clip", tmp_path)
     encoder = ClipEncoder.load(str(tmp_path))
     assert encoder.max_words == 24
-    with pytest.raises(EncoderError, match="max_words must be 3 to 24 for this model, got 32"):
+    with pytest.raises(EncoderError, match=r"max_words \(--words\) must be 3 to 24 for this model, got 32"):
         ClipEncoder.load(str(tmp_path), max_words=32)
     with pytest.raises(EncoderError, match="tokenizer= goes with a weights file only"):
         ClipEncoder.load(str(tmp_path), tokenizer=tmp_path)

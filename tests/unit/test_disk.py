@@ -19,6 +19,7 @@ from wordframe.disk import (
     one_line,
     remove_all_unfinished,
     replacing,
+    scratch_file,
     write_whole,
 )
 
@@ -157,3 +158,11 @@ def test_two_threads_that_write_one_file_leave_one_of_both_contents(tmp_path: Pa
         list(pool.map(write, "ab"))
     assert (tmp_path / "a.txt").read_text() in ("a" * 1000, "b" * 1000)
     assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_scratch_file_that_the_system_cleared_away_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with scratch_file() as (_, name):
+        Path(name).unlink()

@@ -77,6 +77,7 @@ def test_a_caption_may_hold_line_breaks(tmp_path: Path) -> None:
         ("c.json", '{"a.mp4": ["x", 3]}', "'a.mp4': captions must be a string or a list of strings, found a number"),
         ("c.json", '{"a.mp4": null}', "'a.mp4': captions must be a string or a list of strings, found a null"),
         ("c.json", '{"a.mp4": " "}', "'a.mp4': the caption of 'a.mp4' is empty; write one or remove the entry"),
+        ("c.json", '{"a.mp4": ". …"}', "'a.mp4': the caption of 'a.mp4' is punctuation alone; write words or remove"),
         ("c.json", '{"": "x"}', "'': the video's name is empty; name the video or remove the entry"),
         ("c.jsonl", '\n{"file": "a.mp4", "caption": "x"}\n{"file": ', "line 3, column 10: is not JSON"),
         ("c.jsonl", "[1]", "line 1: must be an object with 'file' and 'caption', got a list"),
@@ -218,6 +219,25 @@ def test_missing_and_uncaptioned_are_listed(tmp_path: Path) -> None:
     complete = match_videos(folder, {"a.mp4": ["x"]})
     complete.refuse_missing()
     assert complete.missing == ()
+
+
+def test_a_name_in_other_capitals_is_told(tmp_path: Path) -> None:
+    folder = videos(tmp_path, "red.mp4", "b.mp4")
+    told = r"not in the folder: 'RED.MP4' \('RED.MP4' is there as 'red.mp4': capitals must agree, too\); "
+    with pytest.raises(AnnotationError, match=told):
+        match_videos(folder, {"RED.MP4": ["x"], "b.mp4": ["y"]}).refuse_missing()
+
+
+def test_videos_at_an_address_are_told_to_be_no_folder() -> None:
+    with pytest.raises(AnnotationError, match="s3://films/odd: captioned videos are read from a folder; copy them"):
+        match_videos(Path("s3://films/odd"), {"a.mp4": ["x"]})
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_csv_without_a_header_may_be_separated_as_one_with(tmp_path: Path, separator: str) -> None:
+    content = f'"a.mp4"{separator}"a dog, brown; fast"\nb.mp4{separator}a cat\n'
+    expected = {"a.mp4": ["a dog, brown; fast"], "b.mp4": ["a cat"]}
+    assert read_captions(written(tmp_path, "c.csv", content)) == expected
 
 
 def test_one_missing_video_is_one_in_the_message(tmp_path: Path) -> None:

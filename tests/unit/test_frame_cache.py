@@ -176,6 +176,15 @@ def test_folders_that_are_no_cache_are_refused(tmp_path: Path) -> None:
         FrameCache.open(tmp_path)
 
 
+def test_a_folder_of_videos_is_refused_and_nothing_of_it_removed(videos: dict[str, Path], tmp_path: Path) -> None:
+    folder = next(iter(videos.values())).parent
+    (folder / ".mine.part.mp4").write_bytes(b"still being copied")
+    before = sorted(folder.rglob("*"))
+    with pytest.raises(CacheError, match=r"holds videos \('.*'\); name a folder of its own for the cache"):
+        build_frame_cache(folder, videos, FrameSettings(num_frames=2))
+    assert sorted(folder.rglob("*")) == before
+
+
 def test_what_a_killed_run_left_is_removed(videos: dict[str, Path], tmp_path: Path) -> None:
     parts = tmp_path / "cache" / "videos" / "ab"
     parts.mkdir(parents=True)

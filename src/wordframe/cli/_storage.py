@@ -10,15 +10,21 @@ import functools
 import inspect
 import json
 import os
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from wordframe.addresses import is_address
+from wordframe.errors import WordframeError
 from wordframe.object_storage import STORAGE_OPTIONS, options_of_environment
 
 _OPTION = "--storage-option"
+_ADDRESS = re.compile(r"\b(s3|gs|az):/", re.IGNORECASE)
+"""How one begins, also as a path, which has lost a slash, and behind the ``name=`` of a setting."""
 _Option = Annotated[
     list[str] | None,
     typer.Option(
@@ -38,6 +44,11 @@ def on_object_storage(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def with_options(*, storage_option: list[str] | None = None, **values: Any) -> None:
         with _in_environment(storage_option or []):
+            if storage_option and not _concerns_a_store(values):
+                raise typer.BadParameter(
+                    f"{_OPTION} is for object storage, and no address (s3://…) is given here, nor does the library "
+                    "know any; leave it out"
+                )
             command(**values)
 
     signature = inspect.signature(command, eval_str=True)
@@ -46,6 +57,22 @@ def on_object_storage(command: Callable[..., None]) -> Callable[..., None]:
     with_options.__signature__ = signature.replace(parameters=[*parameters, parameter])  # type: ignore[attr-defined]
     with_options.__annotations__ = {item.name: item.annotation for item in [*parameters, parameter]}
     return with_options
+
+
+def _concerns_a_store(values: Mapping[str, Any]) -> bool:
+    """Whether one of a command's values is an address, or its library in a folder holds videos of one."""
+    given = [each for value in values.values() for each in (value if isinstance(value, (list, tuple)) else [value])]
+    if any(isinstance(each, (str, Path)) and _ADDRESS.search(os.fspath(each)) for each in given):
+        return True
+    if values.get("library") is None:
+        return False
+    from wordframe.library import Library
+
+    try:
+        library = Library.open(values["library"])
+        return library.exists and any(map(is_address, library.roots()))
+    except WordframeError:  # which the command tells
+        return True
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wordframe.addresses import parse_address
 from wordframe.cli.options import library_option
 from wordframe.cli.serve import link_to, listen, open_in_browser
 from wordframe.disk import one_line, shown_command
@@ -96,6 +97,10 @@ def _checked_folder(folder: Path, library: Place) -> str:
     """The folder, absolute; there must be videos in it."""
     from wordframe.library import find_videos
 
+    address = parse_address(folder, "videos lie in a folder", WordframeError, is_any_key=True)
+    if address is not None:
+        command = shown_command("wordframe", "index", address, "--library", str(library))
+        raise WordframeError(f"{one_line(address)}: is no folder; index it with: {command}")
     start = os.path.abspath(folder.expanduser())
     if not os.path.lexists(start):
         raise WordframeError(f"{start}: no such folder; name one that holds videos")

@@ -15,8 +15,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from wordframe.disk import hold_lock, write_whole
+from wordframe.disk import hold_lock, one_line, write_whole
 from wordframe.errors import WordframeError
+from wordframe.video import VIDEO_SUFFIXES
 
 VERSION = 1
 _LOCK_NAME = ".writing.lock"
@@ -31,7 +32,11 @@ class CacheError(WordframeError):
 
 @contextlib.contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Make the folder if needed, keep other runs from writing into it meanwhile, remove what a killed run left."""
+    """Make the folder if needed, keep other runs from writing into it meanwhile, remove what a killed run left.
+
+    Raises:
+        CacheError: videos lie in the folder, another run writes, or it cannot be written.
+    """
 
     def busy() -> CacheError:
         return CacheError(f"{folder}: another run of wordframe is writing; wait until it has ended")
@@ -39,11 +44,19 @@ def writing(folder: Path) -> Iterator[None]:
     with contextlib.ExitStack() as held:
         with _as_cache_error(folder):
             folder.mkdir(parents=True, exist_ok=True)
+            _refuse_videos(folder)
             held.enter_context(hold_lock(folder / _LOCK_NAME, busy=busy))
         # only under the lock: another run's unfinished files look the same
         for left in [path for pattern in _LEFT_OVER for path in folder.rglob(pattern)]:
             left.unlink(missing_ok=True)
         yield
+
+
+def _refuse_videos(folder: Path) -> None:
+    """Among people's own files nothing is written, and nothing is removed that is named as what a killed run left."""
+    own = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES)
+    if own and not any(folder.glob("wordframe-*.json")):
+        raise CacheError(f"{folder}: holds videos ({one_line(own[0])!r}); name a folder of its own for the cache")
 
 
 def read_description(folder: Path, kind: str) -> dict[str, Any] | None:

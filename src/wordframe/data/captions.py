@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from wordframe.addresses import parse_address
 from wordframe.data._text_files import CsvTable, csv_lines, csv_table, parse_json, read_text
 from wordframe.disk import in_utf8
 from wordframe.errors import AnnotationError, counted
@@ -62,6 +63,10 @@ def read_captions(captions_file: str | os.PathLike[str]) -> dict[str, list[str]]
                 raise AnnotationError(f"{place}: the video's name is empty; name the video or remove the entry")
             if not caption.strip():
                 raise AnnotationError(f"{place}: the caption of {video!r} is empty; write one or remove the entry")
+            if all(unicodedata.category(character)[0] in "PZC" for character in caption):
+                raise AnnotationError(
+                    f"{place}: the caption of {video!r} is punctuation alone; write words or remove the entry"
+                )
             captions.setdefault(video, []).append(caption.strip())
     except AnnotationError as error:
         raise AnnotationError(f"{file}: {error}") from error
@@ -128,7 +133,8 @@ def _csv_rows(text: str) -> Iterator[Row]:
     # a spreadsheet of a country with decimal commas separates by semicolons
     header_delimiter = next((d for d in ",;\t" if _is_header(first.split(d))), None)
     if header_delimiter is None:
-        return _headerless_rows(list(csv_lines(text, ",")))
+        delimiter = next((d for d in ",;\t" if _is_video(Path(first.split(d)[0].strip(' "')))), ",")
+        return _headerless_rows(list(csv_lines(text, delimiter)))
     return _header_rows(csv_table(text, header_delimiter))
 
 
@@ -159,7 +165,7 @@ def _headerless_rows(rows: list[tuple[int, list[str]]]) -> Iterator[Row]:
         if len(row) != 2:
             raise AnnotationError(
                 f"line {line}: has {len(row)} cells; without a header there are two, the file and its caption; "
-                "quote a caption that holds a comma"
+                "quote a caption that holds the separator"
             )
         yield f"line {line}", row[0].strip(), row[1]
 
@@ -198,10 +204,16 @@ class MatchedVideos:
             total = len(self.missing) + len(self.pairs)
             raise AnnotationError(
                 f"{len(self.missing)} of {counted(total, 'captioned video')} {'is' if total == 1 else 'are'} "
-                f"not in the folder: {_listed(self.missing)}; "
+                f"not in the folder: {_listed(self.missing)}{self._in_other_capitals()}; "
                 "without them the gallery is smaller and the numbers look better. "
                 "Add the videos, or say --allow-missing to evaluate the others"
             )
+
+    def _in_other_capitals(self) -> str:
+        there = {name.lower(): path.name for path in self.without_caption for name in (path.name, path.stem)}
+        found = ((name, there.get(PurePosixPath(name.replace("\\", "/")).name.lower())) for name in self.missing)
+        alike = next(((name, file) for name, file in found if file is not None), None)
+        return "" if alike is None else f" ({alike[0]!r} is there as {alike[1]!r}: capitals must agree, too)"
 
 
 def match_videos(folder: str | os.PathLike[str], captions: Mapping[str, Sequence[str]]) -> MatchedVideos:
@@ -216,6 +228,8 @@ def match_videos(folder: str | os.PathLike[str], captions: Mapping[str, Sequence
         AnnotationError: the folder is not there; a name fits several files; several names fit one file.
     """
     root = Path(folder)
+    if (address := parse_address(root, "videos lie in a folder", AnnotationError, is_any_key=True)) is not None:
+        raise AnnotationError(f"{address}: captioned videos are read from a folder; copy them into one and name that")
     if not root.is_dir():
         raise AnnotationError(f"{root} is not a folder; give the folder that holds the videos")
     files = sorted(_files(root))  # a folder lists its files in any order, and what is refused should be told alike

@@ -219,5 +219,5 @@ def _choose_max_words(max_words: int | None, parts: ClipParts) -> int:
     """All positions, or less where training says so; ``max_words`` may ask for fewer."""
     limit = parts.full_length
     if max_words is not None and not 3 <= max_words <= limit:  # SOS, one token, EOS
-        raise EncoderError(f"max_words must be 3 to {limit} for this model, got {max_words}")
+        raise EncoderError(f"max_words (--words) must be 3 to {limit} for this model, got {max_words}")
     return max_words or min(limit, parts.max_words or limit)

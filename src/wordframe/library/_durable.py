@@ -141,6 +141,10 @@ def _lost_a_write(path: str) -> bool:
 
 def go_back(folder: Path) -> None:
     """Leave of the tables what was on the disk for certain when the power failed. The caller holds the lock."""
+    from wordframe.library._lineage import begin_lineage
+    from wordframe.library._place import place_of
+    from wordframe.library._store import connect
+
     noted = read_noted(folder)
     if noted is None:  # of a library that no writer of this format has touched
         return
@@ -148,10 +152,13 @@ def go_back(folder: Path) -> None:
         if table.stem not in noted.versions:
             shutil.rmtree(table)
             continue
-        for manifest in _manifests(table):
-            if _version_of(manifest) > noted.versions[table.stem]:
-                manifest.unlink()
+        newer = [each for each in _manifests(table) if _version_of(each) > noted.versions[table.stem]]
+        for manifest in newer:
+            manifest.unlink()
         (table / "_versions" / HINT_NAME).unlink(missing_ok=True)
+        if newer:
+            with contextlib.suppress(OSError, RuntimeError, ValueError):  # a full disk, damage: told by who writes next
+                begin_lineage(connect(place_of(folder)).open_table(table.stem))
 
 
 def read_noted(folder: Path) -> Noted | None:

@@ -92,17 +92,21 @@ class LocalFolder:
         self._durable.sync(before)
 
     def state(self, tables: Collection[str]) -> object:
-        """See ``Place``: the names of the versions, of which each commit makes one. Opening tells what is damaged."""
+        """See ``Place``: the names of the versions, of which each commit makes one, and when the newest was made, since
+        a number may be used again. Opening tells what is damaged."""
         try:
-            return tuple(frozenset(self._versions(table)) for table in tables)
+            return tuple(self._versions(table) for table in tables)
         except OSError:
             return None
 
-    def _versions(self, table: str) -> list[str]:
+    def _versions(self, table: str) -> tuple[frozenset[str], int]:
         try:
-            return os.listdir(self.folder / "tables" / f"{table}.lance" / "_versions")
+            place = self.folder / "tables" / f"{table}.lance" / "_versions"
+            names = frozenset(os.listdir(place))
+            newest = min((name for name in names if name.endswith(".manifest")), default="")  # counted downwards
+            return names, (place / newest).stat().st_mtime_ns
         except FileNotFoundError:  # a model's, which nobody has prepared
-            return []
+            return frozenset(), 0
 
     def settle(self) -> None:
         """See ``Place``."""

@@ -34,6 +34,7 @@ from wordframe.library._lance_index import (
     noted_groups,
     takes,
 )
+from wordframe.library._lineage import lineage_of
 from wordframe.library._place import Place
 from wordframe.library._segment_table import ids_clause, library_errors
 from wordframe.library._store import MODEL_PREFIX, Store
@@ -120,7 +121,7 @@ class ModelTable:
     """Rows of one model, at the version that the handle ``table`` met.
 
     Args:
-        before: the same table at an earlier version, whose index is used again.
+        before: the table at an earlier version, whose index is used again if it is the same one.
         open_index: gives the index on disk of a large library's.
     """
 
@@ -128,13 +129,14 @@ class ModelTable:
         self, place: Place, table: Any, before: ModelTable | None = None, open_index: OpenIndex = LanceIndex
     ) -> None:
         self._place, self._table = place, table
-        self.version = int(table.version)
+        self.version, self.lineage = int(table.version), lineage_of(table.schema)
         self._columns = [name for name in table.schema.names if name == "vector" or name in _BINARY]
         self._num_groups = noted_groups(table, "key")
         if "vector" in self._columns:
             dimension = table.schema.field("vector").type.list_size
-            earlier = before._index if before is not None and isinstance(before._index, VectorIndex) else None
-            self._index: VectorIndex | LanceIndex = VectorIndex(table, "code", dimension, earlier)
+            earlier = None if before is None or before.lineage != self.lineage else before._index
+            codes_before = earlier if isinstance(earlier, VectorIndex) else None
+            self._index: VectorIndex | LanceIndex = VectorIndex(table, "code", dimension, codes_before)
             if self.is_on_disk:
                 self._index = open_index(table, Effort(), "vector")
 

@@ -22,6 +22,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from wordframe.library._durable import HINT_NAME, newest_version
+from wordframe.library._lineage import begin_lineage
 from wordframe.library._local import LocalFolder
 from wordframe.library._rows import VIDEO_NAMES, VideoEntry
 from wordframe.library._segment_table import SegmentTable, groups_clause, ids_clause
@@ -78,6 +79,8 @@ def rescue(folder: Path, table: str, damaged: Collection[str], version: int, *, 
     if table != SEGMENTS:
         shutil.rmtree(place)
         return Loss(whole=True)
+    if found < version:
+        begin_lineage(handle)
     rows = _delete_groups(handle, lost)
     return Loss(
         is_older=found < version,

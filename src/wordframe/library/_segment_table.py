@@ -20,6 +20,7 @@ from wordframe.disk import shown_command
 from wordframe.errors import LibraryError
 from wordframe.library._fragments import without_rust_place
 from wordframe.library._lance_index import num_groups, rows_by_group
+from wordframe.library._lineage import lineage_of
 from wordframe.library._place import Place
 from wordframe.library._rows import SEGMENT_SCHEMA, VIDEO_NAMES, VideoEntry
 from wordframe.library._vector_index import row_ids_of
@@ -78,7 +79,7 @@ class SegmentTable:
 
     def __init__(self, place: Place, table: Any) -> None:
         self._place, self.table = place, table
-        self.version = int(table.version)
+        self.version, self.lineage = int(table.version), lineage_of(table.schema)
 
     def _reading(self) -> contextlib.AbstractContextManager[None]:
         return library_errors(self._place, "read")

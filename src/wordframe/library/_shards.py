@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from wordframe.errors import LibraryError, counted
 from wordframe.library._lance_index import LARGE_SEGMENTS, Effort, LanceIndex, effort_of, rows_of_data_set
+from wordframe.library._lineage import lineage_of
 from wordframe.library._manifest import Manifest
 from wordframe.library._place import Place
 from wordframe.library._segment_table import library_errors
@@ -44,11 +45,12 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class Look:
-    """A question to all shards. fingerprint: of the library's encoder; table, version, column: the name of a table, its
-    state, and what rows are found by; the rest is that of ``LanceIndex.nearest``."""
+    """A question to all shards. fingerprint: of the library's encoder; table, lineage, version, column: the name of a
+    table, which of that name it is, its state, and what rows are found by; the rest as ``LanceIndex.nearest``."""
 
     fingerprint: str
     table: str
+    lineage: str
     version: int
     column: str
     query: NDArray[np.float32]
@@ -108,7 +110,7 @@ class Shard:
         self._place, self._number, self._shards = place, number, shards
         self._opening = threading.Lock()
         self._tables: dict[str, Any] = {}
-        self._states: LRUCache[tuple[str, int], tuple[Any, Part]] = LRUCache(_KEPT_STATES * _KEPT_TABLES)
+        self._states: LRUCache[tuple[str, str, int], tuple[Any, Part]] = LRUCache(_KEPT_STATES * _KEPT_TABLES)
         self._open()
 
     def nearest(self, look: Look) -> Found:
@@ -138,7 +140,8 @@ class Shard:
         newest = self._tables[_SEGMENTS]
         dimension = newest.schema.field(VECTORS).type.value_type.list_size
         version, ones = int(newest.version), np.ones(dimension, np.float32)
-        self.nearest(Look(self._fingerprint, _SEGMENTS, version, VECTORS, ones, 1, None, self._effort))
+        lineage = lineage_of(newest.schema)
+        self.nearest(Look(self._fingerprint, _SEGMENTS, lineage, version, VECTORS, ones, 1, None, self._effort))
 
     def num_rows(self, look: Look) -> int:
         """How many rows it reads for a question."""
@@ -161,14 +164,22 @@ class Shard:
                 self._open()  # wordframe upgrade --encoder put another in its place
                 if look.fingerprint != self._fingerprint:
                     raise LibraryError(f"{self._place}: was made anew with another encoder; ask again")
-            known = self._states.get((look.table, look.version))
+            state = look.table, look.lineage, look.version
+            known = self._states.get(state)
             if known is None:
-                if look.table not in self._tables:  # kept, since what it has read of the index serves all states
-                    self._tables[look.table] = connect(self._place).open_table(look.table).to_lance()
-                data_set = self._tables[look.table].checkout_version(look.version)
+                data_set = self._table(look).checkout_version(look.version)
                 known = data_set, cut(parts_of(data_set, look.column), self._shards)[self._number]
-                self._states[look.table, look.version] = known
+                self._states[state] = known
             return known
+
+    def _table(self, look: Look) -> Any:
+        """One is kept, since what it has read of the index serves all states of it."""
+        kept = self._tables.get(look.table)
+        if kept is None or lineage_of(kept.schema) != look.lineage:
+            kept = self._tables[look.table] = connect(self._place).open_table(look.table).to_lance()
+            if lineage_of(kept.schema) != look.lineage:
+                raise LibraryError(f"{self._place}: what it keeps was made anew meanwhile; ask again")
+        return kept
 
 
 class ShardedIndex(LanceIndex):
@@ -182,7 +193,17 @@ class ShardedIndex(LanceIndex):
         """See ``LanceIndex``."""
         version = int(self.table.version)
         found = self._ask(
-            Look(self._fingerprint, self.table.name, version, self._column, query, limit, where, self.effort)
+            Look(
+                self._fingerprint,
+                self.table.name,
+                lineage_of(self.table.schema),
+                version,
+                self._column,
+                query,
+                limit,
+                where,
+                self.effort,
+            )
         )
         rows = np.concatenate([one.rows for one in found])
         order = np.lexsort((rows, np.concatenate([one.distances for one in found])))
@@ -204,7 +225,7 @@ def check_shards(index: LanceIndex | None, shards: int, name: str) -> None:
             f"{name}: is small enough that each replica has its codes in memory; leave --shards out, and it is for "
             f"libraries of {LARGE_SEGMENTS:,} segments and more"
         )
-    most = sum(bool(part.parts) for part in parts_of(index.table.to_lance()))
+    most = max(1, sum(bool(part.parts) for part in parts_of(index.table.to_lance())))  # none: all rows came in since
     if shards > most:
         raise LibraryError(
             f"{name}: its index has {counted(most, 'part')}, one for each shard at least; say --shards {most}"

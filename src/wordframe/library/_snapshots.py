@@ -43,6 +43,8 @@ class Snapshots:
             if before is not None and state is not None and known == state:
                 return before
             table = self._store().open_segments()
+            if before is not None and before.lineage != table.lineage:
+                before = None  # nothing that it read is of this table
             model_table = None if model is None else self._open_model_table(model, before)
             if before is None or not before.is_of(table, model_table):
                 before = make(table, model_table, before)

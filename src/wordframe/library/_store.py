@@ -35,6 +35,7 @@ from wordframe.library._lance_index import (
     make_parts_here,
     rows_by_group,
 )
+from wordframe.library._lineage import with_lineage
 from wordframe.library._local import LocalFolder
 from wordframe.library._place import Place
 from wordframe.library._rows import SEGMENT_SCHEMA, VideoEntry, segment_id, video_cells
@@ -113,7 +114,7 @@ class Store:
         except ValueError as error:
             if "was not found" not in str(error):
                 raise
-            return self._database.create_table(name, schema=schema, exist_ok=True)
+            return self._database.create_table(name, schema=with_lineage(schema), exist_ok=True)
 
     def _errors(self, doing: str) -> contextlib.AbstractContextManager[None]:
         return library_errors(self._place, doing)

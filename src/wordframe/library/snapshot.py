@@ -76,7 +76,7 @@ class Snapshot:
         open_index: OpenIndex = LanceIndex,
     ) -> None:
         self.place, self.manifest = place, manifest
-        self.version = table.version
+        self.version, self.lineage = table.version, table.lineage
         self._table, self.model_table = table, model_table
         self._load_model, self._load_encoder, self._read_roots = model, encoder, roots
         self._index: VectorIndex | LanceIndex
@@ -94,9 +94,8 @@ class Snapshot:
 
     def is_of(self, table: SegmentTable, model_table: ModelTable | None) -> bool:
         """Whether these tables are at the versions that the snapshot reads."""
-        mine = None if self.model_table is None else self.model_table.version
-        theirs = None if model_table is None else model_table.version
-        return (self.version, mine) == (table.version, theirs)
+        mine, theirs = (each and (each.version, each.lineage) for each in (self.model_table, model_table))
+        return (self.version, self.lineage, mine) == (table.version, table.lineage, theirs)
 
     @cached_property
     def model(self) -> TextVideoModel:
