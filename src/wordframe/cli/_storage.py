@@ -66,12 +66,11 @@ def _concerns_a_store(values: Mapping[str, Any]) -> bool:
         return True
     if values.get("library") is None:
         return False
-    from wordframe.library import Library
+    from wordframe.library import place_of, read_roots  # no more of it: Ray is started before LanceDB is loaded
 
     try:
-        library = Library.open(values["library"])
-        return library.exists and any(map(is_address, library.roots()))
-    except WordframeError:  # which the command tells
+        return any(map(is_address, read_roots(place_of(values["library"]))))
+    except (WordframeError, OSError, ValueError):  # which the command tells
         return True
 
 

@@ -5,6 +5,7 @@ from ._lance_index import Effort as Effort
 from ._lance_index import LanceIndex as LanceIndex
 from ._manifest import FORMAT as FORMAT
 from ._manifest import Manifest as Manifest
+from ._manifest import read_roots as read_roots
 from ._objects import file_states as file_states
 from ._objects import local_copy as local_copy
 from ._objects import look_at as look_at
