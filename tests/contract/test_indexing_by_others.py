@@ -161,6 +161,13 @@ def test_a_machine_without_the_library_says_where_and_what_to_do(tmp_path: Path)
     assert not re.search(r"\n|\.rs:", str(told.value))
 
 
+def test_a_machine_with_another_version_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        LibraryError, match=rf"^{socket.gethostname()} has wordframe .* machine that commits 0\.0\.9; give"
+    ):
+        need_table(TablePlace(str(tmp_path), version="0.0.9"))
+
+
 def test_what_fails_on_the_cluster_is_told_with_its_machine() -> None:
     raised = "ray::Reader.read() (pid=7, ip=10.0.0.2)\n  File …\nOSError: [Errno 28] No space left on device"
     told = "a reader on the Ray cluster failed on 10.0.0.2: OSError: [Errno 28] No space left on device"

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from wordframe import __version__
 from wordframe.addresses import is_address
 from wordframe.disk import one_line
 from wordframe.errors import LibraryError, needs_extra
@@ -31,10 +32,11 @@ _KEPT_VERSIONS = datetime.timedelta(hours=1)
 
 @dataclass(frozen=True)
 class TablePlace:
-    """Where a Lance table lies, and what its store wants to know."""
+    """Where a Lance table lies, and what its store wants to know. version: of wordframe, where its rows are committed."""
 
     uri: str
     storage_options: Mapping[str, str] | None = None
+    version: str = __version__
 
     def open(self, version: int | None = None) -> Any:
         """Lance's data set, at its newest version or at another.
@@ -61,8 +63,13 @@ def need_table(place: TablePlace) -> None:
     """Look for the table from a machine that is to write beside it.
 
     Raises:
-        LibraryError: it cannot be read here.
+        LibraryError: it cannot be read here, or what is here would make other rows.
     """
+    if place.version != __version__:
+        raise LibraryError(
+            f"{socket.gethostname()} has wordframe {__version__}, and the machine that commits {place.version}; give "
+            "all machines the same version"
+        )
     try:
         place.open()
     except (OSError, ValueError) as error:
