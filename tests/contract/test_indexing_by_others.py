@@ -165,7 +165,7 @@ def test_a_machine_with_another_version_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         LibraryError, match=rf"^{socket.gethostname()} has wordframe .* machine that commits 0\.0\.9; give"
     ):
-        need_table(TablePlace(str(tmp_path), version="0.0.9"))
+        need_table(TablePlace(str(tmp_path), wordframe_version="0.0.9"))
 
 
 def test_what_fails_on_the_cluster_is_told_with_its_machine() -> None:

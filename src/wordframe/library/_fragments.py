@@ -32,11 +32,14 @@ _KEPT_VERSIONS = datetime.timedelta(hours=1)
 
 @dataclass(frozen=True)
 class TablePlace:
-    """Where a Lance table lies, and what its store wants to know. version: of wordframe, where its rows are committed."""
+    """Where a Lance table lies, and what its store wants to know.
+
+    wordframe_version: that of the machine which commits.
+    """
 
     uri: str
     storage_options: Mapping[str, str] | None = None
-    version: str = __version__
+    wordframe_version: str = __version__
 
     def open(self, version: int | None = None) -> Any:
         """Lance's data set, at its newest version or at another.
@@ -65,9 +68,9 @@ def need_table(place: TablePlace) -> None:
     Raises:
         LibraryError: it cannot be read here, or what is here would make other rows.
     """
-    if place.version != __version__:
+    if place.wordframe_version != __version__:
         raise LibraryError(
-            f"{socket.gethostname()} has wordframe {__version__}, and the machine that commits {place.version}; give "
+            f"{socket.gethostname()} has wordframe {__version__}, and the machine that commits {place.wordframe_version}; give "
             "all machines the same version"
         )
     try:
