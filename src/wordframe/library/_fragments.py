@@ -70,8 +70,8 @@ def need_table(place: TablePlace) -> None:
     """
     if place.wordframe_version != __version__:
         raise LibraryError(
-            f"{socket.gethostname()} has wordframe {__version__}, and the machine that commits {place.wordframe_version}; give "
-            "all machines the same version"
+            f"{socket.gethostname()} has wordframe {__version__}, and the machine that commits "
+            f"{place.wordframe_version}; give all machines the same version"
         )
     try:
         place.open()
