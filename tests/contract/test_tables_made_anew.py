@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -111,3 +112,22 @@ def test_a_library_that_is_made_anew_or_went_back_under_a_reader(tmp_path: Path,
         rest += range(first, first + SIZE)
         check(reader.snapshot(), rest)
     assert reader.snapshot().version == Library.open(tmp_path / "films").snapshot().version
+
+
+def test_a_reader_that_is_left_behind_for_too_long_is_not_told_of_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wordframe.library._store._KEPT_VERSIONS", timedelta(0))
+    writer, model = Library.open(tmp_path / "films", encoder=NoEncoder()), load_model("clip4clip-mean", dimension=D)
+    add(writer, range(SIZE))
+    writer.prepare(model)
+    reader = Library.open(tmp_path / "films", encoder=NoEncoder())
+    snapshot = reader.snapshot(model)
+    for more in range(3):
+        add(writer, range(SIZE * (more + 1), SIZE * (more + 2)))
+    writer.tidy()
+    writer.prepare(model)
+    for look in (snapshot.videos, lambda: snapshot.candidates(queries(1)[0], 5), lambda: snapshot.frames([0])):
+        with pytest.raises(LibraryError, match=r"^\S+/films: the state that was read is more than an hour behind"):
+            look()
+    assert reader.snapshot(model).num_segments == 4 * SIZE

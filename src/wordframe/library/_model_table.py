@@ -146,7 +146,7 @@ class ModelTable:
         return self._table.schema
 
     def _errors(self, doing: str) -> contextlib.AbstractContextManager[None]:
-        return library_errors(self._place, doing)
+        return library_errors(self._place, doing, self._table)
 
     @property
     def is_on_disk(self) -> bool:

@@ -44,8 +44,12 @@ def ids_clause(column: str, values: Iterable[str]) -> str:
 
 
 @contextlib.contextmanager
-def library_errors(place: Place, doing: str) -> Iterator[None]:
-    """What LanceDB, Arrow and the disk raise within the block becomes a LibraryError in one line; ``doing``: a verb."""
+def library_errors(place: Place, doing: str, table: Any | None = None) -> Iterator[None]:
+    """What LanceDB, Arrow and the disk raise within the block becomes a LibraryError in one line.
+
+    Args:
+        doing: a verb; table: that is read, at its version.
+    """
     try:
         yield
     except BaseException as error:  # LanceDB's panics over damaged tables are of classes that nobody can import
@@ -62,10 +66,22 @@ def library_errors(place: Place, doing: str) -> Iterator[None]:
             raise LibraryError(f"{place}: cannot {doing} the library's tables: {told}") from None
         if "permission denied" in lower or "read-only file system" in lower:
             raise LibraryError(f"{place}: no permission to {doing} the library") from None
+        if table is not None and _is_dropped(table):
+            raise LibraryError(
+                f"{place}: the state that was read is more than an hour behind, and is no longer kept; run the command "
+                "again"
+            ) from None
         advice = (
             f"what is damaged is found by: {shown_command('wordframe', 'doctor', '--verify', '--library', str(place))}"
         )
         raise LibraryError(f"{place}: cannot {doing} the library's tables: {text[:300]}; {advice}") from error
+
+
+def _is_dropped(table: Any) -> bool:
+    """Whether the version that a handle reads was removed, as those are that nobody should read any more."""
+    with contextlib.suppress(OSError, RuntimeError, ValueError):
+        return table.version not in {version["version"] for version in table.list_versions()}
+    return False
 
 
 class SegmentTable:
@@ -82,7 +98,7 @@ class SegmentTable:
         self.version, self.lineage = int(table.version), lineage_of(table.schema)
 
     def _reading(self) -> contextlib.AbstractContextManager[None]:
-        return library_errors(self._place, "read")
+        return library_errors(self._place, "read", self.table)
 
     def count(self, where: str | None = None) -> int:
         """How many segments there are, or pass an SQL condition."""

@@ -271,7 +271,7 @@ class Snapshot:
             where: an SQL condition on segments; a library of no more than ``size`` is given whole.
         """
         if isinstance(self._index, LanceIndex) and (self.model_table is None or not self.model.one_vector):
-            with library_errors(self.place, "read"):
+            with library_errors(self.place, "read", self._table.table):
                 return self._index.nearest(vector, size, where)  # it works out the condition itself
         if isinstance(self._prepared, PreparedOnDisk):
             return self._prepared.found(vector, size, where, self.nearest)
@@ -288,7 +288,7 @@ class Snapshot:
         Args:
             among: ids of the rows that may be given; None for all.
         """
-        with library_errors(self.place, "read"):
+        with library_errors(self.place, "read", self._table.table):
             if isinstance(self._index, VectorIndex):
                 return self._index.nearest(vector, size, among)
             if among is None or len(among) <= LOOSE_ROWS:
@@ -304,7 +304,7 @@ class Snapshot:
     def warm(self) -> None:
         """Load what stage one compares, with the compiled loop that does it: for who will answer many searches."""
         if isinstance(self._index, VectorIndex):
-            with library_errors(self.place, "read"):
+            with library_errors(self.place, "read", self._table.table):
                 self._index.warm()
 
     @property
