@@ -294,7 +294,7 @@ def test_a_scan_of_everything_is_not_kept(library: Library, read: list[int], mon
 
 
 def test_what_is_kept_in_memory_is_bounded(library: Library, read: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wordframe.library.snapshot.CACHE_MB", 5000 / 2**20)  # room for one row or two
+    monkeypatch.setattr("wordframe.library._row_reader.CACHE_MB", 5000 / 2**20)  # room for one row or two
     snapshot = library.snapshot()
     rows = snapshot.row_ids()
     snapshot.frames(rows)

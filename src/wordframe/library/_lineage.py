@@ -25,7 +25,9 @@ def with_lineage(schema: pa.Schema) -> pa.Schema:
 
 
 def lineage_of(schema: pa.Schema) -> str:
-    """The text of a table, by its columns."""
+    """The text of a table, by its columns; empty where there is none, as of a damaged table without columns."""
+    if _COLUMN not in schema.names:
+        return ""
     text: bytes = (schema.field(_COLUMN).metadata or {}).get(_KEY, b"")
     return text.decode()
 
