@@ -19,8 +19,10 @@ _TRIES_AGAIN = 3
 def _make(part: IndexPart, cores: int) -> Any:
     for name in ("LANCE_CPU_THREADS", "RAYON_NUM_THREADS"):  # read once, when Lance begins to work
         os.environ[name] = str(cores)
+    from wordframe.library._fragments import need_table
     from wordframe.library._lance_index import make_part
 
+    need_table(part.table)
     return make_part(part)
 
 
