@@ -210,7 +210,7 @@ def test_the_parts_of_an_index_on_disk_are_made_by_the_cluster(
     parts = parts_of(snapshot.disk_index.table.to_lance())
     assert [(len(part.parts), part.num_rows) for part in parts] == [(1, 200)] * 3
     check(snapshot, list(range(600)))
-    with pytest.raises(LibraryError, match="nothing cannot be read on .*: a library must be at the same path"):
+    with pytest.raises(LibraryError, match=r"nothing cannot be read on .*: a library must be at the same path"):
         executor.make_index([IndexPart(TablePlace(str(tmp_path / "nothing")), 1, "vectors", (0,), 200)])
 
 
