@@ -18,6 +18,7 @@ from wordframe.cli.main import app
 from wordframe.encoders import Encoder, load_encoder
 from wordframe.errors import LibraryError
 from wordframe.library import Effort, Library, SegmentEntry, Snapshot, VideoEntry, ids_clause, run_centroids
+from wordframe.library._lance_index import usual_effort
 from wordframe.library._rows import SEGMENT_SCHEMA, segment_rows
 from wordframe.library._store import Store
 from wordframe.search import MeasuredEffort, chosen
@@ -114,6 +115,20 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def library(made: Path, tmp_path: Path) -> Library:
     shutil.copytree(made, tmp_path / "library")
     return Library.open(tmp_path / "library", encoder=NoEncoder())
+
+
+@pytest.mark.parametrize(
+    ("uri", "rows", "refine"),
+    [("/l", 1_000_000, 2), ("/l", 3_000_000, 4), ("/l", 10_000_000, 8), ("s3://b/l", 10_000_000, 2)],
+)
+def test_more_is_compared_exactly_in_larger_libraries_on_a_disk(uri: str, rows: int, refine: int) -> None:
+    class Table:
+        def count_rows(self) -> int:
+            return rows
+
+    table = Table()
+    table.uri = uri  # type: ignore[attr-defined]
+    assert usual_effort(table) == Effort(refine=refine)
 
 
 def test_features_that_no_index_takes_stay_in_memory(tmp_path: Path) -> None:

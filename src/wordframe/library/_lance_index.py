@@ -24,6 +24,7 @@ import pyarrow as pa
 from lancedb.index import Bitmap, BTree, IvfRq
 from numpy.typing import NDArray
 
+from wordframe.addresses import is_address
 from wordframe.library._fragments import TablePlace, need_files
 from wordframe.library._vector_index import row_ids_of
 from wordframe.library._vectors import VECTORS, is_large, vectors_type, with_vectors
@@ -51,6 +52,9 @@ _LOOK_UPS: Mapping[str, BTree | Bitmap] = {
     "modified_ns": BTree(),
     "segment_index": Bitmap(),
 }
+_REFINES = ((5_000_000, 8), (1_500_000, 4))
+"""From so many rows on so many times the wanted ones are compared exactly: of ten million one-scene segments, far apart,
+96 % of the exact answers are found so, where twice as many give 90."""
 _SPARE = 1.25
 _KEPT_UNDER, _GROUPS = b"wordframe.", b"wordframe.groups"
 
@@ -137,10 +141,19 @@ def widened(look: Callable[[int], list[int]], size: int, share: float, most: int
 
 
 def effort_of(table: Any) -> Effort:
-    """What was chosen for a table, or the default."""
+    """What was chosen for a table, or what its size asks for."""
     kept = table.schema.field(VECTORS).metadata or {}
     names = {name.removeprefix(_KEPT_UNDER).decode(): int(value) for name, value in kept.items() if _is_ours(name)}
-    return Effort(**names)
+    return Effort(**names) if names else usual_effort(table)
+
+
+def usual_effort(table: Any) -> Effort:
+    """What is read of a table of which nothing was measured. Among more rows more stand before the best by their codes
+    alone; on a disk it costs little to compare these, too, and on object storage a request for nearly each."""
+    if is_address(str(table.uri)):
+        return Effort()
+    rows = int(table.count_rows())
+    return Effort(refine=next((refine for least, refine in _REFINES if rows >= least), Effort().refine))
 
 
 def keep_effort(table: Any, effort: Effort) -> None:

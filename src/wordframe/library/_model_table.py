@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 
 from wordframe.features import VideoFeatures
 from wordframe.library._lance_index import (
-    Effort,
     LanceIndex,
     MakeParts,
     OpenIndex,
@@ -33,6 +32,7 @@ from wordframe.library._lance_index import (
     note_groups,
     noted_groups,
     takes,
+    usual_effort,
 )
 from wordframe.library._lineage import lineage_of
 from wordframe.library._place import Place
@@ -138,7 +138,7 @@ class ModelTable:
             codes_before = earlier if isinstance(earlier, VectorIndex) else None
             self._index: VectorIndex | LanceIndex = VectorIndex(table, "code", dimension, codes_before)
             if self.is_on_disk:
-                self._index = open_index(table, Effort(), "vector")
+                self._index = open_index(table, usual_effort(table), "vector")
 
     @property
     def schema(self) -> pa.Schema:
