@@ -53,8 +53,8 @@ _LOOK_UPS: Mapping[str, BTree | Bitmap] = {
     "segment_index": Bitmap(),
 }
 _REFINES = ((5_000_000, 8), (1_500_000, 4))
-"""From so many rows on so many times the wanted ones are compared exactly: of ten million one-scene segments, far apart,
-96 % of the exact answers are found so, where twice as many give 90."""
+"""From so many rows on so many times the wanted ones are compared exactly: of ten million made-up segments 96 % of the
+exact answers are found so, where twice as many give 90."""
 _SPARE = 1.25
 _KEPT_UNDER, _GROUPS = b"wordframe.", b"wordframe.groups"
 
