@@ -126,6 +126,16 @@ def test_what_stayed_is_not_read_again(library: Library, monkeypatch: pytest.Mon
     assert read == [5, 4 + 2]
 
 
+def test_who_will_answer_many_has_the_list_before_it_is_asked(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = Library.open(library.folder, encoder=NoEncoder()).snapshot()
+    snapshot.warm()
+    monkeypatch.setattr("wordframe.library.snapshot.list_videos", lambda *_: pytest.fail("is made when it is asked"))
+    assert snapshot.video_page(None, 0, 1)[1] == MANY
+    assert sum(count for count, _ in snapshot.folders.values()) == MANY
+
+
 def test_a_library_that_lost_all_its_videos_has_an_empty_list(library: Library) -> None:
     reader = Library.open(library.folder, encoder=NoEncoder())
     check(reader.snapshot())

@@ -302,7 +302,9 @@ class Snapshot:
             return widened(look, size, len(among) / total, total)
 
     def warm(self) -> None:
-        """Load what stage one compares, with the compiled loop that does it: for who will answer many searches."""
+        """Load what stage one compares, with the compiled loop that does it, and the list of videos: for who will
+        answer many searches."""
+        _ = self._list
         if isinstance(self._index, VectorIndex):
             with library_errors(self.place, "read", self._table.table):
                 self._index.warm()
