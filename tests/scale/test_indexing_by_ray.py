@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -194,10 +195,10 @@ def test_the_parts_of_an_index_on_disk_are_made_by_the_cluster(
     library = Library.open(tmp_path / "library", encoder=NoEncoder())
     for first in range(0, 600, 200):
         library.add_videos(made_up(number) for number in range(first, first + 200))
-    killed = []
+    killed: list[int] = []
 
     def make(parts: Sequence[IndexPart]) -> list[Any]:
-        kill = threading.Timer(0.2, lambda: killed.append(kill_a_worker()))
+        kill = threading.Thread(target=lambda: killed.append(kill_a_worker()))
         kill.start()
         try:
             return executor.make_index(parts)
@@ -205,6 +206,8 @@ def test_the_parts_of_an_index_on_disk_are_made_by_the_cluster(
             kill.join()
 
     Store(library.place).tidy(large_from=600, make_parts=make)
+    assert killed
+    assert killed[0]
     snapshot = library.snapshot()
     assert snapshot.disk_index is not None
     parts = parts_of(snapshot.disk_index.table.to_lance())
@@ -215,15 +218,14 @@ def test_the_parts_of_an_index_on_disk_are_made_by_the_cluster(
 
 
 def kill_a_worker() -> int:
-    """One of Ray's processes that do its tasks, if one does; how many did."""
-    found = [
-        process
-        for process in psutil.process_iter(["cmdline"])
-        if "ray::_make" in " ".join(process.info["cmdline"] or [])
-    ]
-    for process in found[:1]:
-        process.kill()
-    return len(found)
+    """The first process of Ray that makes a part, as soon as there is one; its number, or 0 if none came."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        for process in psutil.process_iter(["cmdline"]):
+            if "ray::_make" in " ".join(process.info["cmdline"] or []):
+                process.kill()
+                return process.pid
+    return 0
 
 
 def test_videos_on_object_storage_need_no_shared_folder_and_the_same_options_everywhere(

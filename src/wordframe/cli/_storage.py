@@ -10,7 +10,6 @@ import functools
 import inspect
 import json
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,13 +17,11 @@ from typing import Annotated, Any
 
 import typer
 
-from wordframe.addresses import is_address
+from wordframe.addresses import is_address, parse_address
 from wordframe.errors import WordframeError
 from wordframe.object_storage import STORAGE_OPTIONS, options_of_environment
 
 _OPTION = "--storage-option"
-_ADDRESS = re.compile(r"\b(s3|gs|az):/", re.IGNORECASE)
-"""How one begins, also as a path, which has lost a slash, and behind the ``name=`` of a setting."""
 _Option = Annotated[
     list[str] | None,
     typer.Option(
@@ -62,13 +59,14 @@ def on_object_storage(command: Callable[..., None]) -> Callable[..., None]:
 def _concerns_a_store(values: Mapping[str, Any]) -> bool:
     """Whether one of a command's values is an address, or its library in a folder holds videos of one."""
     given = [each for value in values.values() for each in (value if isinstance(value, (list, tuple)) else [value])]
-    if any(isinstance(each, (str, Path)) and _ADDRESS.search(os.fspath(each)) for each in given):
-        return True
-    if values.get("library") is None:
-        return False
-    from wordframe.library import place_of, read_roots  # no more of it: Ray is started before LanceDB is loaded
-
     try:
+        paths = [each for each in given if isinstance(each, (str, Path))]
+        if any(parse_address(path, "it lies on a disk", WordframeError, is_any_key=True) for path in paths):
+            return True
+        if values.get("library") is None:
+            return False
+        from wordframe.library import place_of, read_roots  # no more of it: Ray is started before LanceDB is loaded
+
         return any(map(is_address, read_roots(place_of(values["library"]))))
     except (WordframeError, OSError, ValueError):  # which the command tells
         return True

@@ -68,14 +68,14 @@ class Effort:
     refine: int = 2
 
 
-def can_be_large() -> bool:
-    """Whether this install can give a library an index on disk; reading one needs nothing."""
+def has_lance() -> bool:
+    """Whether Lance's own package is installed, which gives a library an index on disk; reading one needs nothing."""
     return find_spec("lance") is not None
 
 
 def lacks_index(table: Any) -> bool:
     """Whether a table has a size at which the index belongs on disk, and this install cannot make it."""
-    return not (is_large(table) or can_be_large()) and int(table.count_rows()) >= LARGE_SEGMENTS
+    return not (is_large(table) or has_lance()) and int(table.count_rows()) >= LARGE_SEGMENTS
 
 
 class LanceIndex:
@@ -181,7 +181,7 @@ def note_groups(table: Any, column: str, groups: int) -> None:
 def rows_by_group(table: Any) -> dict[int, int]:
     """The file groups of a table by number, and how many rows each has: as Lance notes it, or counted without its
     package. New rows are always in groups with higher numbers; a row's id has its group's in the upper 32 bits."""
-    if find_spec("lance") is not None:
+    if has_lance():
         return rows_of_data_set(table.to_lance())
     numbers, counts = np.unique(row_ids_of(table) >> 32, return_counts=True)
     return dict(zip(numbers.tolist(), counts.tolist(), strict=True))
@@ -238,7 +238,7 @@ def keep_indexes(table: Any, large_from: int, make_parts: MakeParts = make_parts
     count = table.count_rows()
     if count >= min(LOOKED_UP_SEGMENTS, large_from):
         make_look_ups(table)
-    if is_large(table) or (count >= large_from and can_be_large() and takes(_dimension(table))):
+    if is_large(table) or (count >= large_from and has_lance() and takes(_dimension(table))):
         make_large(table, make_parts)
 
 
@@ -265,7 +265,7 @@ def index_vectors(table: Any, column: str, make_parts: MakeParts = make_parts_he
     """Make the index over a column of vectors unless there is one: of one part, or of one for each so many rows."""
     if any(config.columns == [column] for config in table.list_indices()):
         return
-    parts = _parts(rows_by_group(table)) if can_be_large() else []
+    parts = _parts(rows_by_group(table)) if has_lance() else []
     if len(parts) < 2:
         config = IvfRq(distance_type="cosine", num_bits=1, num_partitions=_partitions(table.count_rows()))
         table.create_index(column, config=config)

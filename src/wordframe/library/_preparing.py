@@ -20,7 +20,7 @@ from wordframe.library._executor import LocalExecutor
 from wordframe.library._model_table import KEY_COLUMNS, ModelTable, cells_of, rows_of
 from wordframe.library._place import place_of
 from wordframe.library._row_reader import RowReader
-from wordframe.library._segment_table import SegmentTable
+from wordframe.library._segment_table import SEGMENTS, SegmentTable
 from wordframe.library._store import Store, connect
 from wordframe.models import TextVideoModel
 
@@ -79,7 +79,7 @@ def prepare_blocks(
 ) -> Generator[Made, None, None]:
     """The rows of each block, in order; an end that was asked for comes between two."""
     place = place_of(asked.where, asked.storage_options)
-    table = connect(place).open_table("segments")
+    table = connect(place).open_table(SEGMENTS)
     table.checkout(asked.version)
     segments = SegmentTable(place, table)
     frames = RowReader(segments, asked.dimension).frames

@@ -25,10 +25,9 @@ from wordframe.library._durable import HINT_NAME, newest_version
 from wordframe.library._lineage import begin_lineage
 from wordframe.library._local import LocalFolder
 from wordframe.library._rows import VIDEO_NAMES, VideoEntry
-from wordframe.library._segment_table import SegmentTable, groups_clause, ids_clause
+from wordframe.library._segment_table import SEGMENTS, SegmentTable, groups_clause, ids_clause
 from wordframe.library._vector_index import row_ids_of
 
-SEGMENTS = "segments"
 _AT_ONCE = 200
 _NONE_DELETED = pa.record_batch(
     {"row_id": pa.array([], pa.uint32())}, pa.schema([pa.field("row_id", pa.uint32(), False)])

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -19,12 +18,14 @@ from numpy.typing import NDArray
 from wordframe.disk import shown_command
 from wordframe.errors import LibraryError
 from wordframe.library._fragments import without_rust_place
-from wordframe.library._lance_index import num_groups, rows_by_group
+from wordframe.library._lance_index import has_lance, num_groups, rows_by_group
 from wordframe.library._lineage import lineage_of
 from wordframe.library._place import Place
 from wordframe.library._rows import SEGMENT_SCHEMA, VIDEO_NAMES, VideoEntry
 from wordframe.library._vector_index import row_ids_of
 
+SEGMENTS = "segments"
+"""The table's name."""
 _DISK_LIMITS = {
     "no space left": "the disk is full",
     "os error 28": "the disk is full",
@@ -120,7 +121,7 @@ class SegmentTable:
     def groups(self) -> dict[int, str]:
         """The file groups by number, and a text of each that is another as soon as one of its rows or cells is."""
         with self._reading():
-            if find_spec("lance") is None:
+            if not has_lance():
                 return dict.fromkeys(rows_by_group(self.table), str(self.version))
             return {group.fragment_id: str(group.metadata) for group in self.table.to_lance().get_fragments()}
 
@@ -128,7 +129,7 @@ class SegmentTable:
         """As ``select`` with ``_rowid``, of some file groups alone: no other is looked at."""
         if not groups:
             return self.select("false", columns, row_ids=True)
-        if find_spec("lance") is None:
+        if not has_lance():
             return self.select(f"({groups_clause(groups)}) AND ({where})", columns, row_ids=True)
         with self._reading():
             data_set = self.table.to_lance()

@@ -25,11 +25,10 @@ from wordframe.library._lance_index import LARGE_SEGMENTS, Effort, LanceIndex, e
 from wordframe.library._lineage import lineage_of
 from wordframe.library._manifest import Manifest
 from wordframe.library._place import Place
-from wordframe.library._segment_table import library_errors
+from wordframe.library._segment_table import SEGMENTS, library_errors
 from wordframe.library._store import connect
 from wordframe.library._vectors import VECTORS, is_large
 
-_SEGMENTS = "segments"
 _KEPT_STATES = 3
 """A new state is asked for while searches of the one before still run."""
 _KEPT_TABLES = 2
@@ -137,11 +136,11 @@ class Shard:
 
     def warm(self) -> None:
         """Read the codes of the segments, so that no search waits for them."""
-        newest = self._tables[_SEGMENTS]
+        newest = self._tables[SEGMENTS]
         dimension = newest.schema.field(VECTORS).type.value_type.list_size
         version, ones = int(newest.version), np.ones(dimension, np.float32)
         lineage = lineage_of(newest.schema)
-        self.nearest(Look(self._fingerprint, _SEGMENTS, lineage, version, VECTORS, ones, 1, None, self._effort))
+        self.nearest(Look(self._fingerprint, SEGMENTS, lineage, version, VECTORS, ones, 1, None, self._effort))
 
     def num_rows(self, look: Look) -> int:
         """How many rows it reads for a question."""
@@ -152,10 +151,10 @@ class Shard:
         manifest = Manifest.read(self._place)
         self._fingerprint = "" if manifest is None else manifest.fingerprint
         with library_errors(self._place, "read"):
-            table = connect(self._place).open_table(_SEGMENTS)
+            table = connect(self._place).open_table(SEGMENTS)
             if not is_large(table):
                 raise LibraryError(f"{self._place}: has no index on disk, so there is nothing to cut into shards")
-            self._effort, self._tables = effort_of(table), {_SEGMENTS: table.to_lance()}
+            self._effort, self._tables = effort_of(table), {SEGMENTS: table.to_lance()}
         self._states.clear()
 
     def _state(self, look: Look) -> tuple[Any, Part]:

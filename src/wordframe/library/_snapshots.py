@@ -14,7 +14,7 @@ from cachetools import LRUCache
 from wordframe.library._lance_index import OpenIndex
 from wordframe.library._model_table import ModelTable, columns_of, table_name
 from wordframe.library._place import Place
-from wordframe.library._segment_table import SegmentTable
+from wordframe.library._segment_table import SEGMENTS, SegmentTable
 from wordframe.library._store import Store
 from wordframe.library.snapshot import Snapshot
 from wordframe.models import TextVideoModel
@@ -38,7 +38,7 @@ class Snapshots:
     def now(self, model: TextVideoModel | None, make: Make) -> Snapshot:
         """The library as it is now for a model: the snapshot before if nothing was committed since, else a new one."""
         with self._looking:
-            state = self._place.state(["segments", *self._names_of_tables(model)])  # what comes later is seen next time
+            state = self._place.state([SEGMENTS, *self._names_of_tables(model)])  # what comes later is seen next time
             known, before = self._last.get(model, (None, None))
             if before is not None and state is not None and known == state:
                 return before

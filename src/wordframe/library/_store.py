@@ -39,7 +39,7 @@ from wordframe.library._lineage import with_lineage
 from wordframe.library._local import LocalFolder
 from wordframe.library._place import Place
 from wordframe.library._rows import SEGMENT_SCHEMA, VideoEntry, segment_id, video_cells
-from wordframe.library._segment_table import SegmentTable, ids_clause, library_errors
+from wordframe.library._segment_table import SEGMENTS, SegmentTable, ids_clause, library_errors
 from wordframe.library._vectors import as_stored, is_large
 
 MODEL_PREFIX = "model_"
@@ -95,7 +95,7 @@ class Store:
         self._place = place
         with self._errors("open"):
             self._database = connect(place)
-            self._segments = self._table("segments", SEGMENT_SCHEMA)
+            self._segments = self._table(SEGMENTS, SEGMENT_SCHEMA)
             self._failures = self._table("failures", _FAILURE_SCHEMA)
             self._models = self._table("models", _MODEL_SCHEMA)
 
@@ -124,7 +124,7 @@ class Store:
     def open_segments(self) -> SegmentTable:
         """The segments as they are now."""
         with self._errors("read"):
-            return SegmentTable(self._place, self._database.open_table("segments"))
+            return SegmentTable(self._place, self._database.open_table(SEGMENTS))
 
     def open_model_table(self, name: str, schema: pa.Schema | None = None) -> Any:
         """LanceDB's table of one model as it is now; a new one if there is none and ``schema`` is given, else None."""

@@ -15,7 +15,7 @@ import lancedb
 
 from wordframe.library._manifest import FORMAT, MANIFEST_NAME, OLDEST_FORMAT, Manifest
 from wordframe.library._place import Place
-from wordframe.library._segment_table import library_errors
+from wordframe.library._segment_table import SEGMENTS, library_errors
 from wordframe.library._store import MODEL_PREFIX
 
 _MANY = 100_000
@@ -34,7 +34,7 @@ def upgrade_in_place(place: Place) -> bool:
 
 def _from_3(place: Place) -> None:
     database = lancedb.connect(place.tables, storage_options=place.storage_options)
-    segments = database.open_table("segments")
+    segments = database.open_table(SEGMENTS)
     if "scenes" in segments.schema.names:
         segments.alter_columns({"path": "scenes", "rename": "centroids"})
     for name in database.list_tables(limit=_MANY).tables:

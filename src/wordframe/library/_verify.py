@@ -33,8 +33,8 @@ from wordframe.library._local import LocalFolder
 from wordframe.library._manifest import MANIFEST_NAME, Manifest
 from wordframe.library._paths_left import paths_left
 from wordframe.library._place import local_folder
-from wordframe.library._rescue import SEGMENTS, Loss, rescue
-from wordframe.library._segment_table import groups_clause, library_errors
+from wordframe.library._rescue import Loss, rescue
+from wordframe.library._segment_table import SEGMENTS, groups_clause, library_errors
 from wordframe.library._store import Store
 from wordframe.library._swap import finish
 from wordframe.library._writing import COPIED_NAMES, writing
